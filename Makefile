@@ -1,0 +1,57 @@
+# make demo    install, run the default experiment, show its table
+# make test    install, check the code, run all tests
+# make bench   time the parts that must be fast
+# make docs    renew config/README.md from the schema
+# make pins    renew requirements*.txt from requirements*.in
+
+PYTHON ?= python3
+CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
+VENV := .venv
+BIN := $(VENV)/bin
+# PYTEST_ARGS="-m 'not slow'" leaves out the slow tests.
+PYTEST_ARGS ?=
+
+.PHONY: demo test check bench docs pins clean
+
+$(VENV)/uv: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit("prune3d needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name another with PYTHON=") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv==0.13.9
+	touch $@
+
+$(VENV)/installed: $(VENV)/uv requirements.txt
+	$(BIN)/uv pip install --quiet --python $(VENV) -r requirements.txt
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+	$(BIN)/uv pip install --quiet --python $(VENV) -r requirements-dev.txt
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete
+	@$(BIN)/python scripts/show_results.py
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+test: check
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python tests/bench/run.py
+
+docs: $(VENV)/installed
+	PYTHONPATH=scripts $(BIN)/python -m prune3d.config_reference
+
+pins: $(VENV)/uv
+	for name in requirements requirements-dev; do \
+	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	    --no-header --no-annotate $$name.in -o $$name.txt; \
+	done
+
+clean:
+	rm -rf results .snakemake

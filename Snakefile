@@ -1,0 +1,58 @@
+# prune3d: prune a trained CNN along depth, width and resolution together, to a budget.
+#
+# Everything that is written lies in results/:
+#
+#   {experiment}/seed{seed}/data/{train,selection,test}.safetensors      the images, split
+#   {experiment}/seed{seed}/dense/model.safetensors                      the trained network
+#                                 metrics.json, provenance.json, history.csv
+#                                 structure.json      what can be pruned, and what it costs
+#                                 test.json           accuracy on the test images
+#   {experiment}/seed{seed}/samples/{point}/pruned.safetensors           before fine-tuning
+#                                           model.safetensors            after it
+#                                           metrics.json, provenance.json, history.csv
+#   {experiment}/seed{seed}/samples.csv                                  all samples
+#   {experiment}/seed{seed}/predictor/{predictor,validation}.json
+#   {experiment}/seed{seed}/budgets/{budget}/optimum.json
+#                                   {budget}/{policy}/target.json        what to prune to (rivals)
+#                                   {budget}/{policy}/{pruned,model}.safetensors, model.onnx
+#                                                     metrics.json, provenance.json, history.csv
+#   logs, benchmarks                                                     of each job
+#   tables/*.{csv,md,tex}, figures/*.{pdf,png}
+#
+# {experiment}, {budget} and {policy} are names from the config, {point} is
+# d{depth}_w{width}_r{resolution} in percent, and the policy `dwr` is the method itself.
+
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/dense.smk"
+include: "rules/collect.smk"
+include: "rules/predict.smk"
+include: "rules/optimize.smk"
+include: "rules/final.smk"
+include: "rules/compare.smk"
+include: "rules/paper.smk"
+
+
+rule all:
+    input:
+        "results/tables/policies.csv",
+        "results/tables/predictors.csv",
+        expand("results/figures/policies.{kind}", kind=["pdf", "png"]),
+        expand(
+            "results/figures/{experiment}/{figure}.{kind}",
+            experiment=EXPERIMENTS,
+            figure=["dimensions", "predictions"],
+            kind=["pdf", "png"],
+        ),
+        all_final("model.onnx"),
+    default_target: True

@@ -1,0 +1,64 @@
+# Collect: prune and fine-tune the networks of the sampling tree, and gather their accuracies.
+
+
+rule prune_sample:
+    input:
+        parent=parent_model,
+        train=f"{RUN}/data/train.safetensors",
+        selection=f"{RUN}/data/selection.safetensors",
+    output:
+        pruned=f"{RUN}/samples/{{point}}/pruned.safetensors",
+    params:
+        depth=lambda wildcards: sample(wildcards).point.depth,
+        width=lambda wildcards: sample(wildcards).point.width,
+        resolution=lambda wildcards: sample(wildcards).point.resolution,
+        **settings("pruning"),
+    log:
+        "results/logs/{experiment}/seed{seed}/prune_sample/{point}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/seed{seed}/prune_sample/{point}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    script:
+        "../scripts/prune_sample.py"
+
+
+rule finetune_sample:
+    input:
+        pruned=f"{RUN}/samples/{{point}}/pruned.safetensors",
+        train=f"{RUN}/data/train.safetensors",
+        selection=f"{RUN}/data/selection.safetensors",
+    output:
+        model=f"{RUN}/samples/{{point}}/model.safetensors",
+        metrics=f"{RUN}/samples/{{point}}/metrics.json",
+        history=f"{RUN}/samples/{{point}}/history.csv",
+        provenance=f"{RUN}/samples/{{point}}/provenance.json",
+    params:
+        **settings("finetune"),
+    log:
+        "results/logs/{experiment}/seed{seed}/finetune_sample/{point}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/seed{seed}/finetune_sample/{point}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    script:
+        "../scripts/finetune_sample.py"
+
+
+rule collect_samples:
+    input:
+        dense=f"{RUN}/dense/metrics.json",
+        samples=sample_metrics,
+    output:
+        f"{RUN}/samples.csv",
+    params:
+        samples=lambda wildcards: list(TREES[wildcards.experiment].nodes),
+        holdout=lambda wildcards: TREES[wildcards.experiment].named("holdout"),
+    log:
+        "results/logs/{experiment}/seed{seed}/collect_samples.log",
+    benchmark:
+        "results/benchmarks/{experiment}/seed{seed}/collect_samples.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../scripts/collect_samples.py"

@@ -1,0 +1,64 @@
+# Compare: what the rival policies prune to, and all policies side by side.
+
+
+rule choose_target:
+    input:
+        structure=f"{RUN}/dense/structure.json",
+    output:
+        f"{FINAL}/target.json",
+    params:
+        macs=budget_macs,
+        width_step=setting("lattice.width_step"),
+        round_to=setting("pruning.round_to"),
+    log:
+        "results/logs/{experiment}/seed{seed}/choose_target/{budget}_{policy}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/seed{seed}/choose_target/{budget}_{policy}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../scripts/choose_target.py"
+
+
+rule tabulate_policies:
+    input:
+        final=all_final("metrics.json"),
+        provenance=all_final("provenance.json"),
+        dense=all_runs("dense/metrics.json"),
+        test=all_runs("dense/test.json"),
+        samples=all_runs("samples.csv"),
+        sample_provenance=all_sample_provenance(),
+        structure=all_runs("dense/structure.json"),
+        optimum=all_optima(),
+    output:
+        runs="results/tables/runs.csv",
+        left_out="results/tables/left_out.csv",
+        csv="results/tables/policies.csv",
+        md="results/tables/policies.md",
+        tex="results/tables/policies.tex",
+    log:
+        "results/logs/tabulate_policies.log",
+    benchmark:
+        "results/benchmarks/tabulate_policies.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../scripts/tabulate_policies.py"
+
+
+rule plot_policies:
+    input:
+        table="results/tables/policies.csv",
+    output:
+        pdf="results/figures/policies.pdf",
+        png="results/figures/policies.png",
+    params:
+        **config["figures"]["policies"],
+    log:
+        "results/logs/plot_policies.log",
+    benchmark:
+        "results/benchmarks/plot_policies.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../scripts/plot_policies.py"

@@ -1,0 +1,74 @@
+# Final: prune the dense network to a policy's target, fine-tune it, judge it once, export it.
+
+
+rule prune_final:
+    input:
+        target=final_target,
+        dense=f"{RUN}/dense/model.safetensors",
+        structure=f"{RUN}/dense/structure.json",
+        train=f"{RUN}/data/train.safetensors",
+        selection=f"{RUN}/data/selection.safetensors",
+    output:
+        pruned=f"{FINAL}/pruned.safetensors",
+    params:
+        **settings("pruning"),
+    log:
+        "results/logs/{experiment}/seed{seed}/prune_final/{budget}_{policy}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/seed{seed}/prune_final/{budget}_{policy}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    script:
+        "../scripts/prune_final.py"
+
+
+rule finetune_final:
+    input:
+        pruned=f"{FINAL}/pruned.safetensors",
+        train=f"{RUN}/data/train.safetensors",
+    output:
+        model=f"{FINAL}/model.safetensors",
+        history=f"{FINAL}/history.csv",
+        provenance=f"{FINAL}/provenance.json",
+    params:
+        **settings("final"),
+    log:
+        "results/logs/{experiment}/seed{seed}/finetune_final/{budget}_{policy}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/seed{seed}/finetune_final/{budget}_{policy}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    script:
+        "../scripts/finetune_final.py"
+
+
+rule evaluate_final:
+    input:
+        model=f"{FINAL}/model.safetensors",
+        selection=f"{RUN}/data/selection.safetensors",
+        test=f"{RUN}/data/test.safetensors",
+    output:
+        f"{FINAL}/metrics.json",
+    log:
+        "results/logs/{experiment}/seed{seed}/evaluate_final/{budget}_{policy}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/seed{seed}/evaluate_final/{budget}_{policy}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    script:
+        "../scripts/evaluate_final.py"
+
+
+rule export_onnx:
+    input:
+        model=f"{FINAL}/model.safetensors",
+    output:
+        f"{FINAL}/model.onnx",
+    log:
+        "results/logs/{experiment}/seed{seed}/export_onnx/{budget}_{policy}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/seed{seed}/export_onnx/{budget}_{policy}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    script:
+        "../scripts/export_onnx.py"

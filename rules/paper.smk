@@ -1,0 +1,61 @@
+# Paper: the figures and the table of the predictors.
+
+
+def of_experiment(name):
+    """Return one file of every seed of an experiment."""
+    return expand(f"{RUN}/{name}", seed=SEEDS, allow_missing=True)
+
+
+rule plot_dimensions:
+    input:
+        samples=of_experiment("samples.csv"),
+        predictors=of_experiment("predictor/predictor.json"),
+    output:
+        pdf="results/figures/{experiment}/dimensions.pdf",
+        png="results/figures/{experiment}/dimensions.png",
+    params:
+        **config["figures"]["dimensions"],
+    log:
+        "results/logs/{experiment}/plot_dimensions.log",
+    benchmark:
+        "results/benchmarks/{experiment}/plot_dimensions.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../scripts/plot_dimensions.py"
+
+
+rule plot_predictions:
+    input:
+        samples=of_experiment("samples.csv"),
+        predictors=of_experiment("predictor/predictor.json"),
+    output:
+        pdf="results/figures/{experiment}/predictions.pdf",
+        png="results/figures/{experiment}/predictions.png",
+    params:
+        **config["figures"]["predictions"],
+    log:
+        "results/logs/{experiment}/plot_predictions.log",
+    benchmark:
+        "results/benchmarks/{experiment}/plot_predictions.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../scripts/plot_predictions.py"
+
+
+rule tabulate_predictors:
+    input:
+        all_runs("predictor/validation.json"),
+    output:
+        csv="results/tables/predictors.csv",
+        md="results/tables/predictors.md",
+        tex="results/tables/predictors.tex",
+    log:
+        "results/logs/tabulate_predictors.log",
+    benchmark:
+        "results/benchmarks/tabulate_predictors.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../scripts/tabulate_predictors.py"

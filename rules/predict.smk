@@ -1,0 +1,34 @@
+# Predict: fit accuracy as a polynomial of depth, width and resolution, and judge the fit.
+
+
+rule fit_predictor:
+    input:
+        samples=f"{RUN}/samples.csv",
+    output:
+        predictor=f"{RUN}/predictor/predictor.json",
+    params:
+        **settings("predictor"),
+    log:
+        "results/logs/{experiment}/seed{seed}/fit_predictor.log",
+    benchmark:
+        "results/benchmarks/{experiment}/seed{seed}/fit_predictor.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../scripts/fit_predictor.py"
+
+
+rule validate_predictor:
+    input:
+        samples=f"{RUN}/samples.csv",
+        predictor=f"{RUN}/predictor/predictor.json",
+    output:
+        validation=f"{RUN}/predictor/validation.json",
+    log:
+        "results/logs/{experiment}/seed{seed}/validate_predictor.log",
+    benchmark:
+        "results/benchmarks/{experiment}/seed{seed}/validate_predictor.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../scripts/validate_predictor.py"

@@ -1,0 +1,13 @@
+"""Judge the dense network on the test images, for the tables."""
+
+from prune3d.job import Job
+
+with Job(snakemake) as job:
+    from prune3d.checkpoint import load
+    from prune3d.data.images import load_images
+    from prune3d.files import write_json
+    from prune3d.train.evaluate import evaluate
+
+    device = job.device()
+    result = evaluate(load(job.input.model, device), load_images(job.input.test).to(device))
+    write_json(job.output[0], result)

@@ -1,0 +1,25 @@
+"""Judge a final network, once, on the test images."""
+
+from prune3d.job import Job
+
+with Job(snakemake) as job:
+    from prune3d.checkpoint import load, unreachable_reason
+    from prune3d.data.images import load_images
+    from prune3d.files import write_json
+    from prune3d.train.evaluate import evaluate
+    from prune3d.train.session import network_metrics
+
+    device = job.device()
+    reason = unreachable_reason(job.input.model)
+    if reason is None:
+        model = load(job.input.model, device)
+        stage = f"{job.wildcards.budget}/{job.wildcards.policy}"
+        metrics = {
+            **network_metrics(model, stage),
+            "selection": evaluate(model, load_images(job.input.selection).to(device)),
+            "test": evaluate(model, load_images(job.input.test).to(device)),
+        }
+        job.say(f"test accuracy {100 * metrics['test']['top1']:.2f} %")
+    else:
+        metrics = {"unreachable": reason}
+    write_json(job.output[0], metrics)

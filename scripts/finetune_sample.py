@@ -1,0 +1,13 @@
+"""Fine-tune a pruned network of the sampling tree and judge it on the selection images."""
+
+from prune3d.job import Job
+from prune3d.train.recipe import Recipe
+
+with Job(snakemake) as job:
+    from prune3d.checkpoint import load
+    from prune3d.train.session import Session
+
+    session = Session(job, stage=job.wildcards.point)
+    model = load(job.input.pruned)
+    session.train(model, job.read(Recipe))
+    session.write_metrics(model)

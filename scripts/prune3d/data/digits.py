@@ -1,0 +1,20 @@
+"""Handwritten digits of scikit-learn: 1,797 grey images of 8x8 pixels, no download.
+
+They are the test part of "Optical Recognition of Handwritten Digits" (UCI, E. Alpaydin and
+C. Kaynak, 1998).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from prune3d.data.split import Labelled
+
+
+def read() -> Labelled:
+    """Return all images, scaled from the original 0..16 to 0..255."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    return Labelled(images[:, None], digits.target.astype(np.int64))

@@ -1,0 +1,173 @@
+"""What a script of the workflow has in common with the others: log, threads, device, provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from dataclasses import fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from prune3d import __version__
+from prune3d.errors import UserError
+from prune3d.files import write_json
+from prune3d.seeds import derive_seed
+
+if TYPE_CHECKING:
+    import torch
+
+    from prune3d.train.resume import ResumeFile
+
+T = TypeVar("T")
+log = logging.getLogger("prune3d")
+
+
+class Job:
+    """One job of the workflow, as a context.
+
+    Messages go to the job's log file and, with the job's name before them, to the terminal. An
+    error that the user can mend ends the job with its one sentence, any other with its traceback.
+
+    Parameters
+    ----------
+    snakemake
+        The object that Snakemake gives to a script.
+    """
+
+    def __init__(self, snakemake: Any) -> None:
+        self.input, self.output = snakemake.input, snakemake.output
+        self.params: dict[str, Any] = dict(snakemake.params.items())
+        self.wildcards = snakemake.wildcards
+        self.threads = int(snakemake.threads)
+        self.rule = str(snakemake.rule)
+        self._log_file = str(snakemake.log[0]) if snakemake.log else None
+        self._begun = time.monotonic()
+        self._device: torch.device | None = None
+        self._remove_after: list[Path] = []
+
+    def __enter__(self) -> Job:
+        name = " ".join([self.rule, *map(str, self.wildcards)])
+        terminal = logging.StreamHandler(sys.stderr)
+        terminal.setFormatter(logging.Formatter(f"[{name}] %(message)s"))
+        handlers: list[logging.Handler] = [terminal]
+        if self._log_file:
+            Path(self._log_file).parent.mkdir(parents=True, exist_ok=True)
+            file = logging.FileHandler(self._log_file, mode="a", encoding="utf-8")
+            file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            handlers.append(file)
+        log.handlers[:] = handlers
+        log.setLevel(logging.INFO)
+        log.propagate = False
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, UserError):
+            log.error("%s", error)
+            sys.exit(1)
+        if error is not None:
+            log.error("%s failed", self.rule, exc_info=error)
+            return
+        for path in self._remove_after:
+            path.unlink(missing_ok=True)
+
+    def say(self, message: str) -> None:
+        """Tell something to the log and the terminal."""
+        log.info("%s", message)
+
+    def read(self, kind: type[T]) -> T:
+        """Make a dataclass from the parameters of the same names."""
+        return kind(**{field.name: self.params[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+
+    def seed(self, *purpose: str) -> int:
+        """Return a seed derived from the ``seed`` wildcard; see `prune3d.seeds.derive_seed`."""
+        return derive_seed(int(self.wildcards.seed), *purpose)
+
+    def device(self) -> torch.device:
+        """Return the device to compute on: a GPU where there is one; sets the thread count."""
+        import torch
+
+        if self._device is None:
+            torch.set_num_threads(self.threads)
+            self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return self._device
+
+    def resume_file(self, output: str) -> ResumeFile:
+        """Return where the training that writes `output` keeps its state until the job has ended."""
+        from prune3d.train.resume import ResumeFile
+
+        file = ResumeFile.beside(output, self.digest())
+        self._remove_after.append(file.path)
+        return file
+
+    def digest(self) -> str:
+        """Return a SHA-256 of the parameters, the inputs' contents and the package's version."""
+        known = {
+            "params": self.params,
+            "wildcards": dict(self.wildcards.items()),
+            "threads": self.threads,
+            "version": __version__,
+        }
+        sha = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode())
+        for path in self.input:
+            with Path(path).open("rb") as stream:
+                sha.update(hashlib.file_digest(stream, "sha256").digest())
+        return sha.hexdigest()
+
+    def write_provenance(self, path: str, seconds: dict[str, float] | None = None) -> None:
+        """Write what may differ from run to run: versions, machine, device, durations.
+
+        Parameters
+        ----------
+        path
+            File name, by contract ``provenance.json`` beside a ``metrics.json``.
+        seconds
+            Durations of parts of the job, by name.
+        """
+        durations = {**(seconds or {}), "job": time.monotonic() - self._begun}
+        provenance = {
+            "prune3d": __version__,
+            "rule": self.rule,
+            "wildcards": dict(self.wildcards.items()),
+            "seed": int(self.wildcards.seed),
+            "config": self.params,
+            "device": describe_device(self._device),
+            "threads": self.threads,
+            "machine": platform.platform(),
+            "python": platform.python_version(),
+            "versions": versions(),
+            "seconds": {name: round(value, 3) for name, value in durations.items()},
+            "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        }
+        write_json(path, provenance)
+
+
+def describe_device(device: torch.device | None) -> str:
+    """Return the name of a device, such as ``cpu`` or a GPU's product name."""
+    if device is None or device.type != "cuda":
+        return "cpu"
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages on which results depend."""
+    found = {}
+    for package in ("torch", "torch-pruning", "numpy", "scipy", "scikit-learn"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

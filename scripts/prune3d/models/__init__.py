@@ -1,0 +1,50 @@
+"""Models by name. What the config check needs is in `registry` and does not import torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prune3d.models.registry import MODELS, ModelFacts, facts
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["MODELS", "ModelFacts", "build", "facts"]
+
+
+def build(name: str, num_classes: int, image_size: int, in_channels: int = 3) -> nn.Module:
+    """Build a dense network with freshly initialized weights (torch's global generator).
+
+    Parameters
+    ----------
+    name
+        A name in `MODELS`.
+    num_classes
+        Number of classes, at least 2.
+    image_size
+        Side of the square input images in pixels, at least the model's smallest.
+    in_channels
+        Channels of the input images.
+
+    Returns
+    -------
+    torch.nn.Module
+        Takes float tensors of shape (N, in_channels, side, side), returns logits (N, num_classes).
+        Its attribute `spec` says how it was built and, later, how it was pruned.
+
+    Raises
+    ------
+    prune3d.errors.UserError
+        If the name is unknown or a number is too small.
+    """
+    from prune3d.models._build import build_dense
+    from prune3d.models.spec import NetworkSpec
+
+    spec = NetworkSpec(
+        name=name,
+        num_classes=num_classes,
+        image_size=image_size,
+        in_channels=in_channels,
+        side=image_size,
+    )
+    return build_dense(spec)

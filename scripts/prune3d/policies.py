@@ -1,0 +1,138 @@
+"""What each policy prunes to: the method's optimum, and the choices of its rivals. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prune3d.errors import PruningError
+from prune3d.optimize import BudgetError, Choice, Lattice, largest_within, maximize, solve_kkt
+from prune3d.samples import Samples
+from prune3d.structure import Structure, enumerate_lattice
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class LatticeOptions:
+    """Which networks are realizable.
+
+    Attributes
+    ----------
+    width_step
+        Step of the width ratio, in (0, 0.5].
+    round_to
+        Channels are kept in multiples of this.
+    """
+
+    width_step: float
+    round_to: int
+
+
+def widths_of(options: LatticeOptions) -> np.ndarray:
+    """Return the width ratios of the lattice, descending from 1, shape (W,)."""
+    return 1 - options.width_step * np.arange(int(np.ceil(1 / options.width_step - 1e-9)))
+
+
+def build_lattice(structure: Structure, options: LatticeOptions) -> Lattice:
+    """Enumerate the realizable networks, the dense one first."""
+    sides = structure.sides[::-1]
+    return enumerate_lattice(structure, widths_of(options), sides, options.round_to)
+
+
+def optimal_target(
+    predictor: Any,
+    samples: Mapping[str, Samples],
+    structure: Structure,
+    budget: float,
+    options: LatticeOptions,
+) -> dict[str, Any]:
+    """Return the optimum of the method, for JSON.
+
+    Parameters
+    ----------
+    predictor
+        Fitted, with ``predict`` and ``gradient``.
+    samples
+        Of role ``fit``, which bound the region that is searched.
+    structure
+        Of the dense network.
+    budget
+        Ratio of the dense network's MACs, in (0, 1].
+    options
+        The lattice.
+
+    Returns
+    -------
+    dict
+        See `describe`, with ``region`` and the continuous solution ``kkt``; or ``unreachable``.
+    """
+    region = samples["fit"].region()
+    lattice = build_lattice(structure, options)
+    continuous = solve_kkt(predictor, budget, region).to_dict()
+    extra = {"region": region.tolist(), "kkt": continuous, "policy": "dwr", "budget_macs": budget}
+    try:
+        choice = maximize(predictor, lattice, budget, region=region)
+    except BudgetError as error:
+        return {**extra, "unreachable": str(error)}
+    return {**extra, **describe(choice, lattice, options)}
+
+
+def rival_target(
+    policy: str, structure: Structure, budget: float, options: LatticeOptions
+) -> dict[str, Any]:
+    """Return what a policy that prunes one dimension alone prunes to, for JSON.
+
+    Parameters
+    ----------
+    policy
+        ``depth``, ``width`` or ``resolution``.
+    structure, budget, options
+        See `optimal_target`.
+
+    Returns
+    -------
+    dict
+        The largest network within the budget, see `describe`; or ``unreachable``.
+    """
+    lattice = build_lattice(structure, options)
+    extra = {"policy": policy, "budget_macs": budget}
+    try:
+        choice = largest_within(lattice, budget, policy)
+    except BudgetError as error:
+        return {**extra, "unreachable": str(error)}
+    return {**extra, **describe(choice, lattice, options)}
+
+
+def describe(choice: Choice, lattice: Lattice, options: LatticeOptions) -> dict[str, Any]:
+    """Return a choice with the width ratio to ask for, which is not quite the realized one."""
+    asked = float(widths_of(options)[choice.index[1]])
+    return {**choice.to_dict(), "width_asked": asked, "lattice_networks": int(lattice.macs.size)}
+
+
+def check_delivered(model: nn.Module, target: Mapping[str, Any]) -> None:
+    """Compare the measured MACs and parameters of a pruned network with those it was chosen for.
+
+    Raises
+    ------
+    PruningError
+        If they differ or exceed the budget.
+    """
+    from prune3d.pruning.realized import realized
+
+    measured = realized(model)
+    for key in ("macs", "params"):
+        if measured[key] != target[key]:
+            raise PruningError(
+                f"the pruned network has {measured[key]} {key} but {target[key]} were expected; "
+                "this is a defect of prune3d, please report it with your model."
+            )
+    if measured["macs_ratio"] > target["budget_macs"]:
+        raise PruningError(
+            f"the pruned network has {measured['macs_ratio']:.4f} of the dense MACs, above the "
+            f"budget of {target['budget_macs']}."
+        )

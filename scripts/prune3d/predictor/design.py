@@ -1,0 +1,150 @@
+"""Can a sampling design determine the predictor? Needs numpy only, so a Snakefile can ask."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from prune3d.predictor.basis import Array, basis_values, data_domain, tensor_rows
+
+KINDS = ("full", "low_rank")
+AXES = ("depth", "width", "resolution")
+
+
+def unknowns(kind: str, degree: int, rank: int = 1, n_features: int = 3) -> int:
+    """Count the coefficients of a predictor.
+
+    Parameters
+    ----------
+    kind : {"full", "low_rank"}
+    degree : int
+        K, at least 0.
+    rank : int
+        R, at least 1; ignored by "full".
+    n_features : int
+        p.
+
+    Returns
+    -------
+    int
+        (K + 1)^p for "full" [paper, with p = 3], p R (K + 1) for "low_rank" (ours). Of the latter
+        (p - 1) R are free scales that cancel between factors.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not one of the above.
+    """
+    _check_arguments(kind, degree, rank)
+    terms = degree + 1
+    return terms**n_features if kind == "full" else n_features * rank * terms
+
+
+def check_design(points: ArrayLike, kind: str, degree: int, rank: int = 1) -> None:
+    """Raise when the samples cannot determine the polynomial, whatever the labels are.
+
+    Parameters
+    ----------
+    points : array-like of shape (n, p)
+        Depth, width and resolution ratios to be sampled; p = 3 in the workflow.
+    kind : {"full", "low_rank"}
+    degree : int
+    rank : int
+        Ignored by "full".
+
+    Raises
+    ------
+    ValueError
+        If a column has fewer than degree + 1 levels, or the samples fix fewer coefficients than the
+        polynomial has: for "full" the rank of the design matrix, for "low_rank" the rank of the
+        Jacobian at a random polynomial, where the scales that cancel do not count (ours).
+    """
+    _check_arguments(kind, degree, rank)
+    X = np.asarray(points, dtype=float)
+    if X.ndim != 2 or len(X) == 0:
+        raise ValueError(f"points must have shape (n, p) with n >= 1, got shape {X.shape}")
+    _check_levels(X, degree)
+    basis = basis_values(X, data_domain(X), degree)
+    if kind == "full":
+        _check_full(basis)
+    else:
+        _check_low_rank(X, basis, rank)
+
+
+def _check_arguments(kind: str, degree: int, rank: int) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"the kind of predictor is {kind!r} but must be one of {', '.join(KINDS)}")
+    if degree < 0:
+        raise ValueError(f"degree is {degree} but must be at least 0")
+    if rank < 1:
+        raise ValueError(f"rank is {rank} but must be at least 1")
+
+
+def _check_levels(X: Array, degree: int) -> None:
+    for m, column in enumerate(X.T):
+        levels = len(np.unique(column.round(9)))
+        if levels <= degree:
+            name = AXES[m] if X.shape[1] == len(AXES) else f"column {m}"
+            raise ValueError(
+                f"the design has {levels} {name} level{'s' * (levels != 1)} but degree {degree} "
+                f"needs at least {degree + 1}; add {name} levels or lower the degree"
+            )
+
+
+def _check_full(basis: Array) -> None:
+    degree = basis.shape[2] - 1
+    needed = unknowns("full", degree, n_features=len(basis))
+    found = _rank(tensor_rows(basis))
+    if found < needed:
+        raise ValueError(
+            f"the design of {basis.shape[1]} points determines {found} of the {needed} "
+            f"coefficients of the full polynomial of degree {degree}; use a grid design, lower the "
+            f"degree or use the low_rank predictor"
+        )
+
+
+def _check_low_rank(X: Array, basis: Array, rank: int) -> None:
+    columns, samples, terms = basis.shape
+    rng = np.random.default_rng(0)
+    factors = rng.standard_normal((columns, rank, terms))
+    needed = _rank(_jacobian(_product_grid(columns, terms - 1), factors))
+    found = _rank(_jacobian(basis, factors))
+    if found == needed:
+        return
+    if rank > 1 and _on_axes(X):
+        raise ValueError(
+            f"the design samples the axes alone, which determines {found} of the {needed} free "
+            f"coefficients of rank {rank}; use a grid design or rank 1"
+        )
+    raise ValueError(
+        f"the design of {samples} points determines {found} of the {needed} free coefficients of "
+        f"the low_rank polynomial of degree {terms - 1} and rank {rank}; add points or lower the "
+        f"{'rank' if rank > 1 else 'degree'}"
+    )
+
+
+def _product_grid(columns: int, degree: int) -> Array:
+    """Return the basis on a grid that sees every coefficient of the tensor."""
+    levels = np.linspace(0, 1, degree + 1)
+    X = np.stack(np.meshgrid(*[levels] * columns, indexing="ij"), axis=-1).reshape(-1, columns)
+    return basis_values(X, np.tile([0.0, 1.0], (columns, 1)), degree)
+
+
+def _jacobian(basis: Array, factors: Array) -> Array:
+    """Differentiate sum_q prod_m H(x_m; factors[m, q]) by all factors: (n, p R (K + 1))."""
+    curves = np.einsum("mnk,mqk->mqn", basis, factors)
+    blocks = []
+    for m in range(len(basis)):
+        others = np.prod(np.delete(curves, m, axis=0), axis=0)
+        blocks += [other[:, None] * basis[m] for other in others]
+    return np.hstack(blocks)
+
+
+def _rank(matrix: Array) -> int:
+    return int(np.linalg.matrix_rank(matrix, rtol=1e-9))
+
+
+def _on_axes(X: Array) -> bool:
+    """Tell whether every point differs from one common point in at most one column."""
+    rounded = X.round(9)
+    return any(bool(np.all(np.sum(rounded != centre, axis=1) <= 1)) for centre in rounded)

@@ -1,0 +1,164 @@
+"""The model accuracy predictor with the full tensor of coefficients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from prune3d.predictor.basis import (
+    Array,
+    basis_slopes,
+    basis_values,
+    contract,
+    data_domain,
+    monomial_matrices,
+    roughness,
+    tensor_rows,
+)
+from prune3d.predictor.design import unknowns
+from prune3d.predictor.parameters import ALPHA_GRID, check_alpha, check_integer
+from prune3d.predictor.ridge import Decomposition, decompose, leave_one_out_error, solve
+from prune3d.predictor.samples import fit_samples, predict_samples
+
+# The design matrix of a few hundred samples then stays below a few hundred megabytes.
+MOST_UNKNOWNS = 100_000
+
+
+class PolynomialRegressor(RegressorMixin, BaseEstimator):
+    """Full polynomial sum_{i,j,k=0..K} lambda_ijk d^i w^j r^k [paper], fitted by ridge (ours).
+
+    The fit minimises sum_n weight_n (y_n - F(x_n))^2 + alpha sum_ijk (q_i + q_j + q_k) c_ijk^2,
+    where c are the coefficients in Legendre polynomials on the range of the data, scaled to mean
+    square 1, and q_i = (i (i + 1))^3. The constant is free. With fewer samples than coefficients
+    the ridge decides; on samples of the axes alone it returns a sum of three curves.
+
+    Parameters
+    ----------
+    degree : int, default=3
+        K, at least 0.
+    alpha : float or "loo", default=1e-2
+        Ridge, at least 0, or "loo" to take the one of 13 values from 1e-5 to 10 with the least
+        leave-one-out error. It has no unit: scaling X or y does not change its meaning.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (K + 1,) * p
+        lambda, in monomials.
+    basis_coef_ : ndarray of shape (K + 1,) * p
+        c, from which predictions are made.
+    domain_ : ndarray of shape (p, 2)
+        Range of the data per column.
+    alpha_ : float
+        The ridge used.
+    n_features_in_ : int
+        p; 3 in the workflow.
+    """
+
+    def __init__(self, degree: int = 3, alpha: float | str = 1e-2) -> None:
+        self.degree = degree
+        self.alpha = alpha
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> PolynomialRegressor:
+        """Fit the polynomial.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, p)
+            Depth, width and resolution ratios in (0, 1].
+        y : array-like of shape (n,)
+            Accuracy, a fraction in [0, 1].
+        sample_weight : array-like of shape (n,), default=None
+            At least 0; a weight of 2 is the same as the sample twice.
+
+        Returns
+        -------
+        PolynomialRegressor
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an array is not as above, or there are more than 100,000 coefficients.
+        """
+        check_integer("degree", self.degree, 0)
+        check_alpha(self.alpha)
+        X, y, weights = fit_samples(self, X, y, sample_weight)
+        count = unknowns("full", self.degree, n_features=X.shape[1])
+        if count > MOST_UNKNOWNS:
+            raise ValueError(
+                f"a full polynomial of degree {self.degree} in {X.shape[1]} features has {count} "
+                f"coefficients but at most {MOST_UNKNOWNS} are allowed; lower the degree or use "
+                f"LowRankPolynomialRegressor"
+            )
+        domain = data_domain(X)
+        rows = tensor_rows(basis_values(X, domain, self.degree))
+        parts = decompose(rows[:, 1:], y, weights, _charges(self.degree, X.shape[1])[1:])
+        alpha = _choose_alpha(parts) if isinstance(self.alpha, str) else float(self.alpha)
+        constant, slopes = solve(parts, alpha)
+        shape = (self.degree + 1,) * X.shape[1]
+        self._set_fitted(np.concatenate([[constant], slopes]).reshape(shape), domain, alpha)
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Predict the accuracy.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, p)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Fractions; a polynomial may leave [0, 1].
+        """
+        check_is_fitted(self)
+        X = predict_samples(self, X)
+        return contract(self.basis_coef_, basis_values(X, self.domain_, self.degree))
+
+    def gradient(self, X: Any) -> Array:
+        """Differentiate the prediction.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, p)
+
+        Returns
+        -------
+        ndarray of shape (n, p)
+            Accuracy per unit of each ratio.
+        """
+        check_is_fitted(self)
+        X = predict_samples(self, X)
+        values = basis_values(X, self.domain_, self.degree)
+        slopes = basis_slopes(X, self.domain_, self.degree)
+        result = np.empty_like(X)
+        for m in range(X.shape[1]):
+            mixed = values.copy()
+            mixed[m] = slopes[m]
+            result[:, m] = contract(self.basis_coef_, mixed)
+        return result
+
+    def _set_fitted(self, basis_coef: Array, domain: Array, alpha: float) -> None:
+        self.basis_coef_ = basis_coef
+        self.domain_ = domain
+        self.alpha_ = alpha
+        self.coef_ = basis_coef
+        for m, matrix in enumerate(monomial_matrices(domain, self.degree)):
+            self.coef_ = np.moveaxis(np.tensordot(self.coef_, matrix, axes=(m, 0)), -1, m)
+
+
+def _charges(degree: int, columns: int) -> Array:
+    """Add the roughness of all columns, in the order of `tensor_rows`."""
+    total = np.zeros(1)
+    for _ in range(columns):
+        total = (total[:, None] + roughness(degree)).ravel()
+    return total
+
+
+def _choose_alpha(parts: Decomposition) -> float:
+    if len(parts.target) < 2:
+        raise ValueError('alpha is "loo" but 1 sample is too few; give a number or 2 samples')
+    return float(min(ALPHA_GRID, key=lambda alpha: leave_one_out_error(parts, alpha)))

@@ -1,0 +1,82 @@
+"""From the ratios that are asked for to whole blocks, channels and pixels. Needs no torch."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune3d.errors import PruningError
+
+Counts = NDArray[np.int64]
+
+
+def kept_blocks(depth: float, blocks: int, fewest: int) -> int:
+    """Return how many blocks a depth ratio keeps: the nearest number.
+
+    Raises
+    ------
+    PruningError
+        If the ratio is outside (0, 1] or would leave fewer blocks than the network can do with.
+    """
+    kept = int(depth * blocks + 0.5)
+    if not (0 < depth <= 1 and kept >= fewest):
+        raise PruningError(
+            f"depth {depth} would keep {kept} of {blocks} blocks; allowed is {fewest / blocks:.4g} "
+            f"({fewest} blocks, the others' input and output shapes differ) to 1."
+        )
+    return kept
+
+
+def kept_channels(
+    groups: dict[str, int], widths: NDArray[np.float64], round_to: int = 1
+) -> dict[str, Counts]:
+    """Return the channels that each group keeps at each width.
+
+    All groups shrink by the same ratio. Rounding it the same way everywhere would make the cost
+    jump, since groups of one size change together; so groups of one size round at staggered
+    thresholds (ours): group j of n rounds up from the fraction 1 - (j + 1/2) / n, and the mean over
+    the groups stays at the ratio.
+
+    Parameters
+    ----------
+    groups
+        Channels of each group in the dense network.
+    widths
+        Ratios in (0, 1], shape (W,).
+    round_to
+        Channels are kept in multiples of this, at least one multiple; a ratio of 1 keeps all.
+
+    Returns
+    -------
+    dict
+        For each group, an integer array of shape (W,).
+    """
+    same_size: dict[int, list[str]] = {}
+    for name, channels in groups.items():
+        same_size.setdefault(channels, []).append(name)
+    kept = {}
+    for channels, names in same_size.items():
+        for j, name in enumerate(names):
+            offset = (j + 0.5) / len(names)
+            # 1e-9 keeps a ratio such as 0.3 * 10 from falling under its own threshold.
+            units = np.floor(widths * channels / round_to + offset + 1e-9).astype(np.int64)
+            whole = np.minimum(np.maximum(units, 1) * round_to, channels)
+            kept[name] = np.where(widths >= 1, channels, whole)
+    return {name: kept[name] for name in groups}
+
+
+def side_of(resolution: float, image_size: int, smallest: int = 1) -> int:
+    """Return the image side in pixels nearest to a resolution ratio.
+
+    Raises
+    ------
+    PruningError
+        If the ratio is outside (0, 1] or gives a side below the smallest.
+    """
+    side = int(resolution * image_size + 0.5)
+    if not (0 < resolution <= 1 and side >= smallest):
+        raise PruningError(
+            f"resolution {resolution} would make {side} pixels of {image_size}; "
+            f"allowed is {smallest / image_size:.4g} ({smallest} pixels) to 1."
+        )
+    return side

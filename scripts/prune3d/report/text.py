@@ -1,0 +1,49 @@
+"""Tables as Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+_LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "±": r"$\pm$"}
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; the first column is aligned left, the others right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+
+
+def latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a LaTeX tabular for the package booktabs."""
+    columns = "l" + "r" * (len(header) - 1)
+    body = "".join(" & ".join(map(_escape, cells)) + r" \\" + "\n" for cells in rows)
+    return (
+        f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n"
+        + " & ".join(map(_escape, header))
+        + f" \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
+    )
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return mean and sample standard deviation, None for a single value."""
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return statistics.fmean(values), spread
+
+
+def percent(mean: float, spread: float | None = None, digits: int = 2) -> str:
+    """Return a fraction in percent, with its spread where there is one."""
+    text = f"{100 * mean:.{digits}f}"
+    return text if spread is None else f"{text} ± {100 * spread:.{digits}f}"
+
+
+def scaled(value: float) -> str:
+    """Return a count with three digits and a unit prefix: ``4.30 M``."""
+    for limit, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g} {prefix}"
+    return f"{value:.3g}"
+
+
+def _escape(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)

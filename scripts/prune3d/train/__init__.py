@@ -1,0 +1,1 @@
+"""Training and fine-tuning: recipe, loop, resume, evaluation."""

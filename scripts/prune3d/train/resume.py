@@ -1,0 +1,118 @@
+"""The state from which a killed training continues: one safetensors file, renewed every epoch.
+
+It lies beside the training's output under a name that Snakemake does not know, since Snakemake
+deletes the outputs of a job that fails.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from prune3d.errors import CheckpointError
+from prune3d.files import atomic_path
+from prune3d.tensors import read_tensors
+
+FORMAT = "prune3d training 1"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ResumeFile:
+    """Where the state of one training is kept.
+
+    Attributes
+    ----------
+    path
+        File name.
+    digest
+        Stands for everything that the training depends on; a state with another is not used.
+    """
+
+    path: Path
+    digest: str
+
+    @classmethod
+    def beside(cls, output: str | Path, digest: str) -> ResumeFile:
+        """Return the state of the training that will write `output`."""
+        output = Path(output)
+        return cls(output.with_name(f"{output.stem}.resume.safetensors"), digest)
+
+
+@dataclass
+class TrainingState:
+    """What changes while training.
+
+    Attributes
+    ----------
+    model, optimizer
+        The network and its optimizer.
+    generator
+        The CPU generator of batch order and augmentation.
+    history
+        One row for each epoch done.
+    seconds
+        Time spent in the epochs done, over all runs of this training.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.SGD
+    generator: torch.Generator
+    history: list[dict[str, Any]]
+    seconds: float = 0.0
+
+
+def save_state(file: ResumeFile, state: TrainingState) -> None:
+    """Write the state; the file before it stays whole until the new one is."""
+    tensors = {f"model.{k}": v.detach().cpu() for k, v in state.model.state_dict().items()}
+    for name, parameter in state.model.named_parameters():
+        momentum = state.optimizer.state[parameter].get("momentum_buffer")
+        if momentum is not None:
+            tensors[f"momentum.{name}"] = momentum.detach().cpu()
+    tensors["generator"] = state.generator.get_state()
+    metadata = {
+        "format": FORMAT,
+        "digest": file.digest,
+        "history": json.dumps(state.history),
+        "seconds": json.dumps(state.seconds),
+    }
+    with atomic_path(file.path) as temporary:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata=metadata)
+
+
+def restore_state(file: ResumeFile, state: TrainingState) -> bool:
+    """Put a saved state into a new training.
+
+    Returns
+    -------
+    bool
+        False where there is no state, a damaged one, or one of other parameters; `state` is then
+        as it was.
+    """
+    if not file.path.exists():
+        return False
+    try:
+        tensors, metadata = read_tensors(file.path, FORMAT)
+    except CheckpointError as error:
+        log.warning("starting anew: %s", error)
+        return False
+    if metadata["digest"] != file.digest:
+        log.info("starting anew: %s belongs to other parameters or inputs", file.path)
+        return False
+    model = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    state.model.load_state_dict(model)
+    for name, parameter in state.model.named_parameters():
+        if f"momentum.{name}" in tensors:
+            momentum = tensors[f"momentum.{name}"].to(parameter.device)
+            state.optimizer.state[parameter]["momentum_buffer"] = momentum
+    state.generator.set_state(tensors["generator"])
+    state.history[:] = json.loads(metadata["history"])
+    state.seconds = json.loads(metadata["seconds"])
+    return True

@@ -1,0 +1,74 @@
+"""One training of the workflow from its inputs to its files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from prune3d.checkpoint import save, save_unreachable
+from prune3d.data.images import load_images
+from prune3d.files import write_csv, write_json
+from prune3d.lineage import bill, get_lineage, name_stage
+from prune3d.pruning.realized import realized
+from prune3d.train.evaluate import evaluate
+from prune3d.train.loop import HISTORY_COLUMNS, train
+from prune3d.train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from prune3d.job import Job
+
+
+class Session:
+    """Train a network in a job of the workflow and write the job's outputs.
+
+    Parameters
+    ----------
+    job
+        With input ``train`` and outputs ``model``, ``history`` and ``provenance``.
+    stage
+        Name of the job in the network's lineage and in the derivation of seeds.
+    """
+
+    def __init__(self, job: Job, stage: str) -> None:
+        self._job, self._stage = job, stage
+
+    def seed_initialization(self) -> None:
+        """Seed torch's global generator, which initializes weights."""
+        torch.manual_seed(self._job.seed("initialization"))
+
+    def train(self, model: nn.Module, recipe: Recipe) -> None:
+        """Train in place; write model, history and provenance."""
+        job = self._job
+        device = job.device()
+        images = load_images(job.input.train).to(device)
+        model.to(device)
+        state = job.resume_file(job.output.model)
+        training = train(model, images, recipe, job.seed("batch order", self._stage), state)
+        name_stage(model, self._stage)
+        write_csv(job.output.history, training.history, HISTORY_COLUMNS)
+        job.write_provenance(job.output.provenance, {"training": training.seconds})
+        save(model, job.output.model)
+
+    def write_metrics(self, model: nn.Module) -> None:
+        """Judge the network on the selection images and write its metrics."""
+        job = self._job
+        images = load_images(job.input.selection).to(job.device())
+        selection = evaluate(model, images)
+        write_json(
+            job.output.metrics, {**network_metrics(model, self._stage), "selection": selection}
+        )
+        job.say(f"selection accuracy {100 * selection['top1']:.2f} %")
+
+    def write_unreachable(self, reason: str) -> None:
+        """Write outputs that say why there is no network."""
+        job = self._job
+        write_csv(job.output.history, [], HISTORY_COLUMNS)
+        job.write_provenance(job.output.provenance)
+        save_unreachable(job.output.model, reason)
+
+
+def network_metrics(model: nn.Module, stage: str) -> dict[str, Any]:
+    """Return what a network is and what the stage that made it cost, the same from run to run."""
+    return {**realized(model), **bill(get_lineage(model), stage)}

@@ -1,0 +1,31 @@
+"""Prune the dense network to a policy's target and check that it costs what was composed."""
+
+from prune3d.job import Job
+from prune3d.pruning import PruningOptions, prune
+
+with Job(snakemake) as job:
+    from prune3d.checkpoint import load, save, save_unreachable
+    from prune3d.data.images import load_splits
+    from prune3d.files import read_json
+    from prune3d.lineage import name_stage
+    from prune3d.policies import check_delivered
+
+    target = read_json(job.input.target)
+    if "unreachable" in target:
+        save_unreachable(job.output.pruned, target["unreachable"])
+        job.say(f"left out: {target['unreachable']}")
+    else:
+        device = job.device()
+        job.params["seed"] = job.seed("pruning")
+        pruned = prune(
+            load(job.input.dense, device),
+            target["depth"],
+            target["width_asked"],
+            target["resolution"],
+            options=job.read(PruningOptions),
+            images=load_splits(job.input.train, job.input.selection).to(device),
+            removal_order=read_json(job.input.structure)["removal_order"],
+        )
+        check_delivered(pruned, target)
+        name_stage(pruned, f"{job.wildcards.budget}/{job.wildcards.policy}")
+        save(pruned, job.output.pruned)

@@ -1,0 +1,22 @@
+"""Prune the parent of a sample to the sample's ratios."""
+
+from prune3d.job import Job
+from prune3d.pruning import PruningOptions, prune
+
+with Job(snakemake) as job:
+    from prune3d.checkpoint import load, save
+    from prune3d.data.images import load_splits
+    from prune3d.lineage import name_stage
+
+    device = job.device()
+    job.params["seed"] = job.seed("pruning")
+    pruned = prune(
+        load(job.input.parent, device),
+        job.params["depth"],
+        job.params["width"],
+        job.params["resolution"],
+        options=job.read(PruningOptions),
+        images=load_splits(job.input.train, job.input.selection).to(device),
+    )
+    name_stage(pruned, job.wildcards.point)
+    save(pruned, job.output.pruned)

@@ -1,0 +1,16 @@
+"""Train the dense network."""
+
+from prune3d.data.registry import facts
+from prune3d.job import Job
+from prune3d.train.recipe import Recipe
+
+with Job(snakemake) as job:
+    from prune3d.models import build
+    from prune3d.train.session import Session
+
+    data = facts(job.params["data"])
+    session = Session(job, stage="dense")
+    session.seed_initialization()
+    model = build(job.params["model"], len(data.classes), data.side, data.channels)
+    session.train(model, job.read(Recipe))
+    session.write_metrics(model)
