@@ -94,6 +94,11 @@ def all_final(name):
     ]
 
 
+def of_experiment(name):
+    """Return one file of every seed of an experiment."""
+    return expand(f"{RUN}/{name}", seed=SEEDS, allow_missing=True)
+
+
 def all_runs(name):
     """Return one file of every experiment and seed."""
     return [f"results/{e}/seed{s}/{name}" for e in EXPERIMENTS for s in SEEDS]

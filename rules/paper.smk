@@ -1,11 +1,6 @@
 # Paper: the figures and the table of the predictors.
 
 
-def of_experiment(name):
-    """Return one file of every seed of an experiment."""
-    return expand(f"{RUN}/{name}", seed=SEEDS, allow_missing=True)
-
-
 rule plot_dimensions:
     input:
         samples=of_experiment("samples.csv"),

@@ -18,7 +18,9 @@ with Job(snakemake) as job:
         seed=job.seed("pruning"),
     )
     model = load(job.input.model, device)
-    order = order_blocks(model, options, load_splits(job.input.train, job.input.selection).to(device))
+    order = order_blocks(
+        model, options, load_splits(job.input.train, job.input.selection).to(device)
+    )
     name_stage(model, "analyze")
     structure = analyze(model, order, job.params["side_step"])
     write_json(

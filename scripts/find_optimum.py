@@ -17,5 +17,8 @@ with Job(snakemake) as job:
         job.read(LatticeOptions),
     )
     write_json(job.output[0], target)
-    job.say(target.get("unreachable") or "prune to depth {depth:.3f}, width {width:.3f}, "
-            "resolution {resolution:.3f}: {macs_ratio:.2%} of the MACs".format(**target))
+    job.say(
+        target.get("unreachable")
+        or "prune to depth {depth:.3f}, width {width:.3f}, "
+        "resolution {resolution:.3f}: {macs_ratio:.2%} of the MACs".format(**target)
+    )

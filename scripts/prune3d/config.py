@@ -8,10 +8,11 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from typing import Any
 
 from prune3d.data.registry import facts as data_facts
-from prune3d.errors import ConfigError, UserError
+from prune3d.errors import ConfigError
 from prune3d.models.registry import facts as model_facts
 from prune3d.predictor.design import check_design
 from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA
@@ -19,7 +20,6 @@ from prune3d.ratios import kept_blocks, side_of
 from prune3d.sampling import Design, fitted_points, sampling_tree, to_points
 
 Config = Mapping[str, Any]
-T = TypeVar("T")
 
 
 def load_experiments(config: Config, schema: Config) -> dict[str, dict[str, Any]]:
@@ -123,7 +123,9 @@ def leaf_keys(schema: Config) -> list[str]:
     root = schema
 
     def walk(part: Config, path: tuple[str, ...]) -> Iterator[str]:
-        part = {**root["$defs"][part["$ref"].rpartition("/")[2]], **part} if "$ref" in part else part
+        part = (
+            {**root["$defs"][part["$ref"].rpartition("/")[2]], **part} if "$ref" in part else part
+        )
         if "properties" not in part:
             yield ".".join(path)
             return
@@ -141,47 +143,45 @@ def check_experiment(name: str, settings: Config) -> None:
     ConfigError
         In one sentence that names the experiment and the key.
     """
-    with_key = _Explain(name)
-    data = with_key("data.name", lambda: data_facts(settings["data"]["name"]))
-    with_key("model.name", lambda: model_facts(settings["model"]["name"]))
-    _check_criteria(with_key, settings["pruning"])
-    for section in ("dense", "finetune", "final"):
-        _check_recipe(with_key, section, settings[section], data.side)
-    names = [budget["name"] for budget in settings["budgets"]]
-    if len(set(names)) < len(names):
-        with_key.refuse("budgets", f"two budgets have one name among {', '.join(names)}")
-    _check_design(with_key, settings)
-
-
-def _check_criteria(with_key: _Explain, pruning: Config) -> None:
+    with _about(name, "data.name"):
+        data = data_facts(settings["data"]["name"])
+    with _about(name, "model.name"):
+        model_facts(settings["model"]["name"])
     registries = {"block_criterion": BLOCK_CRITERIA, "channel_criterion": CHANNEL_CRITERIA}
     for key, registry in registries.items():
-        if pruning[key] not in registry:
-            with_key.refuse(
-                f"pruning.{key}", f"unknown criterion '{pruning[key]}'; known are: "
-                f"{', '.join(registry)}"
-            )
+        with _about(name, f"pruning.{key}"):
+            _check_known(settings["pruning"][key], registry)
+    for section in ("dense", "finetune", "final"):
+        with _about(name, section):
+            _check_recipe(settings[section], data.side)
+    with _about(name, "budgets"):
+        _check_names([budget["name"] for budget in settings["budgets"]])
+    _check_sampling(name, settings)
 
 
-def _check_recipe(with_key: _Explain, section: str, recipe: Config, side: int) -> None:
-    if recipe["warmup_epochs"] > recipe["epochs"]:
-        with_key.refuse(
-            f"{section}.warmup_epochs",
-            f"{recipe['warmup_epochs']} is more than the {recipe['epochs']} epochs there are",
-        )
-    if recipe["shift"] >= side:
-        with_key.refuse(
-            f"{section}.shift",
-            f"{recipe['shift']} pixels; allowed is less than the images' side, {side}",
-        )
+def _check_known(criterion: str, registry: Mapping[str, str]) -> None:
+    if criterion not in registry:
+        raise ConfigError(f"unknown criterion '{criterion}'; known are: {', '.join(registry)}.")
 
 
-def _check_design(with_key: _Explain, settings: Config) -> None:
+def _check_recipe(recipe: Config, side: int) -> None:
+    warmup, epochs, shift = recipe["warmup_epochs"], recipe["epochs"], recipe["shift"]
+    if warmup > epochs:
+        raise ConfigError(f"warmup_epochs is {warmup}; allowed is at most epochs, {epochs}.")
+    if shift >= side:
+        raise ConfigError(f"shift is {shift}; allowed is less than the images' side, {side}.")
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"two budgets have the name '{name}'; each needs its own.")
+
+
+def _check_sampling(name: str, settings: Config) -> None:
+    design, predictor = design_of(settings), settings["predictor"]
     model = model_facts(settings["model"]["name"])
     image = data_facts(settings["data"]["name"]).side
-    sampling, predictor = settings["sampling"], settings["predictor"]
-    if sampling["design"] == "list" and not sampling["points"]:
-        with_key.refuse("sampling.points", "the list is empty, but the design is 'list'")
 
     def blocks(depth: float) -> float:
         return kept_blocks(depth, model.blocks, model.fewest_blocks) / model.blocks
@@ -189,58 +189,47 @@ def _check_design(with_key: _Explain, settings: Config) -> None:
     def side(resolution: float) -> float:
         return side_of(resolution, image, model.smallest_side) / image
 
-    if sampling["design"] != "list":
-        realize = {"depth": blocks, "width": float, "resolution": side}
-        for axis, function in realize.items():
-            key = f"sampling.{axis}"
-            _check_distinct(with_key, key, sampling[axis], function)
-    for key in ("points", "holdout"):
-        for row in sampling[key]:
-            with_key(f"sampling.{key}", lambda row=row: (blocks(row[0]), side(row[2])))
-    design = design_of(settings)
-    with_key("sampling.holdout", lambda: sampling_tree(design))
+    if design.kind != "list":
+        with _about(name, "sampling.depth"):
+            _check_distinct(design.depth, blocks)
+        with _about(name, "sampling.width"):
+            _check_distinct(design.width, float)
+        with _about(name, "sampling.resolution"):
+            _check_distinct(design.resolution, side)
+    for key, points in (("points", design.points), ("holdout", design.holdout)):
+        with _about(name, f"sampling.{key}"):
+            for point in points:
+                blocks(point.depth), side(point.resolution)
+    with _about(name, "sampling.points or sampling.holdout"):
+        sampling_tree(design)
     realized = [[blocks(p.depth), p.width, side(p.resolution)] for p in fitted_points(design)]
-    with_key(
-        "sampling",
-        lambda: check_design(
-            realized, predictor["kind"], predictor["degree"], predictor["rank"]
-        ),
-    )
+    with _about(name, "sampling"):
+        check_design(realized, predictor["kind"], predictor["degree"], predictor["rank"])
 
 
-def _check_distinct(
-    with_key: _Explain, key: str, levels: Sequence[float], realize: Callable[[float], float]
-) -> None:
+def _check_distinct(levels: Sequence[float], realize: Callable[[float], float]) -> None:
     seen: dict[float, float] = {1.0: 1.0}
     for level in levels:
-        ratio = with_key(key, lambda level=level: realize(level))
+        ratio = realize(level)
         if ratio in seen:
-            with_key.refuse(
-                key, f"{seen[ratio]} and {level} give the same network (ratio {ratio:.4g}); "
-                "leave one out"
+            raise ConfigError(
+                f"{seen[ratio]} and {level} give the same ratio, {ratio:.4g}; leave one out."
             )
         seen[ratio] = level
 
 
-class _Explain:
-    """Call a check and put the experiment and the key before what it refuses."""
-
-    def __init__(self, experiment: str) -> None:
-        self._experiment = experiment
-
-    def __call__(self, key: str, check: Callable[[], T]) -> T:
-        try:
-            return check()
-        except (UserError, ValueError) as error:
-            self.refuse(key, str(error).rstrip("."))
-            raise AssertionError from error
-
-    def refuse(self, key: str, reason: str) -> None:
-        raise ConfigError(f"experiment '{self._experiment}', {key}: {reason}.") from None
+@contextmanager
+def _about(experiment: str, key: str) -> Iterator[None]:
+    """Put the experiment and the key before what is refused."""
+    try:
+        yield
+    except ValueError as error:
+        reason = str(error).rstrip(".")
+        raise ConfigError(f"experiment '{experiment}', {key}: {reason}.") from None
 
 
 def _check_complete(settings: Config, schema: Config, name: str) -> None:
-    """Refuse settings in which a key is missing, which a defaults section of one's own can cause."""
+    """Refuse settings in which a key is given neither by the experiment nor by the defaults."""
     prefix = "defaults."
     for key in leaf_keys(schema):
         if not key.startswith(prefix):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class UserError(ValueError):
-    """Something the user can mend: a config value, a file, a network that cannot do what is asked."""
+    """Something the user can mend: a value, a file, a network that cannot do what is asked."""
 
 
 class ConfigError(UserError):

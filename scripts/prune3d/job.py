@@ -104,7 +104,7 @@ class Job:
         return self._device
 
     def resume_file(self, output: str) -> ResumeFile:
-        """Return where the training that writes `output` keeps its state until the job has ended."""
+        """Return where the training that writes `output` keeps its state until it has ended."""
         from prune3d.train.resume import ResumeFile
 
         file = ResumeFile.beside(output, self.digest())

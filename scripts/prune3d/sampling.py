@@ -4,8 +4,9 @@ The paper collects samples by iterative pruning "from three dimensions independe
 Ours is a tree in which every network inherits its parent's fine-tuned weights: a depth chain from
 the dense network, a width chain from each depth, a resolution chain from each (depth, width).
 
-A network's parent is always listed before it, so that a level or point added at the end of a list
-adds networks and changes none of the others.
+A network's parent is always listed before it, and points given one by one descend from one another
+only, so that a level or point added at the end of a list adds networks and changes none of the
+others.
 """
 
 from __future__ import annotations
@@ -97,8 +98,8 @@ class SamplingTree:
         return [name for name, node in self.nodes.items() if node.role == role]
 
 
-def fitted_points(design: Design) -> list[Point]:
-    """Return the points to fit, the dense one first, each once."""
+def designed_points(design: Design) -> list[Point]:
+    """Return the points of the levels alone, the dense one first, each once."""
     levels = [(1.0, *axis) for axis in (design.depth, design.width, design.resolution)]
     if design.kind == "axes":
         depth, width, resolution = levels
@@ -109,7 +110,12 @@ def fitted_points(design: Design) -> list[Point]:
         points = [Point(*ratios) for ratios in product(*levels)]
     else:
         points = [DENSE]
-    return list(dict.fromkeys([*points, *design.points]))
+    return list(dict.fromkeys(points))
+
+
+def fitted_points(design: Design) -> list[Point]:
+    """Return all points to fit, the dense one first."""
+    return [*designed_points(design), *design.points]
 
 
 def sampling_tree(design: Design) -> SamplingTree:
@@ -118,20 +124,24 @@ def sampling_tree(design: Design) -> SamplingTree:
     Raises
     ------
     ConfigError
-        If a point is both fitted and held out.
+        If a point is given twice.
     """
     nodes: dict[str, Node] = {}
-    before: list[Point] = []
-    for point in fitted_points(design):
-        if point != DENSE:
-            nodes[point.name] = Node(point, nearest_ancestor(point, before), "fit")
-        before.append(point)
-    for point in design.holdout:
-        if point in before:
-            raise ConfigError(
-                f"{point.name} is a point of the design too; a held-out point must not be fitted."
-            )
-        nodes[point.name] = Node(point, DENSE, "holdout")
+
+    def grow(points: Iterable[Point], role: str, *, chained: bool) -> None:
+        ancestors = [DENSE]
+        for point in points:
+            if point == DENSE or point.name in nodes:
+                raise ConfigError(
+                    f"{point.name} is listed although it is a sample already; leave it out."
+                )
+            nodes[point.name] = Node(point, nearest_ancestor(point, ancestors), role)
+            if chained:
+                ancestors.append(point)
+
+    grow(designed_points(design)[1:], "fit", chained=True)
+    grow(design.points, "fit", chained=True)
+    grow(design.holdout, "holdout", chained=False)
     return SamplingTree(nodes)
 
 

@@ -14,7 +14,7 @@ from prune3d.predictor import check_design, unknowns
 
 def grid(d: int, w: int, r: int) -> np.ndarray:
     """Return a product design with so many levels of each ratio."""
-    return np.array(list(itertools.product(*[np.linspace(0.4, 1, n) for n in (d, w, r)])))
+    return np.array(list(itertools.product(*[np.linspace(1, 0.4, n) for n in (d, w, r)])))
 
 
 def axes(d: int, w: int, r: int) -> np.ndarray:

@@ -18,7 +18,7 @@ def expected_failures(estimator: Any) -> dict[str, str]:
 
 # Many checks have 10 features: of degree 3 the full tensor would have 10^6 coefficients.
 @parametrize_with_checks(
-    [PolynomialRegressor(degree=1), LowRankPolynomialRegressor(n_starts=2)],
+    [PolynomialRegressor(degree=1), LowRankPolynomialRegressor(n_starts=2, max_iter=100)],
     expected_failed_checks=expected_failures,
 )
 def test_scikit_learn_checks(estimator, check):

@@ -116,10 +116,8 @@ def test_objective_is_the_documented_one_and_never_rises(rank):
     fitted = LowRankPolynomialRegressor(rank=rank, n_starts=2, max_iter=60)
     fitted.fit(X, y, sample_weight=weights)
     expected = documented_objective(fitted.basis_factors_, X, y, weights, 1e-2)
-    if rank == 1:
-        assert fitted.objective_ == pytest.approx(expected, rel=1e-9)
-    # How scale is shared between factors does not enter, so this holds for every rank.
-    assert fitted.objective_path_[-1] == pytest.approx(expected, rel=1e-9)
+    assert fitted.objective_ == pytest.approx(expected, rel=1e-9)
+    assert fitted.objective_path_[-1] == fitted.objective_
     assert np.all(np.diff(fitted.objective_path_) <= 1e-12)
     assert len(fitted.objective_path_) == fitted.n_iter_ + 1
 
@@ -245,5 +243,5 @@ def test_wrong_parameters_are_refused(parameters, message):
 
 
 def test_all_zero_weights_are_refused():
-    with pytest.raises(ValueError, match="all sample weights are zero"):
+    with pytest.raises(ValueError, match=r"(?i)sample weights .*zero"):
         LowRankPolynomialRegressor().fit(grid(2), surface(grid(2)), sample_weight=np.zeros(8))

@@ -67,9 +67,9 @@ def test_make_predictor_by_name():
         ({"degree": 3}, r"have shape \(3, 3, 3\), expected \(4, 4, 4\)"),
         ({"degree": "2"}, "degree is '2' but must be an integer"),
         ({"domain": [[1, 0]] * 3}, "is not a list of ranges"),
-        ({"domain": "box"}, "domain is not an array of finite numbers"),
-        ({"alpha": None}, "alpha is None but must be"),
-        ({"basis_coefficients": [[1], [1, 2]]}, "basis_coefficients is not an array of finite"),
+        ({"domain": "box"}, "domain does not hold finite numbers"),
+        ({"alpha": None}, "alpha does not hold finite numbers"),
+        ({"basis_coefficients": [[1], [1, 2]]}, "basis_coefficients does not hold finite"),
     ],
 )
 def test_foreign_dictionaries_are_refused(change, message):

@@ -53,7 +53,7 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Te
 
 
 def _shift(images: Tensor, largest: int, generator: torch.Generator) -> Tensor:
-    n, channels, side, _ = images.shape
+    n, side = len(images), images.shape[-1]
     # Reflection is not implemented for bytes; bytes are exact in float32.
     padded = F.pad(images.float(), (largest,) * 4, mode="reflect").to(images.dtype)
     offsets = torch.randint(0, 2 * largest + 1, (2, n, 1), generator=generator)

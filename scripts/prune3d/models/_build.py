@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import replace
+from functools import cache
 
 import torch
 from torch import nn
@@ -31,14 +32,23 @@ def build_dense(spec: NetworkSpec) -> nn.Module:
 
 
 def rebuild(spec: NetworkSpec) -> nn.Module:
-    """Build the network of a specification on torch's meta device: shapes without values."""
-    with torch.device("meta"):
+    """Build the network of a specification, with weights that mean nothing.
+
+    Torch's meta device would spare the initialization, but takes seconds to load.
+    """
+    with torch.random.fork_rng(devices=[]):
         model = build_dense(spec)
-        remove_blocks(model, spec.removed_blocks)
-        for name, shape in spec.shapes.items():
-            _reshape(model.get_submodule(name), name, shape)
+    remove_blocks(model, spec.removed_blocks)
+    for name, shape in spec.shapes.items():
+        _reshape(model.get_submodule(name), name, shape)
     set_spec(model, spec)
     return model
+
+
+@cache
+def dense_skeleton(spec: NetworkSpec) -> nn.Module:
+    """Return the dense network of a specification, to look at: it is shared, its weights random."""
+    return rebuild(spec.dense())
 
 
 def get_spec(model: nn.Module) -> NetworkSpec:
@@ -65,21 +75,18 @@ def set_spec(model: nn.Module, spec: NetworkSpec) -> None:
 def with_current_shapes(model: nn.Module) -> None:
     """Write the shapes that the network's layers have now into its specification."""
     spec = get_spec(model)
-    with torch.device("meta"):
-        dense = build_dense(spec)
-    dense_shapes = {name: tuple(m.weight.shape) for name, m in shaped_layers(dense)}
-    changed = {
-        name: tuple(layer.weight.shape)
-        for name, layer in shaped_layers(model)
-        if tuple(layer.weight.shape) != dense_shapes[name]
-    }
+    dense_shapes = layer_shapes(dense_skeleton(spec.dense()))
+    changed = {k: shape for k, shape in layer_shapes(model).items() if shape != dense_shapes[k]}
     set_spec(model, replace(spec, shapes=changed))
 
 
-def shaped_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return the layers whose shape width pruning changes, by name."""
-    kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
-    return [(name, m) for name, m in model.named_modules() if isinstance(m, kinds)]
+def layer_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shape of the weight of each layer that width pruning changes."""
+    return {
+        name: tuple(layer.weight.shape)
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
+    }
 
 
 def remove_blocks(model: nn.Module, names: tuple[str, ...]) -> None:

@@ -67,10 +67,11 @@ class Solution:
 def alternate(problem: Problem, factors: Array, max_iter: int, tol: float) -> Solution:
     """Minimise the objective over one column's factors at a time until it stops falling.
 
-    The objective is sum_n weight_n (y_n - F(x_n))^2 + alpha (roughness of F + for rank > 1
-    `COMPONENT_SHARE` times the squared size of each component). It does not change when scale
-    moves from one factor of a component to another, and each step is an exact minimisation, so it
-    never rises.
+    The objective is sum_n weight_n (y_n - F(x_n))^2 + alpha sum_ijk charge_ijk c_ijk^2 with c the
+    coefficients of F and charge_ijk the sum of `penalty` over i, j and k; for rank > 1 also alpha
+    `COMPONENT_SHARE` times the squared size of each component. It does not change when scale moves
+    from one factor of a component to another, and each step is an exact minimisation, so it never
+    rises.
 
     Parameters
     ----------
@@ -207,7 +208,7 @@ def _curves(basis: Array, factors: Array) -> Array:
 
 
 def _grams(factors: Array, penalty: Array) -> tuple[Array, Array]:
-    """Return the inner products of the factors of each column, plain and by roughness."""
+    """Return the inner products of the factors of each column, plain and by charge."""
     turned = factors.swapaxes(2, 3)
     return factors @ turned, (factors * penalty) @ turned
 

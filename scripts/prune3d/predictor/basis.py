@@ -93,12 +93,12 @@ def monomial_matrices(domain: Array, degree: int) -> Array:
     return matrices
 
 
-def roughness(degree: int) -> Array:
-    """Return what the ridge charges a basis function of one column: (i (i + 1))^3 (ours).
+def eigenvalues(degree: int) -> Array:
+    """Return i (i + 1), the eigenvalues of Legendre's operator L f = -((1 - t^2) f')'.
 
-    i (i + 1) is the eigenvalue of Legendre's operator L f = -((1 - t^2) f')', so the penalty is the
-    Sobolev energy <f, L^3 f>: the constant is free, and a cubic term costs 216 times a linear one.
-    On few noisy labels this keeps the curve smooth without pulling the level towards zero.
+    The ridge charges the energy <f, L^3 f> of a curve, that is (i (i + 1))^3 for basis function i
+    (ours): the constant is free, and a cubic term costs 216 times a linear one. On few noisy labels
+    this keeps curves smooth without pulling their level towards zero.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def roughness(degree: int) -> Array:
     ndarray of shape (K + 1,)
     """
     i = np.arange(degree + 1, dtype=float)
-    return (i * (i + 1)) ** 3
+    return i * (i + 1)
 
 
 def tensor_rows(basis: Array) -> Array:

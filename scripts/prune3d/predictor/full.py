@@ -14,8 +14,8 @@ from prune3d.predictor.basis import (
     basis_values,
     contract,
     data_domain,
+    eigenvalues,
     monomial_matrices,
-    roughness,
     tensor_rows,
 )
 from prune3d.predictor.design import unknowns
@@ -30,10 +30,11 @@ MOST_UNKNOWNS = 100_000
 class PolynomialRegressor(RegressorMixin, BaseEstimator):
     """Full polynomial sum_{i,j,k=0..K} lambda_ijk d^i w^j r^k [paper], fitted by ridge (ours).
 
-    The fit minimises sum_n weight_n (y_n - F(x_n))^2 + alpha sum_ijk (q_i + q_j + q_k) c_ijk^2,
+    The fit minimises sum_n weight_n (y_n - F(x_n))^2 + alpha sum_ijk (e_i + e_j + e_k)^3 c_ijk^2,
     where c are the coefficients in Legendre polynomials on the range of the data, scaled to mean
-    square 1, and q_i = (i (i + 1))^3. The constant is free. With fewer samples than coefficients
-    the ridge decides; on samples of the axes alone it returns a sum of three curves.
+    square 1, and e_i = i (i + 1). The constant is free. With fewer samples than coefficients the
+    ridge decides; samples on the axes alone say nothing about products, so that predictions off the
+    axes are then poor (`check_design` refuses such a design).
 
     Parameters
     ----------
@@ -151,11 +152,11 @@ class PolynomialRegressor(RegressorMixin, BaseEstimator):
 
 
 def _charges(degree: int, columns: int) -> Array:
-    """Add the roughness of all columns, in the order of `tensor_rows`."""
+    """Return the energy <f, (sum of L over columns)^3 f> of each product, see `eigenvalues`."""
     total = np.zeros(1)
     for _ in range(columns):
-        total = (total[:, None] + roughness(degree)).ravel()
-    return total
+        total = (total[:, None] + eigenvalues(degree)).ravel()
+    return total**3
 
 
 def _choose_alpha(parts: Decomposition) -> float:

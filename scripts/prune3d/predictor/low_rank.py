@@ -15,8 +15,8 @@ from prune3d.predictor.basis import (
     basis_slopes,
     basis_values,
     data_domain,
+    eigenvalues,
     monomial_matrices,
-    roughness,
 )
 from prune3d.predictor.parameters import ALPHA_GRID, check_alpha, check_integer, check_tolerance
 from prune3d.predictor.samples import fit_samples, predict_samples
@@ -31,10 +31,12 @@ class LowRankPolynomialRegressor(RegressorMixin, BaseEstimator):
     """Polynomial sum_{q=1..R} H(d; s_q) H(w; u_q) H(r; v_q) with H(x; s) = sum_{i=0..K} s_i x^i.
 
     That the tensor has low rank is the paper's; the form is ours (canonical polyadic). The fit
-    minimises by alternating least squares, from several starts, the objective of
-    `PolynomialRegressor` for the tensor of this form; so the ridge charges the roughness of F and
-    not its level, whatever scale is moved between factors. With R > 1 a thousandth of the ridge
-    also falls on the size of each component, so that components cannot grow and cancel.
+    minimises, by alternating least squares from several starts, the objective of
+    `PolynomialRegressor` for the tensor of this form, save that the charge of c_ijk is
+    e_i^3 + e_j^3 + e_k^3: products need no charge of their own where the curves determine them. The
+    ridge thus acts on F, whatever scale is moved between factors, and leaves its level free. With
+    R > 1 a thousandth of it also falls on the size of each component, so that components cannot
+    grow and cancel.
 
     Parameters
     ----------
@@ -210,7 +212,7 @@ class LowRankPolynomialRegressor(RegressorMixin, BaseEstimator):
 def _batch(basis: Array, y: Array, weights: Array, alpha: Array) -> Problem:
     """Describe one fit per ridge; one row of weights serves all."""
     weights = np.broadcast_to(weights, (len(alpha), len(y)))
-    return Problem(basis, y, weights, alpha, roughness(basis.shape[2] - 1))
+    return Problem(basis, y, weights, alpha, eigenvalues(basis.shape[2] - 1) ** 3)
 
 
 def _normalise(factors: Array) -> Array:

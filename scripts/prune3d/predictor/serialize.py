@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from prune3d.predictor.design import KINDS
 from prune3d.predictor.full import PolynomialRegressor
 from prune3d.predictor.low_rank import LowRankPolynomialRegressor
+from prune3d.predictor.parameters import check_integer
 
 Predictor = PolynomialRegressor | LowRankPolynomialRegressor
 
@@ -106,6 +107,9 @@ def from_dict(d: Mapping[str, Any]) -> Predictor:
         raise ValueError(f"not a predictor of prune3d: {', '.join(missing)} missing")
     rank = 1 if d["rank"] is None else d["rank"]
     estimator = make_predictor(d["kind"], d["degree"], rank, d["alpha"])
+    check_integer("degree", d["degree"], 0)
+    check_integer("rank", rank, 1)
+    alpha = float(_numbers(d, "alpha"))
     domain = _numbers(d, "domain")
     if domain.ndim != 2 or domain.shape[1] != 2 or not np.all(domain[:, 0] < domain[:, 1]):
         raise ValueError(
@@ -122,7 +126,7 @@ def from_dict(d: Mapping[str, Any]) -> Predictor:
             f"not a predictor of prune3d: basis_coefficients have shape {coefficients.shape}, "
             f"expected {shape}"
         )
-    estimator._set_fitted(coefficients, domain, float(d["alpha"]))
+    estimator._set_fitted(coefficients, domain, alpha)
     estimator.n_features_in_ = len(domain)
     return estimator
 
@@ -133,5 +137,5 @@ def _numbers(d: Mapping[str, Any], name: str) -> np.ndarray:
     except (TypeError, ValueError):
         values = np.array(np.nan)
     if not np.all(np.isfinite(values)):
-        raise ValueError(f"not a predictor of prune3d: {name} is not an array of finite numbers")
+        raise ValueError(f"not a predictor of prune3d: {name} does not hold finite numbers only")
     return values

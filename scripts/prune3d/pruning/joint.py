@@ -18,7 +18,7 @@ from prune3d.data.images import ImageSplits
 from prune3d.errors import PruningError
 from prune3d.lineage import Step, add_step, get_lineage, set_lineage
 from prune3d.models._build import (
-    build_dense,
+    dense_skeleton,
     get_spec,
     remove_blocks,
     set_spec,
@@ -145,13 +145,6 @@ def prune_width(model: nn.Module, width: float, options: PruningOptions) -> None
             lowest = torch.argsort(scores, stable=True)[:excess]
             graph.remove(group, sorted(lowest.tolist()))
     with_current_shapes(model)
-
-
-@cache
-def dense_skeleton(spec: NetworkSpec) -> nn.Module:
-    """Return the dense network of a specification, with weights that mean nothing."""
-    with torch.random.fork_rng(devices=[]):
-        return build_dense(spec)
 
 
 @cache

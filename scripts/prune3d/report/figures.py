@@ -102,12 +102,20 @@ def draw_predictions(
         if not len(measured):
             continue
         predicted = np.concatenate(
-            [chosen(f).predict(run[role].ratios) for run, f in zip(runs, fitted, strict=True)
-             if len(run[role].accuracy)]
+            [
+                chosen(f).predict(run[role].ratios)
+                for run, f in zip(runs, fitted, strict=True)
+                if len(run[role].accuracy)
+            ]
         )
         label = "fitted samples" if role == "fit" else "held-out samples"
         panel.plot(
-            100 * measured, 100 * predicted, marker, color=color, label=label, markersize=5,
+            100 * measured,
+            100 * predicted,
+            marker,
+            color=color,
+            label=label,
+            markersize=5,
             alpha=0.7,
         )
         every += [*measured, *predicted]
@@ -164,4 +172,3 @@ def _plot_policy(panel: Axes, rows: Sequence[Mapping[str, str]], policy: str, in
 def _alone(ratios: np.ndarray, axis: int) -> np.ndarray:
     others = [i for i in range(3) if i != axis]
     return np.flatnonzero((ratios[:, others] > 1 - 1e-9).all(1))
-

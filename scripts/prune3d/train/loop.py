@@ -22,6 +22,7 @@ from prune3d.models._build import get_spec
 from prune3d.progress import time_left
 from prune3d.train.recipe import Recipe, learning_rate
 from prune3d.train.resume import ResumeFile, TrainingState, restore_state, save_state
+from prune3d.train.sgd import NesterovSGD
 
 HISTORY_COLUMNS = ("epoch", "learning_rate", "train_loss", "train_top1", "images")
 SECONDS_BETWEEN_MESSAGES = 10.0
@@ -70,7 +71,7 @@ def train(
     """
     state = TrainingState(
         model=model,
-        optimizer=make_optimizer(model, recipe),
+        optimizer=NesterovSGD(model, recipe.momentum, recipe.weight_decay),
         generator=torch.Generator().manual_seed(seed),
         history=[],
     )
@@ -106,13 +107,10 @@ def train_epoch(
     rate = 0.0
     for i, (inputs, labels) in enumerate(augmented(state, images, recipe, batches)):
         rate = learning_rate(recipe, epoch + (i + 1) / len(batches))
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
         logits = state.model(inputs)
         loss = F.cross_entropy(logits, labels)
-        state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        state.optimizer.step()
+        state.optimizer.step(rate)
         total_loss += loss.detach() * len(labels)
         correct += (logits.detach().argmax(1) == labels).sum()
     mean_loss = float(total_loss) / len(images)
@@ -151,19 +149,6 @@ def augmented(
         chosen = batch.to(images.labels.device)
         changed = augment(images.images[chosen], how, state.generator)
         yield images.normalize(changed, side), images.labels[chosen]
-
-
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """Return the optimizer; only weights of convolutions and linear layers decay."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(
-        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0
-    )
 
 
 def describe(row: dict[str, Any], recipe: Recipe, done: int, seconds: float, images: int) -> str:

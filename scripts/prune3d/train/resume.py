@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from prune3d.errors import CheckpointError
 from prune3d.files import atomic_path
 from prune3d.tensors import read_tensors
+from prune3d.train.sgd import NesterovSGD
 
 FORMAT = "prune3d training 1"
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class TrainingState:
     """
 
     model: nn.Module
-    optimizer: torch.optim.SGD
+    optimizer: NesterovSGD
     generator: torch.Generator
     history: list[dict[str, Any]]
     seconds: float = 0.0
@@ -72,10 +73,7 @@ class TrainingState:
 def save_state(file: ResumeFile, state: TrainingState) -> None:
     """Write the state; the file before it stays whole until the new one is."""
     tensors = {f"model.{k}": v.detach().cpu() for k, v in state.model.state_dict().items()}
-    for name, parameter in state.model.named_parameters():
-        momentum = state.optimizer.state[parameter].get("momentum_buffer")
-        if momentum is not None:
-            tensors[f"momentum.{name}"] = momentum.detach().cpu()
+    tensors |= {f"momentum.{k}": v.cpu() for k, v in state.optimizer.momenta.items()}
     tensors["generator"] = state.generator.get_state()
     metadata = {
         "format": FORMAT,
@@ -108,10 +106,8 @@ def restore_state(file: ResumeFile, state: TrainingState) -> bool:
         return False
     model = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     state.model.load_state_dict(model)
-    for name, parameter in state.model.named_parameters():
-        if f"momentum.{name}" in tensors:
-            momentum = tensors[f"momentum.{name}"].to(parameter.device)
-            state.optimizer.state[parameter]["momentum_buffer"] = momentum
+    for name, momentum in state.optimizer.momenta.items():
+        momentum.copy_(tensors[f"momentum.{name}"])
     state.generator.set_state(tensors["generator"])
     state.history[:] = json.loads(metadata["history"])
     state.seconds = json.loads(metadata["seconds"])

@@ -1,0 +1,101 @@
+"""Files appear whole or not at all, and errors name the file."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import pytest
+
+from prune3d.errors import UserError
+from prune3d.files import atomic_path, read_csv, read_json, write_csv, write_json, write_text
+
+
+def test_a_failure_midway_leaves_the_old_file_and_no_temporary(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(file) as temporary:
+        temporary.write_text("half of the n")
+        raise KeyboardInterrupt
+    assert file.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_failure_midway_makes_no_new_file(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("x")
+        raise RuntimeError
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_final_name_appears_only_at_the_end(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "folder" / "a.pdf"
+    with atomic_path(file) as temporary:
+        assert temporary.parent == file.parent
+        assert temporary.suffix == ".pdf"
+        temporary.write_text("x")
+        assert not file.exists()
+    assert os.listdir(file.parent) == ["a.pdf"]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_permissions_follow_the_umask(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "ours", "x")
+        (tmp_path / "plain").write_text("x")
+    finally:
+        assert os.umask(before) == mask
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_text_is_utf8_on_every_machine(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "± é\n")
+    assert (tmp_path / "a").read_bytes() == b"\xc2\xb1 \xc3\xa9\n"
+
+
+def test_json_has_sorted_keys_and_a_last_newline(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": 1, "a": {"d": None, "c": 0.1}})
+    expected = '{\n  "a": {\n    "c": 0.1,\n    "d": null\n  },\n  "b": 1\n}\n'
+    assert (tmp_path / "a.json").read_text() == expected
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_json_refuses_what_is_not_a_number_and_keeps_the_old_file(
+    tmp_path: Path, value: float
+) -> None:
+    write_json(tmp_path / "a.json", {"a": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"a": value})
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"a": 1', b"\xff\xfe{}", b"[1, 2]", b"3"])
+def test_json_errors_are_one_sentence_with_the_file_name(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "optimum.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_json(file)
+    message = str(caught.value)
+    assert str(file) in message
+    assert message.endswith(".")
+    assert "\n" not in message
+
+
+def test_csv_floats_read_back_to_the_same_number(tmp_path: Path) -> None:
+    numbers = [0.1, 1 / 3, 1e-300, 123456789.123456789, 2**0.5, 5e-324, 0.1 + 0.2]
+    write_csv(tmp_path / "a.csv", [{"x": x, "name": "a,b"} for x in numbers], ["name", "x"])
+    rows = read_csv(tmp_path / "a.csv")
+    assert [float(row["x"]) for row in rows] == numbers
+    assert rows[0] == {"name": "a,b", "x": "0.1"}
+    assert (tmp_path / "a.csv").read_bytes().startswith(b'name,x\n"a,b",0.1\n')
+
+
+def test_csv_refuses_a_column_that_was_not_announced(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="y"):
+        write_csv(tmp_path / "a.csv", [{"x": 1, "y": 2}], ["x"])
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,91 @@
+"""Run the workflow in a folder of its own, as a user would."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ROOT / "tests/workflow/tiny.yaml"
+SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the workflow with its results."""
+
+    folder: Path
+
+    @classmethod
+    def copy_to(cls, folder: Path) -> Project:
+        """Copy what a clone has, without results."""
+        folder.mkdir(parents=True)
+        shutil.copy(ROOT / "Snakefile", folder)
+        for name in ("rules", "scripts", "config", "envs"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        shutil.copy(TINY, folder / "tiny.yaml")
+        return cls(folder)
+
+    def with_config(self, name: str, change: dict[str, Any]) -> list[str]:
+        """Return the arguments for the tiny config with a change laid over it."""
+        path = self.folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(change), encoding="utf-8")
+        return ["--configfile", "tiny.yaml", path.name]
+
+    def command(self, *arguments: str, config: list[str] | None = None) -> list[str]:
+        """Return a whole command line."""
+        return [*SNAKEMAKE, *(config or ["--configfile", "tiny.yaml"]), *arguments]
+
+    def run(
+        self, *arguments: str, config: list[str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake to its end."""
+        return subprocess.run(
+            self.command(*arguments, config=config),
+            cwd=self.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+
+    def planned(self, config: list[str] | None = None) -> list[PlannedJob]:
+        """Return the jobs of a dry run."""
+        done = self.run("-n", config=config)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return parse_jobs(done.stdout + done.stderr)
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job that a dry run lists."""
+
+    rule: str
+    output: tuple[str, ...]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a run: one cache for all, no colours."""
+    return {**os.environ, "NO_COLOR": "1"}
+
+
+def parse_jobs(text: str) -> list[PlannedJob]:
+    """Read rule names and outputs from a dry run's messages."""
+    jobs = []
+    for block in re.split(r"\n(?=(?:local)?rule )", text):
+        name = re.match(r"(?:local)?rule (\w+):", block)
+        if name:
+            output = re.search(r"^    output: (.*)$", block, flags=re.MULTILINE)
+            files = tuple(output.group(1).split(", ")) if output else ()
+            jobs.append(PlannedJob(name.group(1), files))
+    return jobs
