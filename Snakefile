@@ -44,6 +44,7 @@ include: "rules/paper.smk"
 
 
 rule all:
+    default_target: True
     input:
         "results/tables/policies.csv",
         "results/tables/predictors.csv",
@@ -55,4 +56,3 @@ rule all:
             kind=["pdf", "png"],
         ),
         all_final("model.onnx"),
-    default_target: True

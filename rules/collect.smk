@@ -8,17 +8,17 @@ rule prune_sample:
         selection=f"{RUN}/data/selection.safetensors",
     output:
         pruned=f"{RUN}/samples/{{point}}/pruned.safetensors",
-    params:
-        depth=lambda wildcards: sample(wildcards).point.depth,
-        width=lambda wildcards: sample(wildcards).point.width,
-        resolution=lambda wildcards: sample(wildcards).point.resolution,
-        **settings("pruning"),
     log:
         "results/logs/{experiment}/seed{seed}/prune_sample/{point}.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/prune_sample/{point}.tsv"
     conda:
         "../envs/torch.yaml"
+    params:
+        **settings("pruning"),
+        depth=lambda wildcards: sample(wildcards).point.depth,
+        width=lambda wildcards: sample(wildcards).point.width,
+        resolution=lambda wildcards: sample(wildcards).point.resolution,
     script:
         "../scripts/prune_sample.py"
 
@@ -33,14 +33,14 @@ rule finetune_sample:
         metrics=f"{RUN}/samples/{{point}}/metrics.json",
         history=f"{RUN}/samples/{{point}}/history.csv",
         provenance=f"{RUN}/samples/{{point}}/provenance.json",
-    params:
-        **settings("finetune"),
     log:
         "results/logs/{experiment}/seed{seed}/finetune_sample/{point}.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/finetune_sample/{point}.tsv"
     conda:
         "../envs/torch.yaml"
+    params:
+        **settings("finetune"),
     script:
         "../scripts/finetune_sample.py"
 
@@ -51,14 +51,14 @@ rule collect_samples:
         samples=sample_metrics,
     output:
         f"{RUN}/samples.csv",
-    params:
-        samples=lambda wildcards: list(TREES[wildcards.experiment].nodes),
-        holdout=lambda wildcards: TREES[wildcards.experiment].named("holdout"),
     log:
         "results/logs/{experiment}/seed{seed}/collect_samples.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/collect_samples.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        samples=lambda wildcards: list(TREES[wildcards.experiment].nodes),
+        holdout=lambda wildcards: TREES[wildcards.experiment].named("holdout"),
     script:
         "../scripts/collect_samples.py"

@@ -6,16 +6,16 @@ rule choose_target:
         structure=f"{RUN}/dense/structure.json",
     output:
         f"{FINAL}/target.json",
-    params:
-        macs=budget_macs,
-        width_step=setting("lattice.width_step"),
-        round_to=setting("pruning.round_to"),
     log:
         "results/logs/{experiment}/seed{seed}/choose_target/{budget}_{policy}.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/choose_target/{budget}_{policy}.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        macs=budget_macs,
+        width_step=setting("lattice.width_step"),
+        round_to=setting("pruning.round_to"),
     script:
         "../scripts/choose_target.py"
 
@@ -33,7 +33,7 @@ rule tabulate_policies:
     output:
         runs="results/tables/runs.csv",
         left_out="results/tables/left_out.csv",
-        csv="results/tables/policies.csv",
+        csv=report("results/tables/policies.csv", category="Tables"),
         md="results/tables/policies.md",
         tex="results/tables/policies.tex",
     log:
@@ -51,14 +51,14 @@ rule plot_policies:
         table="results/tables/policies.csv",
     output:
         pdf="results/figures/policies.pdf",
-        png="results/figures/policies.png",
-    params:
-        **config["figures"]["policies"],
+        png=report("results/figures/policies.png", category="Figures"),
     log:
         "results/logs/plot_policies.log",
     benchmark:
         "results/benchmarks/plot_policies.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        **config["figures"]["policies"],
     script:
         "../scripts/plot_policies.py"

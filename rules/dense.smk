@@ -10,16 +10,16 @@ rule train_dense:
         metrics=f"{RUN}/dense/metrics.json",
         history=f"{RUN}/dense/history.csv",
         provenance=f"{RUN}/dense/provenance.json",
-    params:
-        model=setting("model.name"),
-        data=setting("data.name"),
-        **settings("dense"),
     log:
         "results/logs/{experiment}/seed{seed}/train_dense.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/train_dense.tsv"
     conda:
         "../envs/torch.yaml"
+    params:
+        **settings("dense"),
+        model=setting("model.name"),
+        data=setting("data.name"),
     script:
         "../scripts/train_dense.py"
 
@@ -47,15 +47,15 @@ rule analyze_dense:
         selection=f"{RUN}/data/selection.safetensors",
     output:
         structure=f"{RUN}/dense/structure.json",
-    params:
-        side_step=setting("lattice.side_step"),
-        block_criterion=setting("pruning.block_criterion"),
-        probe_images=setting("pruning.probe_images"),
     log:
         "results/logs/{experiment}/seed{seed}/analyze_dense.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/analyze_dense.tsv"
     conda:
         "../envs/torch.yaml"
+    params:
+        side_step=setting("lattice.side_step"),
+        block_criterion=setting("pruning.block_criterion"),
+        probe_images=setting("pruning.probe_images"),
     script:
         "../scripts/analyze_dense.py"

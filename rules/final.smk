@@ -10,14 +10,14 @@ rule prune_final:
         selection=f"{RUN}/data/selection.safetensors",
     output:
         pruned=f"{FINAL}/pruned.safetensors",
-    params:
-        **settings("pruning"),
     log:
         "results/logs/{experiment}/seed{seed}/prune_final/{budget}_{policy}.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/prune_final/{budget}_{policy}.tsv"
     conda:
         "../envs/torch.yaml"
+    params:
+        **settings("pruning"),
     script:
         "../scripts/prune_final.py"
 
@@ -30,14 +30,14 @@ rule finetune_final:
         model=f"{FINAL}/model.safetensors",
         history=f"{FINAL}/history.csv",
         provenance=f"{FINAL}/provenance.json",
-    params:
-        **settings("final"),
     log:
         "results/logs/{experiment}/seed{seed}/finetune_final/{budget}_{policy}.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/finetune_final/{budget}_{policy}.tsv"
     conda:
         "../envs/torch.yaml"
+    params:
+        **settings("final"),
     script:
         "../scripts/finetune_final.py"
 

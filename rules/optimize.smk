@@ -8,15 +8,15 @@ rule find_optimum:
         structure=f"{RUN}/dense/structure.json",
     output:
         f"{RUN}/budgets/{{budget}}/optimum.json",
-    params:
-        macs=budget_macs,
-        width_step=setting("lattice.width_step"),
-        round_to=setting("pruning.round_to"),
     log:
         "results/logs/{experiment}/seed{seed}/find_optimum/{budget}.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/find_optimum/{budget}.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        macs=budget_macs,
+        width_step=setting("lattice.width_step"),
+        round_to=setting("pruning.round_to"),
     script:
         "../scripts/find_optimum.py"

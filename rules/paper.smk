@@ -7,15 +7,15 @@ rule plot_dimensions:
         predictors=of_experiment("predictor/predictor.json"),
     output:
         pdf="results/figures/{experiment}/dimensions.pdf",
-        png="results/figures/{experiment}/dimensions.png",
-    params:
-        **config["figures"]["dimensions"],
+        png=report("results/figures/{experiment}/dimensions.png", category="Figures"),
     log:
         "results/logs/{experiment}/plot_dimensions.log",
     benchmark:
         "results/benchmarks/{experiment}/plot_dimensions.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        **config["figures"]["dimensions"],
     script:
         "../scripts/plot_dimensions.py"
 
@@ -26,15 +26,15 @@ rule plot_predictions:
         predictors=of_experiment("predictor/predictor.json"),
     output:
         pdf="results/figures/{experiment}/predictions.pdf",
-        png="results/figures/{experiment}/predictions.png",
-    params:
-        **config["figures"]["predictions"],
+        png=report("results/figures/{experiment}/predictions.png", category="Figures"),
     log:
         "results/logs/{experiment}/plot_predictions.log",
     benchmark:
         "results/benchmarks/{experiment}/plot_predictions.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        **config["figures"]["predictions"],
     script:
         "../scripts/plot_predictions.py"
 
@@ -43,7 +43,7 @@ rule tabulate_predictors:
     input:
         all_runs("predictor/validation.json"),
     output:
-        csv="results/tables/predictors.csv",
+        csv=report("results/tables/predictors.csv", category="Tables"),
         md="results/tables/predictors.md",
         tex="results/tables/predictors.tex",
     log:

@@ -6,14 +6,14 @@ rule fit_predictor:
         samples=f"{RUN}/samples.csv",
     output:
         predictor=f"{RUN}/predictor/predictor.json",
-    params:
-        **settings("predictor"),
     log:
         "results/logs/{experiment}/seed{seed}/fit_predictor.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/fit_predictor.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        **settings("predictor"),
     script:
         "../scripts/fit_predictor.py"
 

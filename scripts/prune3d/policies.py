@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prune3d.errors import PruningError
 from prune3d.optimize import BudgetError, Choice, Lattice, largest_within, maximize, solve_kkt
+from prune3d.ratios import kept_channels
 from prune3d.samples import Samples
 from prune3d.structure import Structure, enumerate_lattice
 
@@ -33,15 +35,37 @@ class LatticeOptions:
     round_to: int
 
 
-def widths_of(options: LatticeOptions) -> np.ndarray:
-    """Return the width ratios of the lattice, descending from 1, shape (W,)."""
-    return 1 - options.width_step * np.arange(int(np.ceil(1 / options.width_step - 1e-9)))
+@dataclass(frozen=True)
+class Candidates:
+    """The realizable networks.
+
+    Attributes
+    ----------
+    lattice
+        Their ratios and costs, the dense network first.
+    widths
+        The width ratio to ask for at each width level, which is not quite the realized one.
+    """
+
+    lattice: Lattice
+    widths: NDArray[np.float64]
 
 
-def build_lattice(structure: Structure, options: LatticeOptions) -> Lattice:
-    """Enumerate the realizable networks, the dense one first."""
+def distinct_widths(structure: Structure, options: LatticeOptions) -> NDArray[np.float64]:
+    """Return width ratios descending from 1 that keep different channels, shape (W,)."""
+    steps = int(np.ceil(1 / options.width_step - 1e-9))
+    widths = 1 - options.width_step * np.arange(steps, dtype=np.float64)
+    kept = kept_channels(structure.groups, widths, options.round_to)
+    channels = np.array([*kept.values(), np.zeros(steps, dtype=np.int64)])
+    changes = (np.diff(channels, axis=1) != 0).any(0)
+    return widths[np.concatenate([[True], changes])]
+
+
+def enumerate_candidates(structure: Structure, options: LatticeOptions) -> Candidates:
+    """Enumerate the realizable networks."""
+    widths = distinct_widths(structure, options)
     sides = structure.sides[::-1]
-    return enumerate_lattice(structure, widths_of(options), sides, options.round_to)
+    return Candidates(enumerate_lattice(structure, widths, sides, options.round_to), widths)
 
 
 def optimal_target(
@@ -72,14 +96,14 @@ def optimal_target(
         See `describe`, with ``region`` and the continuous solution ``kkt``; or ``unreachable``.
     """
     region = samples["fit"].region()
-    lattice = build_lattice(structure, options)
+    candidates = enumerate_candidates(structure, options)
     continuous = solve_kkt(predictor, budget, region).to_dict()
     extra = {"region": region.tolist(), "kkt": continuous, "policy": "dwr", "budget_macs": budget}
     try:
-        choice = maximize(predictor, lattice, budget, region=region)
+        choice = maximize(predictor, candidates.lattice, budget, region=region)
     except BudgetError as error:
         return {**extra, "unreachable": str(error)}
-    return {**extra, **describe(choice, lattice, options)}
+    return {**extra, **describe(choice, candidates)}
 
 
 def rival_target(
@@ -99,19 +123,22 @@ def rival_target(
     dict
         The largest network within the budget, see `describe`; or ``unreachable``.
     """
-    lattice = build_lattice(structure, options)
+    candidates = enumerate_candidates(structure, options)
     extra = {"policy": policy, "budget_macs": budget}
     try:
-        choice = largest_within(lattice, budget, policy)
+        choice = largest_within(candidates.lattice, budget, policy)
     except BudgetError as error:
         return {**extra, "unreachable": str(error)}
-    return {**extra, **describe(choice, lattice, options)}
+    return {**extra, **describe(choice, candidates)}
 
 
-def describe(choice: Choice, lattice: Lattice, options: LatticeOptions) -> dict[str, Any]:
-    """Return a choice with the width ratio to ask for, which is not quite the realized one."""
-    asked = float(widths_of(options)[choice.index[1]])
-    return {**choice.to_dict(), "width_asked": asked, "lattice_networks": int(lattice.macs.size)}
+def describe(choice: Choice, candidates: Candidates) -> dict[str, Any]:
+    """Return a choice with the width ratio to ask for and the size of the lattice."""
+    return {
+        **choice.to_dict(),
+        "width_asked": float(candidates.widths[choice.index[1]]),
+        "lattice_networks": int(candidates.lattice.macs.size),
+    }
 
 
 def check_delivered(model: nn.Module, target: Mapping[str, Any]) -> None:

@@ -19,7 +19,14 @@ GROUPS = {f"{size}.{i}": size for size in (16, 32, 64) for i in range(4)}
 
 @pytest.mark.parametrize(
     ("depth", "blocks", "fewest", "kept"),
-    [(1, 9, 2, 9), (0.5, 9, 2, 5), (0.49, 9, 2, 4), (0.2, 27, 2, 5), (0.222, 9, 2, 2), (1, 1, 1, 1)],
+    [
+        (1, 9, 2, 9),
+        (0.5, 9, 2, 5),
+        (0.49, 9, 2, 4),
+        (0.2, 27, 2, 5),
+        (0.222, 9, 2, 2),
+        (1, 1, 1, 1),
+    ],
 )
 def test_blocks_are_rounded_to_the_nearest_number(
     depth: float, blocks: int, fewest: int, kept: int

@@ -1,0 +1,140 @@
+"""Time the parts that must be fast, each against something known in the same run: `make bench`."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+
+def median_seconds(work: Callable[[], object], runs: int = 5) -> float:
+    """Return the median of several runs after one that does not count."""
+    work()
+    seconds = []
+    for _ in range(runs):
+        begun = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begun)
+    return statistics.median(seconds)
+
+
+def show(what: str, seconds: float, limit: float | None = None) -> None:
+    """Print one measurement and its goal."""
+    goal = "" if limit is None else f"   goal {limit:g} s: {'met' if seconds < limit else 'MISSED'}"
+    print(f"{what:<62}{seconds * 1000:>10.1f} ms{goal}")
+
+
+def bench_predictor() -> None:
+    """Fit 64 samples, and search 100,000 networks."""
+    from prune3d.optimize import Lattice, maximize
+    from prune3d.predictor import LowRankPolynomialRegressor, PolynomialRegressor
+
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0.2, 1, (64, 3))
+    y = 0.9 - 0.1 * ((1 - X) ** 2).sum(1) + rng.normal(0, 0.003, 64)
+    show(
+        "fit the full polynomial to 64 samples",
+        median_seconds(lambda: PolynomialRegressor().fit(X, y)),
+        0.5,
+    )
+    low_rank = LowRankPolynomialRegressor()
+    show(
+        "fit the low-rank polynomial to 64 samples", median_seconds(lambda: low_rank.fit(X, y)), 0.5
+    )
+    depth, width, side = np.linspace(0.1, 1, 20), np.linspace(0.01, 1, 250), np.linspace(0.1, 1, 20)
+    macs = (1e9 * depth[:, None, None] * width[:, None] ** 2 * side**2).astype(np.int64)
+    lattice = Lattice(
+        depth=depth,
+        width=np.tile(width, (20, 1)),
+        resolution=side,
+        macs=macs,
+        params=np.ones((20, 250), dtype=np.int64),
+        dense_macs=10**9,
+    )
+    show(
+        "search a lattice of 100,000 networks",
+        median_seconds(lambda: maximize(low_rank, lattice, 0.25)),
+        2.0,
+    )
+
+
+def bench_lattice() -> None:
+    """Compose the costs of a lattice, against measuring one network at a time."""
+    import torch
+
+    from prune3d import build, cost, prune
+    from prune3d.pruning.analyze import analyze
+    from prune3d.pruning.blocks import find_blocks
+    from prune3d.structure import enumerate_lattice
+
+    torch.set_num_threads(1)
+    model = build("resnet56", num_classes=10, image_size=32)
+    order = [block.name for block in find_blocks(model) if block.removable]
+    structure = analyze(model, order)
+    widths = np.linspace(0.008, 1, 125)
+    shape = enumerate_lattice(structure, widths, structure.sides).macs.shape
+    composed = median_seconds(lambda: enumerate_lattice(structure, widths, structure.sides))
+    show(f"compose the costs of {np.prod(shape):,} networks of ResNet-56", composed, 2.0)
+    one = median_seconds(lambda: cost(prune(model, width=0.5, removal_order=order)), 3)
+    show("prune and measure one of them", one)
+    print(f"  all of them measured would take {one * np.prod(shape) / composed:,.0f} times as long")
+
+
+def bench_start() -> None:
+    """Start a job that trains and one that fits, against the imports they need."""
+    interpreter = sys.executable
+
+    def run(code: str) -> None:
+        subprocess.run([interpreter, "-c", code], check=True, cwd=ROOT / "scripts")
+
+    load = (
+        "import torch; from prune3d import build, prune, save, load; "
+        "m = build('resnet32', 10, 8, in_channels=1); p = prune(m, width=0.5); "
+        "save(p, '/dev/shm/prune3d-bench.safetensors'); load('/dev/shm/prune3d-bench.safetensors')"
+    )
+    if not Path("/dev/shm").is_dir():
+        load = load.replace("/dev/shm/", "")
+    torch_only = median_seconds(lambda: run("import torch"), 3)
+    whole = median_seconds(lambda: run(load), 3)
+    Path("/dev/shm/prune3d-bench.safetensors").unlink(missing_ok=True)
+    show("start Python and import torch", torch_only)
+    show("the same, and build, prune, save and load ResNet-32", whole)
+    show("  more than the import", whole - torch_only, 0.5)
+
+
+def bench_optimizer() -> None:
+    """Make an optimizer and take its first step, in a fresh process each."""
+    head = "import torch, time; m = torch.nn.Linear(9, 9); m(torch.ones(1, 9)).sum().backward(); "
+    ours = (
+        "t = time.perf_counter(); from prune3d.train.sgd import NesterovSGD; "
+        "NesterovSGD(m, 0.9, 0.0).step(0.1); print(time.perf_counter() - t)"
+    )
+    theirs = (
+        "t = time.perf_counter(); o = torch.optim.SGD(m.parameters(), 0.1, 0.9, nesterov=True); "
+        "o.step(); print(time.perf_counter() - t)"
+    )
+    for what, code in (
+        ("prune3d's SGD: first step", ours),
+        ("torch.optim.SGD: first step", theirs),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", head + code],
+            check=True,
+            cwd=ROOT / "scripts",
+            capture_output=True,
+            text=True,
+        )
+        show(what, float(done.stdout))
+
+
+if __name__ == "__main__":
+    for bench in (bench_predictor, bench_lattice, bench_start, bench_optimizer):
+        bench()

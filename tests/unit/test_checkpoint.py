@@ -1,0 +1,230 @@
+"""Model files hold what was saved, and every damage is told by the file's name."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+import prune3d
+from prune3d.checkpoint import load, save, save_unreachable, unreachable_reason
+from prune3d.errors import CheckpointError, UserError
+from prune3d.lineage import Step, get_lineage, set_lineage
+
+Network = Callable[..., nn.Module]
+ORDER = ["layer1.1", "layer2.1"]
+
+
+@pytest.fixture
+def saved(tmp_path: Path, make_network: Network) -> Path:
+    """Return the file of a network pruned in all three ways."""
+    model = prune3d.prune(make_network(), 4 / 6, 0.3, 0.5, removal_order=ORDER)
+    set_lineage(model, [Step("train", 10, 20, "dense")])
+    save(model, tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def header_of(content: bytes) -> bytes:
+    """Return the JSON header of a safetensors file, by the format's definition."""
+    (length,) = struct.unpack("<Q", content[:8])
+    return content[8 : 8 + length]
+
+
+def with_metadata(file: Path, **changes: str | None) -> None:
+    """Rewrite a file with other metadata; None takes a key away."""
+    with safe_open(file, framework="pt") as opened:
+        metadata = {**opened.metadata(), **changes}
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    save_file(tensors, file, metadata={k: v for k, v in metadata.items() if v is not None})
+
+
+def assert_refused(file: Path) -> str:
+    """Assert that loading fails with a CheckpointError that names the file."""
+    with pytest.raises(CheckpointError) as caught:
+        load(file)
+    assert str(file) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("ratios", [(1, 1, 1), (4 / 6, 1, 1), (1, 0.3, 1), (4 / 6, 0.3, 0.5)])
+def test_a_network_comes_back_bit_equal(
+    tmp_path: Path, make_network: Network, ratios: tuple[float, float, float]
+) -> None:
+    model = prune3d.prune(make_network(), *ratios, removal_order=ORDER)
+    set_lineage(model, [Step("train", 10, 20, "dense"), Step("score blocks", 1, 2)])
+    save(model, tmp_path / "a.safetensors")
+    again = load(tmp_path / "a.safetensors")
+    assert again.spec == model.spec
+    assert get_lineage(again) == get_lineage(model)
+    assert list(again.state_dict()) == list(model.state_dict())
+    for name, value in model.state_dict().items():
+        assert value.dtype == again.state_dict()[name].dtype
+        assert torch.equal(value, again.state_dict()[name])
+    images = torch.randn(2, 3, 16, 16)
+    assert not again.training
+    assert torch.equal(again(images), model.eval()(images))
+
+
+def test_a_loaded_network_can_be_trained_and_pruned_further(saved: Path) -> None:
+    model = load(saved)
+    model.train()(torch.randn(4, 3, 8, 8)).sum().backward()
+    assert all(p.requires_grad and p.grad is not None for p in model.parameters())
+    smaller = prune3d.prune(model, 4 / 6, 0.2, 0.5)
+    assert prune3d.cost(smaller).macs < prune3d.cost(model).macs
+
+
+def test_the_same_network_gives_the_same_bytes(saved: Path) -> None:
+    before = saved.read_bytes()
+    save(load(saved), saved)
+    assert saved.read_bytes() == before
+
+
+def test_loading_draws_no_random_numbers(saved: Path) -> None:
+    torch.manual_seed(0)
+    load(saved)
+    drawn = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(drawn, torch.rand(1))
+
+
+def test_a_truncated_file_is_refused_at_every_length(saved: Path) -> None:
+    content = saved.read_bytes()
+    header = 8 + len(header_of(content))
+    lengths = {0, 1, 7, 8, 9, header - 1, header, header + 1, len(content) - 1}
+    lengths |= set(range(0, len(content), len(content) // 60))
+    for length in sorted(lengths):
+        saved.write_bytes(content[:length])
+        assert "\n" not in assert_refused(saved)
+
+
+def test_a_flipped_byte_in_the_weights_is_noticed(saved: Path) -> None:
+    content = saved.read_bytes()
+    begin = 8 + len(header_of(content))
+    for position in range(begin, len(content), (len(content) - begin) // 40):
+        changed = bytearray(content)
+        changed[position] ^= 1
+        saved.write_bytes(changed)
+        assert "changed" in assert_refused(saved)
+
+
+def test_a_flipped_byte_in_the_header_is_noticed(saved: Path) -> None:
+    content = saved.read_bytes()
+    begin = content.index(b"__metadata__") - 2
+    for position in [*range(8), *range(begin, 8 + len(header_of(content).rstrip()), 3)]:
+        changed = bytearray(content)
+        changed[position] ^= 1
+        saved.write_bytes(changed)
+        assert_refused(saved)
+
+
+def test_a_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "foreign.safetensors"
+    save_file({"a": torch.zeros(2)}, file)
+    assert "not one of 'prune3d model 1'" in assert_refused(file)
+
+
+def test_a_file_of_images_is_refused(digits_files: dict[str, Path]) -> None:
+    assert "not one of" in assert_refused(digits_files["train"])
+
+
+def test_another_version_is_told(saved: Path) -> None:
+    with_metadata(saved, format="prune3d model 2")
+    assert "another version" in assert_refused(saved)
+
+
+@pytest.mark.parametrize("key", ["digest", "spec", "lineage"])
+def test_missing_metadata_are_told(saved: Path, key: str) -> None:
+    with_metadata(saved, **{key: None})
+    assert key in assert_refused(saved)
+
+
+@pytest.mark.parametrize("spec", ["{", "[]", "{}", '{"name": "resnet14"}', "null"])
+def test_a_damaged_specification_is_told(saved: Path, spec: str) -> None:
+    with_metadata(saved, spec=spec)
+    assert_refused(saved)
+
+
+@pytest.mark.parametrize("spec", [{"name": "resnet15"}, {"removed_blocks": ["layer9.1"]}])
+def test_a_specification_of_an_unknown_network_is_told(
+    saved: Path, spec: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As by a newer prune3d that knows more networks: the digest is right.
+    monkeypatch.setattr("prune3d.checkpoint.digest", lambda metadata, tensors: metadata["digest"])
+    with safe_open(saved, framework="pt") as opened:
+        known = json.loads(opened.metadata()["spec"])
+    with_metadata(saved, spec=json.dumps({**known, **spec}))
+    assert_refused(saved)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    assert "does not exist" in assert_refused(tmp_path / "no.safetensors")
+
+
+def test_a_folder_is_no_model_file(tmp_path: Path) -> None:
+    assert_refused(tmp_path)
+
+
+def test_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
+    mark = tmp_path / "executed"
+
+    class Malicious:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (mark,))
+
+    (tmp_path / "a.safetensors").write_bytes(pickle.dumps(Malicious()))
+    torch.save({"state": torch.zeros(2)}, tmp_path / "b.safetensors")
+    assert_refused(tmp_path / "a.safetensors")
+    assert_refused(tmp_path / "b.safetensors")
+    assert not mark.exists()
+
+
+def test_no_pickle_is_written_or_read(
+    tmp_path: Path, make_network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_network("resnet8")
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("a pickle")
+
+    for module, name in [(torch, "save"), (torch, "load"), (pickle, "dump"), (pickle, "load"),
+                         (pickle, "dumps"), (pickle, "loads"), (pickle, "Unpickler")]:
+        monkeypatch.setattr(module, name, refuse)
+    save(model, tmp_path / "a.safetensors")
+    assert load(tmp_path / "a.safetensors").spec == model.spec
+
+
+def test_a_failed_save_leaves_the_old_file(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = saved.read_bytes()
+    model = load(saved)
+
+    def fail(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr("prune3d.checkpoint.save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save(model, saved)
+    assert saved.read_bytes() == before
+    assert [p.name for p in saved.parent.iterdir()] == [saved.name]
+
+
+def test_a_policy_without_a_network_says_why(tmp_path: Path, saved: Path) -> None:
+    file = tmp_path / "unreachable.safetensors"
+    save_unreachable(file, "depth alone cannot meet the budget")
+    assert unreachable_reason(file) == "depth alone cannot meet the budget"
+    assert unreachable_reason(saved) is None
+    assert "depth alone cannot meet the budget" in assert_refused(file)
+
+
+def test_a_network_of_another_origin_cannot_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not built by prune3d\.build"):
+        save(nn.Linear(2, 2), tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,113 @@
+"""Files that must stay in step with one another."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prune3d import __version__
+from prune3d.config import load_experiments, overlay
+from prune3d.config_reference import reference
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def read_yaml(name: str) -> dict:
+    value: dict = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+    return value
+
+
+def pins() -> dict[str, set[str]]:
+    """Versions in requirements.txt that hold for Python 3.12 on Linux, by package."""
+    found: dict[str, set[str]] = {}
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        pin, _, marker = line.partition(";")
+        if "< '3.12'" in marker:
+            continue
+        name, version = pin.strip().split("==")
+        found.setdefault(name, set()).add(version)
+    return found
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_requirements_are_pinned_and_name_no_index(name: str) -> None:
+    for line in (ROOT / name).read_text().splitlines():
+        assert re.match(r"^[a-zA-Z0-9._-]+==[^\s;]+( ; .+)?$", line), line
+        assert "://" not in line and not line.startswith("-")
+
+
+def test_torch_and_torchvision_work_together() -> None:
+    code = (
+        "import torch, torchvision; b = torch.tensor([[0., 0, 1, 1], [0, 0, 1, 1]]); "
+        "print(torchvision.ops.nms(b, torch.tensor([.5, .9]), .5).tolist())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[1]"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda p: p.name)
+def test_conda_environments_have_the_pinned_versions(path: Path) -> None:
+    listed = read_yaml(f"envs/{path.name}")["dependencies"][-1]["pip"]
+    assert len(listed) >= 4
+    for entry in listed:
+        name, version = entry.split("==")
+        assert version in pins()[name], f"{path.name}: {name}"
+
+
+def test_every_rule_names_an_environment_and_a_script_of_its_own() -> None:
+    for path in (ROOT / "rules").glob("*.smk"):
+        for rule in re.split(r"\nrule ", path.read_text())[1:]:
+            name = rule.split(":")[0]
+            assert f'"../scripts/{name}.py"' in rule
+            assert (ROOT / "scripts" / f"{name}.py").exists()
+            environment = re.search(r'"\.\./(envs/\w+\.yaml)"', rule)
+            assert environment and (ROOT / environment.group(1)).exists()
+
+
+def test_every_script_belongs_to_a_rule() -> None:
+    rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")} - {"show_results"}
+    assert scripts == set(re.findall(r"\nrule (\w+):", rules))
+
+
+def test_the_config_reference_is_up_to_date() -> None:
+    made = reference(read_yaml("config/schema.yaml"), read_yaml("config/config.yaml"))
+    assert made == (ROOT / "config/README.md").read_text(encoding="utf-8")
+
+
+def test_the_library_does_not_import_snakemake() -> None:
+    for path in (ROOT / "scripts/prune3d").rglob("*.py"):
+        assert not re.search(r"^\s*(from|import) snakemake", path.read_text(), re.MULTILINE), path
+
+
+def test_versions_agree() -> None:
+    assert read_yaml("CITATION.cff")["version"] == __version__
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_config_files_in_the_readme_are_accepted() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        config = overlay(read_yaml("config/config.yaml"), yaml.safe_load(block))
+        load_experiments(config, read_yaml("config/schema.yaml"))
+
+
+def test_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+
+
+def test_links_in_the_documents_lead_somewhere() -> None:
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    for document in documents:
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"

@@ -1,0 +1,103 @@
+"""Composed costs of all realizable networks against networks that were really pruned."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import prune3d
+from prune3d.pruning import PruningOptions
+from prune3d.pruning.analyze import analyze
+from prune3d.pruning.blocks import find_blocks
+from prune3d.pruning.realized import realized
+from prune3d.structure import Structure, dense_macs, enumerate_lattice
+
+WIDTHS = np.array([1.0, 0.83, 0.45, 0.01])
+
+
+def shuffled_order(model: nn.Module) -> list[str]:
+    """Return the removable blocks in an order that is not the network's."""
+    names = [block.name for block in find_blocks(model) if block.removable]
+    return list(np.random.default_rng(0).permutation(names))
+
+
+def counted(model: nn.Module, side: int) -> tuple[int, int]:
+    """Return MACs by torch's counter, at two operations each, and parameters."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(torch.zeros(1, 3, side, side))
+    return counter.get_total_flops() // 2, sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "round_to"),
+    [("resnet8", 16, 1), ("resnet14", 11, 8), ("resnet20", 32, 1), ("resnet20", 8, 4)],
+)
+def test_every_lattice_entry_is_what_pruning_gives(name: str, size: int, round_to: int) -> None:
+    model = prune3d.build(name, 10, size)
+    order = shuffled_order(model)
+    structure = analyze(model, order)
+    sides = [size, size // 2]
+    lattice = enumerate_lattice(structure, WIDTHS, sides, round_to)
+    levels = sorted({0, 1, len(order) // 2, len(order)})
+    options = PruningOptions(round_to=round_to)
+    for k, (w, width), (s, side) in itertools.product(levels, enumerate(WIDTHS), enumerate(sides)):
+        depth = (structure.blocks - k) / structure.blocks
+        pruned = prune3d.prune(
+            model, depth, width, side / size, options=options, removal_order=order
+        )
+        assert (lattice.macs[k, w, s], lattice.params[k, w]) == counted(pruned, side)
+        assert lattice.depth[k] == pytest.approx(depth)
+        assert lattice.width[k, w] == pytest.approx(realized(pruned)["width"])
+        assert lattice.resolution[s] == pytest.approx(side / size)
+
+
+def test_the_first_entry_is_the_dense_network() -> None:
+    model = prune3d.build("resnet20", 10, 32)
+    structure = analyze(model, shuffled_order(model))
+    lattice = enumerate_lattice(structure, np.array([1.0]), [32])
+    assert lattice.macs[0, 0, 0] == lattice.dense_macs == dense_macs(structure) == 40_813_184
+    assert lattice.params[0, 0] == 272_474
+
+
+def test_cost_is_about_d_w2_r2_when_every_channel_shrinks() -> None:
+    model = prune3d.build("resnet56", 10, 32)
+    structure = analyze(model, shuffled_order(model), side_step=8)
+    widths = np.linspace(0.5, 1, 6)
+    lattice = enumerate_lattice(structure, widths, [32, 24, 16])
+    ratio = lattice.macs[0] / lattice.dense_macs
+    product = widths[:, None] ** 2 * lattice.resolution**2
+    assert np.all(np.abs(ratio / product - 1) < 0.05)
+
+
+def test_all_sides_that_the_network_takes_are_listed_in_steps() -> None:
+    model = prune3d.build("resnet8", 10, 20)
+    assert analyze(model, []).sides == tuple(range(1, 21))
+    assert analyze(model, [], side_step=6).sides == (2, 8, 14, 20)
+
+
+def test_each_group_of_channels_is_written_by_the_layers_of_one_width() -> None:
+    structure = analyze(prune3d.build("resnet14", 10, 16), [])
+    # Three residual streams and two blocks a stage.
+    assert sorted(structure.groups.values()) == [16] * 3 + [32] * 3 + [64] * 3
+    streams = {la.output for la in structure.layers if la.name.endswith(("conv2", "shortcut.0"))}
+    assert len(streams) == 3
+    assert {la.name for la in structure.layers if la.output is None} == {"fc"}
+
+
+def test_only_removable_blocks_take_layers_away() -> None:
+    structure = analyze(prune3d.build("resnet14", 10, 16), [])
+    blocks = {la.block for la in structure.layers}
+    assert blocks == {None, "layer1.0", "layer1.1", "layer2.1", "layer3.1"}
+
+
+def test_a_structure_survives_json() -> None:
+    model = prune3d.build("resnet8", 10, 8)
+    structure = analyze(model, shuffled_order(model))
+    again = Structure.from_dict(json.loads(json.dumps({**structure.to_dict(), "cost": {}})))
+    assert again == structure

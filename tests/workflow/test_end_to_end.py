@@ -1,0 +1,177 @@
+"""A whole run: what it writes, what it delivers, and that a disturbed run ends the same."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prune3d.checkpoint import load
+from prune3d.costs import cost
+from running import Project, environment
+
+RUN = Path("results/digits/seed0")
+POLICIES = ("dwr", "depth", "width", "resolution")
+
+
+def read(project: Project, name: str | Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads((project.folder / name).read_text())
+    return value
+
+
+def test_every_file_of_the_contract_is_written(finished: Project) -> None:
+    run = finished.folder / RUN
+    dense = ("model.safetensors", "metrics.json", "provenance.json", "history.csv")
+    sample = ("pruned.safetensors", "model.safetensors", "metrics.json", "history.csv")
+    final = ("pruned.safetensors", "model.safetensors", "metrics.json", "model.onnx")
+    expected = [run / "dense" / name for name in dense]
+    expected += [run / "samples/d67_w50_r75" / name for name in sample]
+    expected += [run / "predictor" / name for name in ("predictor.json", "validation.json")]
+    expected += [run / "samples.csv", run / "budgets/half/optimum.json"]
+    expected += [run / "budgets/half" / policy / name for policy in POLICIES for name in final]
+    for kind in ("csv", "md", "tex"):
+        expected += [finished.folder / f"results/tables/{t}.{kind}" for t in ("policies",)]
+    for kind in ("pdf", "png"):
+        figures = finished.folder / "results/figures"
+        expected += [figures / f"policies.{kind}", figures / f"digits/dimensions.{kind}"]
+    assert [str(path) for path in expected if not path.stat().st_size] == []
+
+
+def test_a_provenance_lies_beside_every_metrics_file(finished: Project) -> None:
+    folders = [path.parent for path in finished.folder.glob("results/**/metrics.json")]
+    assert len(folders) == 1 + 11 + len(POLICIES)
+    for folder in folders:
+        provenance = json.loads((folder / "provenance.json").read_text())
+        assert {"prune3d", "config", "seed", "device", "seconds"} <= set(provenance)
+
+
+def test_nothing_is_left_of_interrupted_writing_or_training(finished: Project) -> None:
+    left = [p.name for p in finished.folder.glob("results/**/*") if p.name.startswith(".")]
+    assert left == []
+    assert list(finished.folder.glob("results/**/*.resume.safetensors")) == []
+
+
+def test_metrics_hold_what_the_contract_names(finished: Project) -> None:
+    final = read(finished, RUN / "budgets/half/dwr/metrics.json")
+    sample = read(finished, RUN / "samples/d67_w50_r75/metrics.json")
+    for metrics in (final, sample):
+        assert set(metrics["selection"]) == {"top1", "top5", "loss", "images"}
+        assert {"macs", "params", "macs_ratio", "depth", "width", "image_passes"} <= set(metrics)
+    assert final["test"]["images"] == 360
+    assert final["selection"]["images"] == 288
+    assert "test" not in sample
+    assert "test" not in read(finished, RUN / "dense/metrics.json")
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_delivered_networks_are_measured_and_within_the_budget(
+    finished: Project, policy: str
+) -> None:
+    folder = RUN / "budgets/half" / policy
+    model = load(finished.folder / folder / "model.safetensors")
+    dense = load(finished.folder / RUN / "dense/model.safetensors")
+    ratio = cost(model).macs / cost(dense).macs
+    assert ratio <= 0.5
+    assert ratio == read(finished, folder / "metrics.json")["macs_ratio"]
+    if policy in ("dwr", "width"):
+        assert ratio >= 0.97 * 0.5
+
+
+def test_the_optimum_lies_in_the_sampled_region(finished: Project) -> None:
+    optimum = read(finished, RUN / "budgets/half/optimum.json")
+    with (finished.folder / RUN / "samples.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["role"] == "fit"]
+    for axis in ("depth", "width", "resolution"):
+        levels = [float(row[axis]) for row in rows]
+        assert min(levels) - 1e-9 <= optimum[axis] <= max(levels)
+
+
+def test_the_whole_cost_of_the_search_is_billed(finished: Project) -> None:
+    with (finished.folder / "results/tables/runs.csv").open() as stream:
+        runs = {row["policy"]: row for row in csv.DictReader(stream)}
+    samples = finished.folder.glob(str(RUN / "samples/*/metrics.json"))
+    fitted = [p for p in samples if p.parent.name != "d67_w75_r75"]
+    spent = sum(json.loads(path.read_text())["cost_macs"] for path in fitted)
+    scoring = read(finished, RUN / "dense/structure.json")["cost"]["cost_macs"]
+    assert len(fitted) == 10
+    assert int(runs["dwr"]["search_cost_macs"]) == spent + scoring
+    assert int(runs["depth"]["search_cost_macs"]) == scoring
+    assert int(runs["width"]["search_cost_macs"]) == 0
+
+
+def test_the_test_images_are_read_by_evaluating_rules_only(finished: Project) -> None:
+    dry = finished.run("-n", "--forceall").stdout
+    readers = {
+        block.split(":")[0].split()[-1]
+        for block in dry.split("\n\n")
+        if "test.safetensors" in "".join(x for x in block.splitlines() if "    input:" in x)
+    }
+    assert readers == {"evaluate_dense", "evaluate_final"}
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues_and_ends_the_same(finished: Project, fresh: Project) -> None:
+    command = fresh.command("--cores", "2")
+    process = subprocess.Popen(
+        command,
+        cwd=fresh.folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_for(fresh.folder / RUN / "dense/model.resume.safetensors", process)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    refused = fresh.run("--cores", "2")
+    assert refused.returncode != 0
+    assert "--unlock" in refused.stderr
+    assert fresh.run("--unlock").returncode == 0
+    done = fresh.run("--cores", "2")
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert "continuing after epoch 1 of 2" in done.stderr
+    names = ["samples.csv", "dense/metrics.json", "dense/test.json"]
+    names += [f"budgets/half/{policy}/metrics.json" for policy in POLICIES]
+    for name in names:
+        assert (fresh.folder / RUN / name).read_bytes() == (
+            finished.folder / RUN / name
+        ).read_bytes(), name
+    metrics = sorted(p.relative_to(finished.folder) for p in finished.folder.rglob("metrics.json"))
+    for path in metrics:
+        assert (fresh.folder / path).read_bytes() == (finished.folder / path).read_bytes(), path
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        if path.exists():
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{path} did not appear")
+
+
+def test_an_unreachable_policy_is_left_out_with_the_reason(clone_of_finished: Project) -> None:
+    project = clone_of_finished
+    config = project.with_config(
+        "small", {"defaults": {"budgets": [{"name": "tenth", "macs": 0.1}]}}
+    )
+    done = project.run("--cores", "2", config=config)
+    assert done.returncode == 0, done.stderr[-5000:]
+    table = (project.folder / "results/tables/policies.md").read_text()
+    rows = [line for line in table.splitlines() if line.startswith("| digits")]
+    assert not [row for row in rows if "| depth |" in row]
+    reasons = [
+        line for line in table.splitlines() if line.startswith("- digits") and "depth" in line
+    ]
+    assert len(reasons) == 1 and "%" in reasons[0]
+    with (project.folder / "results/tables/left_out.csv").open() as stream:
+        assert "depth" in {row["policy"] for row in csv.DictReader(stream)}
