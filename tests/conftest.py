@@ -1,4 +1,4 @@
-"""What the unit tests share: one thread, the digits, and networks whose statistics mean something."""
+"""What the unit tests share: one thread, the digits, networks whose statistics differ."""
 
 from __future__ import annotations
 

@@ -77,6 +77,8 @@ class WorkflowProgress(logging.Handler):
             self._started[fields["jobid"]] = self._clock()
         elif event == "job_finished":
             self._finish_job(fields["job_id"])
+        elif event == "job_error":
+            self._started.pop(fields["jobid"], None)
 
     def seconds_left(self) -> float | None:
         """Return the estimate, or None before any job has finished."""

@@ -194,8 +194,15 @@ def test_no_pickle_is_written_or_read(
     def refuse(*arguments: object, **options: object) -> None:
         raise AssertionError("a pickle")
 
-    for module, name in [(torch, "save"), (torch, "load"), (pickle, "dump"), (pickle, "load"),
-                         (pickle, "dumps"), (pickle, "loads"), (pickle, "Unpickler")]:
+    for module, name in [
+        (torch, "save"),
+        (torch, "load"),
+        (pickle, "dump"),
+        (pickle, "load"),
+        (pickle, "dumps"),
+        (pickle, "loads"),
+        (pickle, "Unpickler"),
+    ]:
         monkeypatch.setattr(module, name, refuse)
     save(model, tmp_path / "a.safetensors")
     assert load(tmp_path / "a.safetensors").spec == model.spec

@@ -12,6 +12,11 @@ from prune3d.errors import UserError
 from prune3d.files import atomic_path, read_csv, read_json, write_csv, write_json, write_text
 
 
+def names(folder: Path) -> list[str]:
+    """Return the names of all files in a folder."""
+    return [path.name for path in folder.iterdir()]
+
+
 def test_a_failure_midway_leaves_the_old_file_and_no_temporary(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("old")
@@ -19,14 +24,14 @@ def test_a_failure_midway_leaves_the_old_file_and_no_temporary(tmp_path: Path) -
         temporary.write_text("half of the n")
         raise KeyboardInterrupt
     assert file.read_text() == "old"
-    assert os.listdir(tmp_path) == ["a.txt"]
+    assert names(tmp_path) == ["a.txt"]
 
 
 def test_a_failure_midway_makes_no_new_file(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), atomic_path(tmp_path / "a.txt") as temporary:
         temporary.write_text("x")
         raise RuntimeError
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_the_final_name_appears_only_at_the_end(tmp_path: Path) -> None:
@@ -36,7 +41,7 @@ def test_the_final_name_appears_only_at_the_end(tmp_path: Path) -> None:
         assert temporary.suffix == ".pdf"
         temporary.write_text("x")
         assert not file.exists()
-    assert os.listdir(file.parent) == ["a.pdf"]
+    assert names(file.parent) == ["a.pdf"]
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
@@ -98,4 +103,4 @@ def test_csv_floats_read_back_to_the_same_number(tmp_path: Path) -> None:
 def test_csv_refuses_a_column_that_was_not_announced(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="y"):
         write_csv(tmp_path / "a.csv", [{"x": 1, "y": 2}], ["x"])
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []

@@ -212,7 +212,6 @@ def test_a_block_that_does_nothing_goes_first_where_the_others_help(
 
 
 def test_only_the_blocks_that_are_left_are_ordered(trained: nn.Module, digits: ImageSplits) -> None:
-    trained.spec = prune3d.build("resnet14", 10, 8, 1).spec
     pruned = prune3d.prune(trained, depth=5 / 6, removal_order=["layer1.0"])
     order = order_blocks(pruned, PruningOptions(), digits)
     assert sorted(order) == ["layer1.1", "layer2.1", "layer3.1"]

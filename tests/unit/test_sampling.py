@@ -15,9 +15,10 @@ from prune3d.sampling import DENSE, Design, Point, SamplingTree, sampling_tree, 
 LEVELS = st.lists(
     st.integers(1, 19).map(lambda n: n / 20), min_size=0, max_size=3, unique=True
 ).map(tuple)
-POINTS = st.lists(
-    st.tuples(*[st.integers(1, 20).map(lambda n: n / 20)] * 3), max_size=4, unique=True
-).map(lambda rows: to_points(rows))
+# No listed ratio but 1 is a level, so that no point is given twice.
+RATIO = st.one_of(st.just(1.0), st.integers(0, 19).map(lambda n: n / 20 + 0.01))
+LISTED = st.tuples(RATIO, RATIO, RATIO).filter(lambda row: row != (1, 1, 1))
+POINTS = st.lists(LISTED, max_size=4, unique=True).map(to_points)
 DESIGNS = st.builds(
     Design,
     kind=st.sampled_from(["axes", "grid", "list"]),
@@ -81,9 +82,17 @@ def test_listed_points_hang_from_the_nearest_that_covers_them_before() -> None:
     }
 
 
-def test_a_point_of_the_design_given_again_is_one_sample() -> None:
-    design = Design("axes", (0.5,), points=(Point(0.5, 1, 1), DENSE))
-    assert list(sampling_tree(design).nodes) == ["d50_w100_r100"]
+def test_listed_points_do_not_hang_from_levels() -> None:
+    design = Design("axes", (0.8, 0.5), points=to_points([(0.5, 0.5, 1), (0.4, 0.5, 1)]))
+    found = parents(sampling_tree(design))
+    assert found["d50_w50_r100"] == "d100_w100_r100"
+    assert found["d40_w50_r100"] == "d50_w50_r100"
+
+
+@pytest.mark.parametrize("point", [(0.5, 1, 1), (1, 1, 1)])
+def test_a_sample_given_again_is_refused(point: tuple[float, float, float]) -> None:
+    with pytest.raises(ConfigError, match=r"sample already; leave it out\."):
+        sampling_tree(Design("axes", (0.5,), points=to_points([point])))
 
 
 def test_holdout_hangs_from_the_dense_network() -> None:
@@ -96,7 +105,7 @@ def test_holdout_hangs_from_the_dense_network() -> None:
 
 @pytest.mark.parametrize("point", [(0.8, 1, 1), (1, 1, 1)])
 def test_a_point_cannot_be_fitted_and_held_out(point: tuple[float, float, float]) -> None:
-    with pytest.raises(ConfigError, match=r"must not be fitted\."):
+    with pytest.raises(ConfigError, match=r"sample already; leave it out\."):
         sampling_tree(Design("axes", (0.8,), holdout=to_points([point])))
 
 
@@ -109,9 +118,7 @@ def test_a_point_cannot_be_fitted_and_held_out(point: tuple[float, float, float]
         ((1 / 3, 0.58, 0.57), "d33.33333333_w58_r57"),
     ],
 )
-def test_names_are_percentages_without_noise(
-    ratios: tuple[float, float, float], name: str
-) -> None:
+def test_names_are_percentages_without_noise(ratios: tuple[float, float, float], name: str) -> None:
     assert Point(*ratios).name == name
 
 
@@ -145,20 +152,11 @@ def test_the_samples_are_those_of_the_design(design: Design) -> None:
 
 @given(DESIGNS, st.sampled_from(["depth", "width", "resolution"]), NEW_LEVEL)
 def test_a_level_at_the_end_changes_no_other_node(design: Design, axis: str, level: float) -> None:
-    design = dataclasses.replace(design, points=())
     grown = dataclasses.replace(design, **{axis: (*getattr(design, axis), level)})
     assert_grown(design, grown)
 
 
-@given(DESIGNS, st.sampled_from(["depth", "width", "resolution"]), NEW_LEVEL)
-def test_a_level_at_the_end_changes_no_listed_point(
-    design: Design, axis: str, level: float
-) -> None:
-    grown = dataclasses.replace(design, **{axis: (*getattr(design, axis), level)})
-    assert_grown(design, grown)
-
-
-@given(DESIGNS, st.tuples(*[st.integers(1, 40).map(lambda n: n / 40)] * 3))
+@given(DESIGNS, st.tuples(*[st.integers(1, 19).map(lambda n: n / 20 + 0.03)] * 3))
 def test_a_point_at_the_end_changes_no_other_node(
     design: Design, row: tuple[float, float, float]
 ) -> None:

@@ -248,9 +248,7 @@ def test_a_continued_training_ends_bit_equal(
         continue_training(make_network, file)
     epochs_run: list[int] = []
     run = loop.train_epoch
-    monkeypatch.setattr(
-        loop, "train_epoch", lambda *a: (epochs_run.append(a[3]), run(*a))[1]
-    )
+    monkeypatch.setattr(loop, "train_epoch", lambda *a: (epochs_run.append(a[3]), run(*a))[1])
     model, training = continue_training(make_network, file)
     assert epochs_run == list(range(epochs, 4))
     assert_same_weights(model, undisturbed)
@@ -281,13 +279,16 @@ def test_a_truncated_state_starts_anew(
     assert len(training.history) == 4
 
 
-@pytest.mark.parametrize("place", ["weights", "history"])
+@pytest.mark.parametrize("place", [b"train_loss", b"generator", 0.4])
 def test_a_changed_state_starts_anew(
-    make_network: Network, interrupted: ResumeFile, undisturbed: nn.Module, place: str
+    make_network: Network,
+    interrupted: ResumeFile,
+    undisturbed: nn.Module,
+    place: bytes | float,
 ) -> None:
     content = bytearray(interrupted.path.read_bytes())
-    position = len(content) - 1001 if place == "weights" else content.index(b"history") + 12
-    content[position] ^= 0x40
+    position = content.index(place) if isinstance(place, bytes) else int(place * len(content))
+    content[position] ^= 1
     interrupted.path.write_bytes(content)
     model, _ = continue_training(make_network, interrupted)
     assert_same_weights(model, undisturbed)

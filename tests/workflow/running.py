@@ -59,9 +59,9 @@ class Project:
             check=False,
         )
 
-    def planned(self, config: list[str] | None = None) -> list[PlannedJob]:
+    def planned(self, *arguments: str, config: list[str] | None = None) -> list[PlannedJob]:
         """Return the jobs of a dry run."""
-        done = self.run("-n", config=config)
+        done = self.run("-n", *arguments, config=config)
         assert done.returncode == 0, done.stdout + done.stderr
         return parse_jobs(done.stdout + done.stderr)
 
@@ -71,6 +71,7 @@ class PlannedJob:
     """A job that a dry run lists."""
 
     rule: str
+    input: tuple[str, ...]
     output: tuple[str, ...]
 
 
@@ -85,7 +86,10 @@ def parse_jobs(text: str) -> list[PlannedJob]:
     for block in re.split(r"\n(?=(?:local)?rule )", text):
         name = re.match(r"(?:local)?rule (\w+):", block)
         if name:
-            output = re.search(r"^    output: (.*)$", block, flags=re.MULTILINE)
-            files = tuple(output.group(1).split(", ")) if output else ()
-            jobs.append(PlannedJob(name.group(1), files))
+            jobs.append(PlannedJob(name.group(1), _files(block, "input"), _files(block, "output")))
     return jobs
+
+
+def _files(block: str, kind: str) -> tuple[str, ...]:
+    line = re.search(rf"^    {kind}: (.*)$", block, flags=re.MULTILINE)
+    return tuple(line.group(1).split(", ")) if line else ()

@@ -107,12 +107,8 @@ def test_the_whole_cost_of_the_search_is_billed(finished: Project) -> None:
 
 
 def test_the_test_images_are_read_by_evaluating_rules_only(finished: Project) -> None:
-    dry = finished.run("-n", "--forceall").stdout
-    readers = {
-        block.split(":")[0].split()[-1]
-        for block in dry.split("\n\n")
-        if "test.safetensors" in "".join(x for x in block.splitlines() if "    input:" in x)
-    }
+    jobs = finished.planned("--forceall")
+    readers = {job.rule for job in jobs if any("test.safetensors" in f for f in job.input)}
     assert readers == {"evaluate_dense", "evaluate_final"}
 
 

@@ -90,7 +90,7 @@ def planned_rules(finished: Project) -> dict[str, set[str]]:
     def plan(key: str) -> set[str]:
         change = nested(key, EXPECTED[key][0])
         config = finished.with_config(f"change-{key}", change)
-        return {job.rule for job in finished.planned(config)} - {"all"}
+        return {job.rule for job in finished.planned(config=config)} - {"all"}
 
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(EXPECTED, pool.map(plan, EXPECTED), strict=True))
@@ -115,7 +115,7 @@ def test_a_changed_value_reruns_what_depends_on_it(
 
 def outputs(project: Project, change: dict[str, Any]) -> list[str]:
     """Return the outputs of the jobs that a change brings."""
-    jobs = project.planned(project.with_config("change", change))
+    jobs = project.planned(config=project.with_config("change", change))
     return [path for job in jobs for path in job.output]
 
 
@@ -154,5 +154,5 @@ def test_a_new_budget_leaves_the_others_alone(finished: Project) -> None:
 
 def test_a_new_policy_leaves_the_others_alone(finished: Project) -> None:
     config = finished.with_config("fewer", {"defaults": {"policies": ["dwr", "depth"]}})
-    rules = {job.rule for job in finished.planned(config)} - {"all"}
+    rules = {job.rule for job in finished.planned(config=config)} - {"all"}
     assert rules == TABLES

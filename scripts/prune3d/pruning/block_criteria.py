@@ -109,12 +109,14 @@ def pooled_features(
         model.get_submodule(name).register_forward_hook(record(i + 1))
         for i, name in enumerate(names)
     ]
+    training = model.training
     model.eval()
     try:
         with torch.no_grad():
             for batch in images.batches(side):
                 model(batch)
     finally:
+        model.train(training)
         for handle in handles:
             handle.remove()
     return [torch.cat(part) for part in parts]

@@ -40,8 +40,8 @@ def percent(mean: float, spread: float | None = None, digits: int = 2) -> str:
 def scaled(value: float) -> str:
     """Return a count with three digits and a unit prefix: ``4.30 M``."""
     for limit, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit:
-            return f"{value / limit:.3g} {prefix}"
+        if abs(value) >= 0.9995 * limit:  # which three digits round to it
+            return f"{value / limit:#.3g}".rstrip(".") + f" {prefix}"
     return f"{value:.3g}"
 
 

@@ -69,6 +69,7 @@ def train(
     TrainingError
         If the loss is no longer finite.
     """
+    model.zero_grad(set_to_none=True)
     state = TrainingState(
         model=model,
         optimizer=NesterovSGD(model, recipe.momentum, recipe.weight_decay),

@@ -1,0 +1,252 @@
+"""Every wrong value of the configuration is refused in one sentence, within a second."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from prune3d.config import dotted, leaf_keys, load_experiments, overlay
+from prune3d.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
+MISSING = object()
+
+
+def shipped() -> dict[str, Any]:
+    """Return the config that is shipped."""
+    config: dict[str, Any] = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    return config
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """Return the shipped config with other values, keys written as ``defaults__dense__epochs``."""
+    config = copy.deepcopy(shipped())
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        part = config
+        for name in path:
+            part = part.setdefault(name, {})
+        if value is MISSING:
+            del part[last]
+        else:
+            part[last] = value
+    return config
+
+
+def refusal(config: dict[str, Any]) -> str:
+    """Return the one sentence with which a config is refused."""
+    with pytest.raises(ConfigError) as caught:
+        load_experiments(config, SCHEMA)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+    return message
+
+
+def test_the_shipped_config_is_accepted() -> None:
+    settings = load_experiments(shipped(), SCHEMA)
+    assert list(settings) == ["digits"]
+    assert settings["digits"] == shipped()["defaults"]
+
+
+def test_settings_of_the_experiment_are_laid_over_the_defaults() -> None:
+    config = changed(experiments={"digits": {"dense": {"epochs": 3}}})
+    settings = load_experiments(config, SCHEMA)["digits"]
+    expected = shipped()["defaults"]
+    expected["dense"]["epochs"] = 3
+    assert settings == expected
+
+
+def test_only_the_experiments_to_run_are_returned() -> None:
+    config = changed(experiments={"digits": {}, "other": {"model": {"name": "resnet110"}}})
+    assert list(load_experiments(config, SCHEMA)) == ["digits"]
+    config["run"] = ["other", "digits"]
+    settings = load_experiments(config, SCHEMA)
+    names = [values["model"]["name"] for values in settings.values()]
+    assert names == ["resnet110", shipped()["defaults"]["model"]["name"]]
+
+
+def test_an_overlay_merges_sections_and_replaces_lists() -> None:
+    base = {"a": {"b": 1, "c": [1, 2]}, "d": {"e": 1}, "f": 1}
+    top = {"a": {"c": [3]}, "d": 5, "f": {"g": 1}, "h": {}}
+    expected = {"a": {"b": 1, "c": [3]}, "d": 5, "f": {"g": 1}, "h": {}}
+    assert overlay(base, top) == expected
+    assert base == {"a": {"b": 1, "c": [1, 2]}, "d": {"e": 1}, "f": 1}
+
+
+def test_an_overlay_shares_nothing_with_its_parts() -> None:
+    base, top = {"a": {"b": [1]}}, {"c": {"d": [2]}}
+    merged = overlay(base, top)
+    merged["a"]["b"].append(0)
+    merged["c"]["d"].append(0)
+    assert (base, top) == ({"a": {"b": [1]}}, {"c": {"d": [2]}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        # Structure.
+        ({"run": MISSING}, ["run", "missing"]),
+        ({"run": []}, ["run is []", "at least 1"]),
+        ({"run": ["digits", "digits"]}, ["run", "without repetitions"]),
+        ({"run": ["digit"]}, ["'digit'", "digits"]),
+        ({"runs": ["digits"]}, ["runs", "did you mean 'run'", "seeds"]),
+        ({"seeds": []}, ["seeds", "at least 1"]),
+        ({"seeds": [-1]}, ["seeds[0] is -1", "at least 0"]),
+        ({"seeds": ["0"]}, ["seeds[0] is '0'", "whole number"]),
+        ({"seeds": 0}, ["seeds is 0", "a list"]),
+        ({"experiments": {"my data": {}}}, ["my data", "letters, digits and hyphens"]),
+        ({"experiments": {"digits": {"modle": {}}}}, ["experiments.digits.modle", "'model'"]),
+        ({"experiments": []}, ["experiments is []", "section"]),
+        ({"defaults": MISSING}, ["defaults", "missing"]),
+        # Types and ranges.
+        ({"defaults__dense__epochs": 0}, ["defaults.dense.epochs is 0", "at least 1"]),
+        ({"defaults__dense__epochs": "3"}, ["defaults.dense.epochs is '3'", "whole number"]),
+        ({"defaults__dense__epochs": 2.5}, ["defaults.dense.epochs is 2.5", "whole number"]),
+        ({"defaults__dense__epochs": True}, ["defaults.dense.epochs is True", "whole number"]),
+        ({"defaults__dense__batch_size": 1}, ["defaults.dense.batch_size is 1", "at least 2"]),
+        ({"defaults__dense__learning_rate": 0}, ["learning_rate is 0", "above 0"]),
+        ({"defaults__dense__learning_rate": "1e-4"}, ["learning_rate is '1e-4'", "1.0e-4"]),
+        ({"defaults__dense__momentum": 1}, ["momentum is 1", "at least 0 and below 1"]),
+        ({"defaults__dense__weight_decay": -1}, ["weight_decay is -1", "at least 0"]),
+        ({"defaults__dense__flip": 1}, ["flip is 1", "true or false"]),
+        ({"defaults__dense__flip": "no"}, ["flip is 'no'", "true or false"]),
+        ({"defaults__dense__lr": 0.1}, ["defaults.dense.lr", "learning_rate"]),
+        ({"defaults__dense__epochs": MISSING}, ["dense.epochs", "missing"]),
+        ({"defaults__dense": MISSING}, ["dense", "missing"]),
+        ({"defaults__data__name": 3}, ["defaults.data.name is 3", "text"]),
+        ({"defaults__data__test_fraction": 1}, ["test_fraction is 1", "above 0 and below 1"]),
+        ({"defaults__data__selection_fraction": 0}, ["selection_fraction is 0", "above 0"]),
+        ({"defaults__pruning__round_to": 0}, ["round_to is 0", "at least 1"]),
+        ({"defaults__pruning__probe_images": 15}, ["probe_images is 15", "at least 16"]),
+        ({"defaults__sampling__design": "cube"}, ["'cube'", "axes, grid, list"]),
+        ({"defaults__sampling__depth": [1]}, ["sampling.depth[0] is 1", "below 1"]),
+        ({"defaults__sampling__width": [0.5, 0]}, ["sampling.width[1] is 0", "above 0"]),
+        ({"defaults__sampling__width": [0.5, 0.5]}, ["sampling.width", "without repetitions"]),
+        ({"defaults__sampling__holdout": [[0.5, 0.5]]}, ["holdout[0]", "at least 3 entries"]),
+        ({"defaults__sampling__points": [[1, 1, 1, 1]]}, ["points[0]", "at most 3 entries"]),
+        ({"defaults__sampling__points": [[1, 1, 2]]}, ["points[0][2] is 2", "at most 1"]),
+        ({"defaults__predictor__kind": "cubic"}, ["'cubic'", "low_rank, full"]),
+        ({"defaults__predictor__degree": 7}, ["degree is 7", "at least 1 and at most 6"]),
+        ({"defaults__lattice__width_step": 0.7}, ["width_step is 0.7", "at most 0.5"]),
+        ({"defaults__budgets": []}, ["budgets", "at least 1"]),
+        ({"defaults__budgets": [{"name": "a"}]}, ["budgets[0].macs", "missing"]),
+        ({"defaults__budgets": [{"name": "a/b", "macs": 0.5}]}, ["'a/b'", "name"]),
+        ({"defaults__budgets": [{"name": "a", "macs": 25}]}, ["macs is 25", "at most 1"]),
+        ({"defaults__policies": ["dwr", "dw"]}, ["policies[1] is 'dw'", "resolution"]),
+        ({"figures__policies__dpi": 5}, ["figures.policies.dpi is 5", "at least 30"]),
+        ({"figures__policies__size": [5]}, ["size", "at least 2 entries"]),
+        # Values that do not fit together.
+        ({"defaults__data__name": "mnist"}, ["'digits', data.name", "'mnist'", "digits"]),
+        ({"defaults__model__name": "resnet18"}, ["model.name", "'resnet18'", "resnet20"]),
+        ({"defaults__pruning__block_criterion": "x"}, ["block_criterion", "'x'", "dbp"]),
+        ({"defaults__pruning__channel_criterion": "x"}, ["channel_criterion", "'x'", "l1"]),
+        ({"defaults__dense__warmup_epochs": 991}, ["dense", "warmup_epochs", "991", "epochs"]),
+        ({"defaults__final__shift": 8}, ["final", "shift", "8"]),
+        ({"defaults__budgets": [{"name": "a", "macs": 0.5}] * 2}, ["budgets", "'a'"]),
+        ({"defaults__sampling__depth": [0.01]}, ["sampling.depth", "0.01", "2 blocks"]),
+        ({"defaults__sampling__depth": [0.8, 0.79, 0.5, 0.3]}, ["sampling.depth", "0.8", "0.79"]),
+        ({"defaults__sampling__depth": [0.99, 0.7, 0.5, 0.3]}, ["sampling.depth", "0.99"]),
+        ({"defaults__sampling__resolution": [0.01]}, ["sampling.resolution", "0.01", "1 pixel"]),
+        ({"defaults__sampling__resolution": [0.95]}, ["sampling.resolution", "0.95"]),
+        ({"defaults__sampling__depth": [0.5]}, ["sampling", "2 depth levels", "degree 3"]),
+        ({"defaults__sampling__holdout": [[0.8, 1, 1]]}, ["sampling", "holdout", "d80_w100_r100"]),
+        ({"defaults__sampling__holdout": [[0.01, 1, 1]]}, ["sampling.holdout", "0.01"]),
+        ({"defaults__sampling__points": [[0.8, 1, 0.01]]}, ["sampling.points", "0.01"]),
+        ({"defaults__sampling__design": "list"}, ["sampling", "level"]),
+        ({"defaults__predictor__kind": "full"}, ["sampling", "64", "full"]),
+        ({"defaults__predictor__rank": 2}, ["sampling", "rank"]),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_wrong_value_is_refused_with_key_value_and_what_is_allowed(
+    changes: dict[str, Any], told: list[str]
+) -> None:
+    message = refusal(changed(**changes))
+    for part in told:
+        assert part in message
+
+
+@pytest.mark.parametrize("text", [".nan", ".inf"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "defaults__dense__learning_rate",
+        "defaults__dense__weight_decay",
+        "defaults__predictor__alpha",
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused(key: str, text: str) -> None:
+    message = refusal(changed(**{key: yaml.safe_load(text)}))
+    assert key.rpartition("__")[2] in message
+
+
+def test_a_budget_that_is_not_a_number_is_refused() -> None:
+    assert "macs" in refusal(changed(defaults__budgets=[{"name": "a", "macs": float("nan")}]))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("seeds", [0.0]), ("defaults__dense__epochs", 40.0), ("defaults__lattice__side_step", 1.0)],
+)
+def test_whole_numbers_written_with_a_point_are_refused(key: str, value: Any) -> None:
+    assert key.rpartition("__")[2] in refusal(changed(**{key: value}))
+
+
+def test_an_experiment_without_settings_of_its_own_may_be_left_empty() -> None:
+    config = yaml.safe_load("experiments:\n  digits:\n")
+    settings = load_experiments({**shipped(), **config}, SCHEMA)
+    assert settings["digits"] == shipped()["defaults"]
+
+
+def test_a_setting_of_one_experiment_is_told_with_its_name() -> None:
+    experiments = {"digits": {}, "small": {"model": {"name": "resnet18"}}}
+    config = changed(run=["digits", "small"], experiments=experiments)
+    assert refusal(config).startswith("experiment 'small', model.name: ")
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [(["a", "b", 2, "c"], "a.b[2].c"), (["a"], "a"), ([], "config"), (["a", 1, 0], "a[1][0]")],
+)
+def test_keys_are_written_with_dots(path: list[Any], text: str) -> None:
+    assert dotted(path) == text
+
+
+def flat(value: Any, prefix: str = "") -> set[str]:
+    """Return the keys of nested sections, with dots."""
+    if not isinstance(value, dict):
+        return {prefix}
+    return {
+        key for name, part in value.items() for key in flat(part, f"{prefix}.{name}".strip("."))
+    }
+
+
+def test_the_keys_of_the_schema_are_those_of_the_shipped_config() -> None:
+    shipped_keys = flat(shipped()) - {"experiments.digits"} | {"experiments"}
+    assert sorted(leaf_keys(SCHEMA)) == sorted({key for key in shipped_keys if key})
+
+
+def test_the_check_imports_neither_torch_nor_snakemake() -> None:
+    code = (
+        "import sys, yaml; from prune3d.config import load_experiments\n"
+        "read = lambda name: yaml.safe_load(open(name))\n"
+        "load_experiments(read('config/config.yaml'), read('config/schema.yaml'))\n"
+        "print([name for name in ('torch', 'snakemake') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT / "scripts")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,59 @@
+"""ONNX files compute what the network does, at every batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+import prune3d
+from prune3d.errors import UserError
+from prune3d.export import export, export_unreachable
+
+ORDER = ["layer1.1", "layer2.1"]
+
+
+@pytest.fixture
+def pruned(make_network: Callable[..., nn.Module]) -> nn.Module:
+    """Return a network pruned in all three ways."""
+    return prune3d.prune(make_network(), 4 / 6, 0.4, 0.5, removal_order=ORDER)
+
+
+def test_outputs_are_equal_at_other_batch_sizes(tmp_path: Path, pruned: nn.Module) -> None:
+    file = tmp_path / "model.onnx"
+    assert export(pruned, file) < 1e-4
+    onnx.checker.check_model(file)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    assert [(i.name, i.shape[1:]) for i in session.get_inputs()] == [("images", [3, 8, 8])]
+    assert [output.name for output in session.get_outputs()] == ["logits"]
+    for size in (1, 7, 32):
+        images = torch.randn(size, 3, 8, 8, generator=torch.Generator().manual_seed(size))
+        with torch.no_grad():
+            expected = pruned(images).numpy()
+        (found,) = session.run(None, {"images": images.numpy()})
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_a_file_that_computes_something_else_is_refused(
+    tmp_path: Path, pruned: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prune3d.export._write", lambda model, images, path: None)
+    wrong = np.zeros((4, 10), np.float32)
+    monkeypatch.setattr("prune3d.export._run", lambda path, images: wrong)
+    with pytest.raises(UserError, match=r"model\.onnx differs from the network by"):
+        export(pruned, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_policy_without_a_network_gives_a_file_that_says_why(tmp_path: Path) -> None:
+    export_unreachable(tmp_path / "model.onnx", "depth alone cannot meet the budget")
+    model = onnx.load(tmp_path / "model.onnx")
+    assert model.doc_string == "depth alone cannot meet the budget"
+    assert len(model.graph.node) == 0

@@ -1,0 +1,192 @@
+"""What jobs have in common: parameters, seeds, digests, provenance, logs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, Wildcards
+
+import prune3d
+from prune3d.errors import UserError
+from prune3d.job import Job
+
+PARAMS = {"epochs": 3, "learning_rate": 0.1, "flip": False, "points": [[1, 1, 0.5]]}
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Put the package's logger and torch's threads back."""
+    log, threads = logging.getLogger("prune3d"), torch.get_num_threads()
+    before = (log.handlers[:], log.level, log.propagate)
+    yield
+    for handler in log.handlers:
+        handler.close()
+    log.handlers[:], log.level, log.propagate = before
+    torch.set_num_threads(threads)
+
+
+def snakemake(folder: Path, **changes: Any) -> SimpleNamespace:
+    """Return an object as Snakemake gives it to a script."""
+    train = folder / "train.safetensors"
+    if not train.exists():
+        train.write_bytes(b"images")
+    values = {
+        "input": InputFiles(fromdict={"train": str(train)}),
+        "output": OutputFiles(fromdict={"model": str(folder / "out/model.safetensors")}),
+        "params": Params(fromdict=PARAMS),
+        "wildcards": Wildcards(fromdict={"experiment": "digits", "seed": "3"}),
+        "threads": 1,
+        "rule": "train_dense",
+        "log": Log([str(folder / "logs/a.log")]),
+    }
+    return SimpleNamespace(**{**values, **changes})
+
+
+def digest(folder: Path, **changes: Any) -> str:
+    """Return the digest of a job."""
+    return Job(snakemake(folder, **changes)).digest()
+
+
+def test_parameters_are_read_into_a_dataclass(tmp_path: Path) -> None:
+    @dataclass
+    class Some:
+        flip: bool
+        epochs: int
+
+    assert Job(snakemake(tmp_path)).read(Some) == Some(False, 3)
+
+
+def test_seeds_derive_from_the_wildcard_and_the_purpose(tmp_path: Path) -> None:
+    expected = int(hashlib.sha256(b"3\x1finitialization").hexdigest()[:8], 16)
+    assert Job(snakemake(tmp_path)).seed("initialization") == expected
+
+
+def test_the_digest_is_the_same_for_the_same_job(tmp_path: Path) -> None:
+    assert digest(tmp_path) == digest(tmp_path)
+    assert len(digest(tmp_path)) == 64
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"params": Params(fromdict={**PARAMS, "epochs": 4})},
+        {"params": Params(fromdict={**PARAMS, "points": [[1, 1, 0.6]]})},
+        {"params": Params(fromdict={k: v for k, v in PARAMS.items() if k != "flip"})},
+        {"wildcards": Wildcards(fromdict={"experiment": "digits", "seed": "4"})},
+    ],
+)
+def test_the_digest_changes_with_what_the_job_depends_on(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    assert digest(tmp_path, **changes) != digest(tmp_path)
+
+
+def test_the_digest_changes_with_the_content_of_inputs_not_their_name(tmp_path: Path) -> None:
+    before = digest(tmp_path)
+    (tmp_path / "other").write_bytes(b"images")
+    renamed = InputFiles(fromdict={"train": str(tmp_path / "other")})
+    assert digest(tmp_path, input=renamed) == before
+    (tmp_path / "train.safetensors").write_bytes(b"imagez")
+    assert digest(tmp_path) != before
+
+
+def test_the_digest_changes_with_the_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = digest(tmp_path)
+    monkeypatch.setattr("prune3d.job.__version__", "99")
+    assert digest(tmp_path) != before
+
+
+def test_the_digest_does_not_change_with_outputs_or_log(tmp_path: Path) -> None:
+    output = OutputFiles(fromdict={"model": "elsewhere"})
+    assert digest(tmp_path, output=output, log=Log([])) == digest(tmp_path)
+
+
+def test_provenance_tells_what_may_differ_from_run_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    file = tmp_path / "provenance.json"
+    with Job(snakemake(tmp_path)) as job:
+        job.device()
+        job.write_provenance(str(file), {"training": 1.23456})
+    found = json.loads(file.read_text())
+    assert found["config"] == PARAMS
+    assert found["wildcards"] == {"experiment": "digits", "seed": "3"}
+    assert (found["seed"], found["rule"], found["threads"]) == (3, "train_dense", 1)
+    assert found["prune3d"] == prune3d.__version__
+    assert found["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert found["seconds"]["training"] == 1.235
+    assert 0 <= found["seconds"]["job"] < 60
+    assert found["slurm_job"] == "4711"
+    assert found["device"] == ("cpu" if not torch.cuda.is_available() else found["device"])
+
+
+def test_computing_uses_the_threads_of_the_job(tmp_path: Path) -> None:
+    Job(snakemake(tmp_path, threads=2)).device()
+    assert torch.get_num_threads() == 2
+
+
+def test_messages_go_to_the_log_and_with_the_jobs_name_to_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Job(snakemake(tmp_path)) as job:
+        job.say("100 % done")
+    assert capsys.readouterr().err == "[train_dense digits 3] 100 % done\n"
+    assert (tmp_path / "logs/a.log").read_text().endswith(" INFO 100 % done\n")
+
+
+def test_an_error_of_the_user_is_one_sentence_and_ends_the_job(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught, Job(snakemake(tmp_path)):
+        raise UserError("the file is missing.")
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "[train_dense digits 3] the file is missing.\n"
+    assert "Traceback" not in (tmp_path / "logs/a.log").read_text()
+
+
+def test_any_other_error_leaves_its_traceback_in_the_log(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), Job(snakemake(tmp_path)):
+        raise KeyError("oops")
+    text = (tmp_path / "logs/a.log").read_text()
+    assert "train_dense failed" in text
+    assert "Traceback" in text
+    assert "KeyError: 'oops'" in text
+
+
+@pytest.mark.parametrize("error", [None, UserError("no."), KeyboardInterrupt()])
+def test_the_state_of_a_training_is_removed_on_success_alone(
+    tmp_path: Path, error: BaseException | None
+) -> None:
+    state = tmp_path / "out/model.resume.safetensors"
+    state.parent.mkdir()
+    try:
+        with Job(snakemake(tmp_path)) as job:
+            file = job.resume_file(job.output.model)
+            state.write_bytes(b"state")
+            if error is not None:
+                raise error
+    except (SystemExit, KeyboardInterrupt):
+        pass
+    assert file.path == state
+    assert file.digest == digest(tmp_path)
+    assert state.exists() == (error is not None)
+
+
+def test_a_job_without_a_log_file_talks_to_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Job(snakemake(tmp_path, log=Log([]))) as job:
+        job.say("hello")
+    assert "hello" in capsys.readouterr().err

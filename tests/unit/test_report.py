@@ -1,0 +1,332 @@
+"""Tables by hand, and figures that are the same bytes every time."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from prune3d.files import read_csv, write_csv
+from prune3d.report import policies, predictors
+from prune3d.report.figures import Style, draw_dimensions, draw_policies, draw_predictions
+from prune3d.report.text import latex, markdown, mean_and_spread, percent, scaled
+from prune3d.samples import COLUMNS, Samples, read_samples
+from prune3d.surrogate import Settings, fit_both
+
+DENSE_MACS = 1000
+
+
+def write(path: Path, value: dict[str, Any]) -> None:
+    """Write JSON, its folder too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def metrics(ratio: float, cost_macs: int, selection: float, **more: Any) -> dict[str, Any]:
+    """Return metrics of a network that keeps a part of the MACs."""
+    return {
+        "depth": ratio,
+        "width": 1.0,
+        "resolution": 1.0,
+        "macs": int(DENSE_MACS * ratio),
+        "macs_ratio": ratio,
+        "params": 200,
+        "image_passes": 1,
+        "cost_macs": cost_macs,
+        "selection": {"top1": selection, "top5": 1.0, "loss": 0.5, "images": 10},
+        **more,
+    }
+
+
+def judged(top1: float) -> dict[str, Any]:
+    """Return a judgement on the test images."""
+    return {"top1": top1, "top5": 0.99, "loss": 0.2, "images": 10}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Return a results tree of two seeds, one budget and three policies, one of them left out."""
+    root = tmp_path / "results"
+    for seed in (0, 1):
+        run = root / f"digits/seed{seed}"
+        write(run / "dense/metrics.json", metrics(1.0, 5_000_000, 0.95))
+        write(run / "dense/test.json", judged(0.9 + 0.02 * seed))
+        write(run / "dense/structure.json", {"cost": {"image_passes": 4, "cost_macs": 4000}})
+        samples = [
+            ("d100_w100_r100", "fit", 5_000_000, None),
+            ("d50_w100_r100", "fit", 30_000, 3.0),
+            ("d100_w50_r100", "fit", 10_000, 2.5),
+            ("d80_w80_r100", "holdout", 77_000, 100.0),
+        ]
+        rows = []
+        for name, role, cost, seconds in samples:
+            row = dict.fromkeys(COLUMNS, 0.5)
+            rows.append({**row, "point": name, "role": role, "cost_macs": cost})
+            if seconds is not None:
+                write(run / f"samples/{name}/provenance.json", {"seconds": {"training": seconds}})
+        write_csv(run / "samples.csv", rows, COLUMNS)
+        write(run / "budgets/half/optimum.json", {"predicted_accuracy": 0.91})
+        for policy, ratio, top1 in (("dwr", 0.49, 0.88), ("depth", 0.45, 0.8), ("width", 0.5, 0.7)):
+            folder = run / "budgets/half" / policy
+            test = judged(top1 + 0.04 * seed)
+            write(folder / "metrics.json", metrics(ratio, 600 + seed, 0.8, test=test))
+            write(folder / "provenance.json", {"seconds": {"training": 7.0, "job": 9.0}})
+        folder = run / "budgets/half/resolution"
+        write(folder / "metrics.json", {"unreachable": "resolution alone cannot meet it"})
+        write(folder / "provenance.json", {"seconds": {"job": 1.0}})
+    return root
+
+
+def compare(root: Path) -> policies.Comparison:
+    """Read the whole tree."""
+    finals = [
+        str(root / f"digits/seed{seed}/budgets/half/{policy}/metrics.json")
+        for seed in (0, 1)
+        for policy in ("dwr", "depth", "width", "resolution")
+    ]
+    dense = [str(root / f"digits/seed{seed}/dense/metrics.json") for seed in (0, 1)]
+    return policies.compare(root, finals, dense)
+
+
+def test_the_method_is_billed_with_its_samples_and_the_scoring_of_blocks(results: Path) -> None:
+    (row,) = [r for r in compare(results).runs if r["policy"] == "dwr" and r["seed"] == 1]
+    # The dense network and the held-out sample are not billed.
+    assert row["search_cost_macs"] == 30_000 + 10_000 + 4_000
+    assert row["search_seconds"] == 3.0 + 2.5
+    assert row["finetune_cost_macs"] == 601
+    assert row["finetune_seconds"] == 7.0
+    assert row["predicted_accuracy"] == 0.91
+    assert row["test_top1"] == 0.92
+    assert row["selection_top1"] == 0.8
+    assert (row["experiment"], row["budget"], row["macs"]) == ("digits", "half", 490)
+
+
+def test_rivals_are_billed_with_what_they_use(results: Path) -> None:
+    rows = {r["policy"]: r for r in compare(results).runs if r["seed"] == 0}
+    assert rows["depth"]["search_cost_macs"] == 4_000
+    assert rows["width"]["search_cost_macs"] == 0
+    assert rows["depth"]["search_seconds"] == rows["width"]["search_seconds"] == 0
+    assert rows["width"]["predicted_accuracy"] is None
+    assert rows["width"]["finetune_cost_macs"] == 600
+
+
+def test_dense_networks_are_rows_that_cost_nothing(results: Path) -> None:
+    rows = [r for r in compare(results).runs if r["policy"] == "dense"]
+    assert [(r["seed"], r["test_top1"], r["macs_ratio"]) for r in rows] == [
+        (0, 0.9, 1),
+        (1, 0.92, 1),
+    ]
+    assert {r["search_cost_macs"] + r["finetune_cost_macs"] for r in rows} == {0}
+
+
+def test_policies_that_cannot_reach_the_budget_are_left_out_and_noted(results: Path) -> None:
+    comparison = compare(results)
+    assert "resolution" not in {row["policy"] for row in comparison.runs}
+    reason = "resolution alone cannot meet it"
+    assert comparison.left_out == [
+        {
+            "experiment": "digits",
+            "seed": s,
+            "budget": "half",
+            "policy": "resolution",
+            "reason": reason,
+        }
+        for s in (0, 1)
+    ]
+    notes = policies.left_out_notes(comparison.left_out)
+    assert f"- digits, seed 1, budget half, policy resolution: {reason}\n" in notes
+    assert policies.left_out_notes([]) == ""
+
+
+def test_the_summary_is_mean_and_sample_standard_deviation(results: Path) -> None:
+    summary = policies.summarize(compare(results).runs)
+    assert [row["policy"] for row in summary] == ["dense", "dwr", "depth", "width"]
+    dwr = summary[1]
+    assert dwr["seeds"] == 2
+    assert dwr["test_top1_mean"] == pytest.approx(0.9)
+    # Of 0.88 and 0.92, by hand: the root of 2 * 0.02^2 / (2 - 1).
+    assert dwr["test_top1_std"] == pytest.approx(0.02 * 2**0.5)
+    assert dwr["finetune_cost_macs_mean"] == 600.5
+    assert summary[3]["predicted_accuracy_mean"] is None
+
+
+def test_the_written_tables_hold_the_numbers(results: Path, tmp_path: Path) -> None:
+    names = {"runs": "r.csv", "csv": "p.csv", "left_out": "l.csv", "md": "p.md", "tex": "p.tex"}
+    output = SimpleNamespace(**{key: tmp_path / name for key, name in names.items()})
+    policies.write_tables(compare(results), output)
+    assert len(read_csv(output.runs)) == 2 * 4
+    rows = {row["policy"]: row for row in read_csv(output.csv)}
+    assert float(rows["dwr"]["test_top1_mean"]) == pytest.approx(0.9)
+    assert rows["width"]["predicted_accuracy_mean"] == ""
+    assert [row["seed"] for row in read_csv(output.left_out)] == ["0", "1"]
+    text = output.md.read_text()
+    assert "| digits | half | dwr | 2 | 90.00 ± 2.83 | 49.0 | 490 |" in text
+    assert text.count("resolution alone cannot meet it") == 2
+    assert r"digits & half & dwr & 2 & 90.00 $\pm$ 2.83 & 49.0 & 490 &" in output.tex.read_text()
+
+
+def test_predictor_errors_are_a_row_for_each_way_of_judging(tmp_path: Path) -> None:
+    errors = {"n": 3, "mae": 0.012345, "rmse": 0.02, "spearman": None, "kendall": 1.0}
+    one = {"coefficients": 12, "holdout": errors, "leave_one_out": {**errors, "n": 13}}
+    two = {"coefficients": 64, "holdout": None, "leave_one_out": errors}
+    file = tmp_path / "results/my-data/seed7/predictor/validation.json"
+    write(file, {"predictors": {"low_rank": one, "full": two}})
+    rows = predictors.predictor_rows([str(file)])
+    assert [(r["predictor"], r["judged_on"], r["n"]) for r in rows] == [
+        ("low_rank", "holdout", 3),
+        ("low_rank", "leave_one_out", 13),
+        ("full", "leave_one_out", 3),
+    ]
+    assert {(r["experiment"], r["seed"]) for r in rows} == {("my-data", 7)}
+    output = SimpleNamespace(csv=tmp_path / "a.csv", md=tmp_path / "a.md", tex=tmp_path / "a.tex")
+    predictors.write_tables(rows, output)
+    assert float(read_csv(output.csv)[0]["mae"]) == 0.012345
+    assert "| 3 | 0.0123 | 0.0200 | - | 1.0000 |" in output.md.read_text()
+
+
+def test_markdown_is_a_table_of_pipes() -> None:
+    assert markdown(["a", "b"], [["x", "1"], ["y", "2"]]) == (
+        "| a | b |\n| --- | ---: |\n| x | 1 |\n| y | 2 |\n"
+    )
+
+
+def test_latex_is_escaped_and_ruled() -> None:
+    assert latex(["a_b", "50 %"], [["R&D #1", "$2 ± 1"]]) == (
+        "\\begin{tabular}{lr}\n\\toprule\na\\_b & 50 \\% \\\\\n\\midrule\n"
+        "R\\&D \\#1 & \\$2 $\\pm$ 1 \\\\\n\\bottomrule\n\\end{tabular}\n"
+    )
+
+
+def test_mean_and_spread_are_those_of_a_sample() -> None:
+    values = [0.9, 0.92, 0.97]
+    mean = sum(values) / 3
+    spread = (sum((v - mean) ** 2 for v in values) / 2) ** 0.5
+    assert mean_and_spread(values) == pytest.approx((mean, spread))
+    assert spread == pytest.approx(statistics.stdev(values))
+    assert mean_and_spread([0.5]) == (0.5, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [((0.98765,), "98.77"), ((0.5, 0.0123), "50.00 ± 1.23"), ((0.25, None, 1), "25.0")],
+)
+def test_fractions_are_told_in_percent(arguments: tuple[Any, ...], text: str) -> None:
+    assert percent(*arguments) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (4_300_000, "4.30 M"),
+        (272_474, "272 k"),
+        (0, "0"),
+        (999, "999"),
+        (1000, "1.00 k"),
+        (40_813_184, "40.8 M"),
+        (2.5e12, "2.50 T"),
+        (999_600_000, "1.00 G"),
+        (999_960, "1.00 M"),
+    ],
+)
+def test_counts_have_three_digits_and_a_prefix(value: float, text: str) -> None:
+    assert scaled(value) == text
+
+
+def drawn_samples(seed: int, held: int = 2) -> dict[str, Samples]:
+    """Return samples on the axes with noise, and held-out ones."""
+    rng = np.random.default_rng(seed)
+    fit = np.ones((13, 3))
+    for axis in range(3):
+        fit[1 + 4 * axis : 5 + 4 * axis, axis] = (0.8, 0.6, 0.45, 0.3)
+    rest = np.full((held, 3), 0.7)
+    return {
+        role: Samples(("",) * len(x), x, 0.9 - 0.1 * rng.random(len(x)), np.ones(len(x)))
+        for role, x in (("fit", fit), ("holdout", rest))
+    }
+
+
+def draw_all(folder: Path, summary: list[dict[str, str]], held: int) -> list[Path]:
+    """Draw every figure and return its files."""
+    style = Style((4.0, 3.0), 60)
+    runs = [drawn_samples(seed, held) for seed in (0, 1)]
+    fitted = [fit_both(run, Settings("low_rank", 2, 1, 1e-3)) for run in runs]
+    figures = {
+        "dimensions": draw_dimensions(runs, fitted, style),
+        "predictions": draw_predictions(runs, fitted, style),
+        "policies": draw_policies(summary, style),
+    }
+    files = []
+    for name, figure in figures.items():
+        output = SimpleNamespace(pdf=folder / f"{name}.pdf", png=folder / f"{name}.png")
+        style.save(figure, output)
+        files += [output.pdf, output.png]
+    return files
+
+
+@pytest.fixture
+def summary(results: Path, tmp_path: Path) -> list[dict[str, str]]:
+    """Return the rows of policies.csv."""
+    rows = policies.summarize(compare(results).runs)
+    write_csv(tmp_path / "p.csv", rows, policies.SUMMARY_COLUMNS)
+    return read_csv(tmp_path / "p.csv")
+
+
+def test_figures_are_the_same_bytes_every_time(
+    tmp_path: Path, summary: list[dict[str, str]]
+) -> None:
+    first = draw_all(tmp_path / "first", summary, held=2)
+    second = draw_all(tmp_path / "second", summary, held=2)
+    for one, two in zip(first, second, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+        assert one.read_bytes().startswith(b"%PDF" if one.suffix == ".pdf" else b"\x89PNG")
+        assert len(one.read_bytes()) > 3000
+
+
+def test_figures_can_be_drawn_without_held_out_samples(
+    tmp_path: Path, summary: list[dict[str, str]]
+) -> None:
+    assert all(file.stat().st_size for file in draw_all(tmp_path, summary, held=0))
+
+
+def test_the_png_has_the_size_and_resolution_asked(
+    tmp_path: Path, summary: list[dict[str, str]]
+) -> None:
+    from PIL import Image
+
+    style = Style((5.0, 4.0), 50)
+    output = SimpleNamespace(pdf=tmp_path / "a.pdf", png=tmp_path / "a.png")
+    style.save(draw_policies(summary, style), output)
+    assert Image.open(output.png).size == (250, 200)
+
+
+def test_policies_are_drawn_at_their_mean_with_their_spread(summary: list[dict[str, str]]) -> None:
+    (panel,) = draw_policies(summary, Style((4, 3), 60)).axes
+    drawn = {container.get_label(): container for container in panel.containers}
+    assert list(drawn) == ["dense", "dwr", "depth", "width"]
+    line, _, (bars,) = drawn["dwr"].lines
+    assert (line.get_xdata()[0], line.get_ydata()[0]) == pytest.approx((49, 90))
+    low, high = bars.get_segments()[0][:, 1]
+    assert high - low == pytest.approx(2 * 2 * 2**0.5)
+
+
+def test_samples_are_drawn_on_the_axis_along_which_they_lie() -> None:
+    runs = [drawn_samples(0)]
+    fitted = [fit_both(runs[0], Settings("low_rank", 2, 1, 1e-3))]
+    panels = draw_dimensions(runs, fitted, Style((9, 3), 60)).axes
+    assert [panel.get_xlabel() for panel in panels] == ["depth", "width", "resolution"]
+    for axis, panel in enumerate(panels):
+        (line,) = [ln for ln in panel.lines if ln.get_label() == "samples"]
+        own = [0, *range(1 + 4 * axis, 5 + 4 * axis)]
+        assert line.get_xdata().tolist() == [1, 0.8, 0.6, 0.45, 0.3]
+        assert line.get_ydata() == pytest.approx(100 * runs[0]["fit"].accuracy[own])
+
+
+def test_a_table_in_the_results_is_what_figures_read(tmp_path: Path, results: Path) -> None:
+    samples = read_samples(results / "digits/seed0/samples.csv")
+    assert samples["fit"].names[0] == "d100_w100_r100"
+    assert samples["fit"].cost_macs.tolist() == [5_000_000, 30_000, 10_000]

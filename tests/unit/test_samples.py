@@ -1,0 +1,141 @@
+"""The table of samples and the predictors fitted to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prune3d.files import write_csv
+from prune3d.predictor import LowRankPolynomialRegressor
+from prune3d.samples import COLUMNS, Samples, read_samples, sample_row
+from prune3d.surrogate import Settings, chosen, fit_both, validate
+
+LEVELS = (0.8, 0.6, 0.45, 0.3)
+
+
+def metrics(depth: float, width: float, resolution: float, top1: float) -> dict[str, object]:
+    """Return metrics as a fine-tuning writes them."""
+    return {
+        "depth": depth,
+        "width": width,
+        "resolution": resolution,
+        "macs": 1000,
+        "macs_ratio": 0.5,
+        "params": 77,
+        "image_passes": 30,
+        "cost_macs": 30000,
+        "blocks": 3,
+        "side_pixels": 8,
+        "selection": {"top1": top1, "top5": 1.0, "loss": 0.1, "images": 10},
+    }
+
+
+def accuracy(ratios: np.ndarray) -> np.ndarray:
+    """Return a product of one curve for each dimension: of rank one."""
+    return np.prod(1 - 0.3 * (1 - ratios) ** 2, axis=1)
+
+
+def made(count: int = 4) -> dict[str, Samples]:
+    """Return samples on the axes, and held-out ones off them."""
+    fit = np.ones((1 + 3 * count, 3))
+    for axis in range(3):
+        fit[1 + axis * count : 1 + (axis + 1) * count, axis] = LEVELS[:count]
+    held = np.array([[0.8, 0.6, 0.45], [0.5, 0.7, 0.9], [0.4, 0.4, 0.4]])
+    return {
+        role: Samples(tuple(map(str, range(len(x)))), x, accuracy(x), np.ones(len(x)))
+        for role, x in (("fit", fit), ("holdout", held))
+    }
+
+
+def test_samples_survive_their_table(tmp_path: Path) -> None:
+    numbers = [(1.0, 1.0, 1.0, 0.9), (1 / 3, 0.8, 1.0, 0.1 + 0.2), (0.5, 0.5, 0.5, 2 / 3)]
+    roles = ["fit", "holdout", "fit"]
+    rows = [
+        sample_row(f"p{i}", role, metrics(*values))
+        for i, (role, values) in enumerate(zip(roles, numbers, strict=True))
+    ]
+    write_csv(tmp_path / "samples.csv", rows, COLUMNS)
+    found = read_samples(tmp_path / "samples.csv")
+    assert found["fit"].names == ("p0", "p2")
+    assert found["fit"].ratios.tolist() == [list(numbers[0][:3]), list(numbers[2][:3])]
+    assert found["fit"].accuracy.tolist() == [0.9, 2 / 3]
+    assert found["fit"].cost_macs.tolist() == [30000, 30000]
+    assert found["holdout"].ratios.tolist() == [list(numbers[1][:3])]
+    assert found["holdout"].accuracy.tolist() == [0.1 + 0.2]
+
+
+def test_a_table_without_held_out_samples_has_none(tmp_path: Path) -> None:
+    rows = [sample_row("a", "fit", metrics(1, 1, 1, 0.9))]
+    write_csv(tmp_path / "samples.csv", rows, COLUMNS)
+    held = read_samples(tmp_path / "samples.csv")["holdout"]
+    assert held.names == ()
+    assert held.ratios.shape == (0, 3)
+
+
+def test_a_row_has_every_column() -> None:
+    row = sample_row("d50_w100_r100", "fit", metrics(0.5, 1, 1, 0.9))
+    assert tuple(row) == COLUMNS
+    assert row["accuracy"] == 0.9
+    assert None not in row.values()
+
+
+def test_the_region_is_bounded_by_the_lowest_and_highest_ratios() -> None:
+    ratios = np.array([[1, 1, 1], [0.25, 1, 1], [1, 0.31, 0.9], [0.5, 0.4, 0.5]])
+    region = Samples(("",) * 4, ratios, np.ones(4), np.ones(4)).region()
+    assert region.tolist() == [[0.25, 1], [0.31, 1], [0.5, 1]]
+
+
+@pytest.mark.parametrize("kind", ["low_rank", "full"])
+def test_the_chosen_predictor_survives_json(kind: str) -> None:
+    samples = made()
+    settings = Settings(kind, degree=2, rank=1, alpha=1e-9)
+    fitted = json.loads(json.dumps(fit_both(samples, settings), allow_nan=False))
+    again = chosen(fitted)
+    x = samples["holdout"].ratios
+    if kind == "low_rank":
+        direct = LowRankPolynomialRegressor(degree=2, rank=1, alpha=1e-9)
+        direct.fit(samples["fit"].ratios, samples["fit"].accuracy)
+        np.testing.assert_allclose(again.predict(x), direct.predict(x), rtol=1e-12)
+        # The labels are a polynomial of degree two and rank one.
+        np.testing.assert_allclose(again.predict(x), accuracy(x), atol=1e-5)
+    else:
+        fit = samples["fit"]
+        np.testing.assert_allclose(again.predict(fit.ratios), fit.accuracy, atol=1e-5)
+
+
+def test_errors_are_those_of_predictions_for_samples_left_out() -> None:
+    samples = made()
+    noise = np.random.default_rng(0).normal(0, 0.02, 13)
+    fit = samples["fit"]
+    samples["fit"] = Samples(fit.names, fit.ratios, fit.accuracy + noise, fit.cost_macs)
+    settings = Settings("low_rank", degree=2, rank=1, alpha=1e-3)
+    found = validate(samples, fit_both(samples, settings))
+    assert (found["samples"], found["held_out"]) == (13, 3)
+
+    def predict(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
+        return LowRankPolynomialRegressor(degree=2, rank=1, alpha=1e-3).fit(x, y).predict(at)
+
+    x, y, held = fit.ratios, samples["fit"].accuracy, samples["holdout"]
+    off = predict(x, y, held.ratios) - held.accuracy
+    errors = found["predictors"]["low_rank"]
+    assert errors["coefficients"] == 9
+    assert found["predictors"]["full"]["coefficients"] == 27
+    assert errors["holdout"]["n"] == 3
+    assert errors["holdout"]["mae"] == pytest.approx(np.mean(np.abs(off)))
+    assert errors["holdout"]["rmse"] == pytest.approx(np.sqrt(np.mean(off**2)))
+    one_out = [
+        predict(np.delete(x, i, 0), np.delete(y, i), x[i : i + 1])[0] - y[i] for i in range(13)
+    ]
+    assert errors["leave_one_out"]["n"] == 13
+    assert errors["leave_one_out"]["mae"] == pytest.approx(np.mean(np.abs(one_out)))
+
+
+def test_without_held_out_samples_there_are_no_such_errors() -> None:
+    samples = made()
+    samples["holdout"] = Samples((), np.empty((0, 3)), np.empty(0), np.empty(0))
+    found = validate(samples, fit_both(samples, Settings("full", 1, 1, 1e-3)))
+    assert found["predictors"]["full"]["holdout"] is None
+    assert found["held_out"] == 0
