@@ -1,6 +1,6 @@
-"""Model files: weights in safetensors, with the specification and the lineage in the metadata.
+"""Model files: weights in safetensors, with the specification and the lineage in the header.
 
-No code is stored or run. The metadata also hold a digest of specification, lineage and weights.
+No code is stored or run. The header also holds a digest of specification, lineage and weights.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 
-from prune3d.errors import CheckpointError
-from prune3d.files import atomic_path
+from prune3d.errors import CheckpointError, UserError
 from prune3d.lineage import Step, get_lineage, set_lineage, to_dicts
 from prune3d.models._build import get_spec, rebuild
 from prune3d.models.spec import NetworkSpec
-from prune3d.tensors import read_metadata, read_tensors
+from prune3d.tensors import read_arrays, read_header, write_arrays
 
 FORMAT = "prune3d model 1"
 UNREACHABLE = "prune3d unreachable 1"
@@ -35,17 +36,9 @@ def save(model: nn.Module, path: str | Path) -> None:
     path
         Name of the file, by custom ending in ``.safetensors``.
     """
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
-    }
-    metadata = {
-        "format": FORMAT,
-        "spec": json.dumps(get_spec(model).to_dict(), sort_keys=True),
-        "lineage": json.dumps(to_dicts(get_lineage(model)), sort_keys=True),
-    }
-    metadata["digest"] = digest(metadata, tensors)
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
+    header = {"spec": get_spec(model).to_dict(), "lineage": to_dicts(get_lineage(model))}
+    write_arrays(path, arrays, FORMAT, {**header, "digest": digest(header, arrays)})
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
@@ -65,45 +58,35 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
     reason = unreachable_reason(path)
     if reason is not None:
         raise CheckpointError(f"{path} holds no network: {reason}")
-    tensors, metadata = read_tensors(path, FORMAT)
-    try:
-        recorded, spec, lineage = (metadata[key] for key in ("digest", "spec", "lineage"))
-        network = NetworkSpec.from_dict(json.loads(spec))
-        steps = [Step(**step) for step in json.loads(lineage)]
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} has damaged metadata ({error}).") from None
-    if recorded != digest(metadata, tensors):
+    arrays, header = read_arrays(path, FORMAT)
+    content = {key: header.get(key) for key in ("spec", "lineage")}
+    if header.get("digest") != digest(content, arrays):
         raise CheckpointError(f"{path} was changed after it was written: its digest is not right.")
-    model = rebuild(network)
     try:
-        model.load_state_dict(tensors, assign=True)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path} does not fit the network that it describes ({error})."
-        ) from None
-    set_lineage(model, steps)
+        model = rebuild(NetworkSpec.from_dict(header["spec"]))
+        model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()}, assign=True)
+        set_lineage(model, [Step(**step) for step in header["lineage"]])
+    except (UserError, RuntimeError, TypeError) as error:
+        raise CheckpointError(f"{path} describes a network that cannot be built: {error}") from None
     return model.to(device).eval()
 
 
 def save_unreachable(path: str | Path, reason: str) -> None:
     """Write a model file without a network, for a policy that cannot reach its budget."""
-    with atomic_path(path) as temporary:
-        save_file({}, temporary, metadata={"format": UNREACHABLE, "reason": reason})
+    write_arrays(path, {}, UNREACHABLE, {"reason": reason})
 
 
 def unreachable_reason(path: str | Path) -> str | None:
     """Return why a model file has no network, or None where it has one."""
-    metadata = read_metadata(path)
-    return metadata["reason"] if metadata.get("format") == UNREACHABLE else None
+    header = read_header(path)
+    return str(header["reason"]) if header.get("format") == UNREACHABLE else None
 
 
-def digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of specification, lineage and tensors."""
-    sha = hashlib.sha256()
-    for key in ("spec", "lineage"):
-        sha.update(metadata[key].encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        sha.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+def digest(content: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return the SHA-256 of a header's content and of the arrays."""
+    sha = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        sha.update(f"{name} {array.dtype} {array.shape}".encode())
+        sha.update(array.tobytes())
     return sha.hexdigest()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -87,10 +88,24 @@ def check_schema(config: Config, schema: Config) -> None:
     """Refuse unknown keys, wrong types and values out of range, in one sentence."""
     import jsonschema
 
-    validator = jsonschema.Draft202012Validator(schema)
+    strict = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": _is_whole, "number": _is_finite}
+    )
+    validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=strict)(
+        schema
+    )
     error = next(iter(sorted(validator.iter_errors(config), key=_position)), None)
     if error is not None:
         raise ConfigError(describe(error))
+
+
+def _is_whole(checker: Any, value: Any) -> bool:
+    # JSON Schema takes 40.0 for an integer; range() does not.
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(checker: Any, value: Any) -> bool:
+    return _is_whole(checker, value) or (isinstance(value, float) and math.isfinite(value))
 
 
 def describe(error: Any) -> str:
@@ -250,8 +265,8 @@ def _position(error: Any) -> tuple[int, str]:
 
 
 _TYPES = {
-    "integer": "a whole number",
-    "number": "a number (write 1.0e-4, not 1e-4)",
+    "integer": "a whole number without a point",
+    "number": "a finite number (write 1.0e-4, not 1e-4)",
     "string": "text",
     "boolean": "true or false",
     "array": "a list",
@@ -272,7 +287,7 @@ def _allowed(error: Any) -> str:
         bounds = [f"{word} {error.schema[k]}" for k, word in _BOUNDS.items() if k in error.schema]
         return " and ".join(bounds)
     if error.validator == "type":
-        return _TYPES[limit]
+        return _TYPES[limit if isinstance(limit, str) else limit[0]]
     if error.validator == "enum":
         return "one of " + ", ".join(map(str, limit))
     if error.validator in ("minItems", "maxItems"):

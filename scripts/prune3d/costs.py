@@ -27,7 +27,7 @@ class Cost:
     macs
         Multiply-accumulates of convolutions and linear layers.
     params
-        Trainable parameters.
+        Parameters, trainable or not.
     """
 
     macs: int
@@ -56,7 +56,7 @@ def cost(model: nn.Module, resolution: float | None = None) -> Cost:
     macs = sum(
         positions[name] * macs_per_position(layer) for name, layer in counted_layers(model).items()
     )
-    return Cost(macs, sum(p.numel() for p in model.parameters() if p.requires_grad))
+    return Cost(macs, sum(p.numel() for p in model.parameters()))
 
 
 def counted_layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:

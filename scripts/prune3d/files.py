@@ -86,6 +86,14 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Sequ
 
 
 def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """Read a CSV file with a header as one dictionary of strings a row."""
+    """Read a CSV file with a header as one dictionary of strings a row.
+
+    Raises
+    ------
+    UserError
+        If the file is missing.
+    """
+    if not Path(path).exists():
+        raise UserError(f"{path} does not exist.")
     with Path(path).open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))

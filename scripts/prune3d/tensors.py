@@ -1,32 +1,53 @@
-"""Reading safetensors files, with every failure told by the file's name."""
+"""The project's safetensors files: one JSON header, every failure told by the file's name.
+
+The header is a single metadata entry, since safetensors writes several in random order and the same
+content should give the same bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from safetensors.numpy import save_file
 
 from prune3d.errors import CheckpointError
+from prune3d.files import atomic_path
+
+Header = dict[str, Any]
+KEY = "prune3d"
 
 
-def read_tensors(path: str | Path, expected: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read all tensors and the metadata of a file in one of prune3d's formats.
+def write_arrays(
+    path: str | Path, arrays: Mapping[str, NDArray[Any]], file_format: str, header: Header
+) -> None:
+    """Write arrays and a JSON header atomically.
 
     Parameters
     ----------
     path
-        A safetensors file.
-    expected
-        The format and version that its metadata must name, such as ``prune3d model 1``.
+        Name of the file.
+    arrays
+        Arrays by name.
+    file_format
+        Kind and version, such as ``prune3d model 1``.
+    header
+        Plain values for JSON.
+    """
+    text = json.dumps({**header, "format": file_format}, sort_keys=True)
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with atomic_path(path) as temporary:
+        save_file(contiguous, temporary, metadata={KEY: text})
 
-    Returns
-    -------
-    tuple
-        Tensors by name, on the CPU, and metadata.
+
+def read_arrays(path: str | Path, file_format: str) -> tuple[dict[str, NDArray[Any]], Header]:
+    """Read all arrays and the header of a file in one of prune3d's formats.
 
     Raises
     ------
@@ -34,30 +55,38 @@ def read_tensors(path: str | Path, expected: str) -> tuple[dict[str, Tensor], di
         If the file is missing, truncated, foreign, or of another version.
     """
     with _open(path) as file:
-        metadata = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    found = metadata.get("format", "")
-    kind, _, version = expected.rpartition(" ")
+        header = _header(path, file.metadata())
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    kind, _, version = file_format.rpartition(" ")
+    found = str(header.get("format", ""))
     if not found.startswith(f"{kind} "):
-        raise CheckpointError(f"{path} is a safetensors file, but not one of '{expected}'.")
-    if found != expected:
+        raise CheckpointError(f"{path} is a safetensors file, but not one of '{file_format}'.")
+    if found != file_format:
         raise CheckpointError(
             f"{path} has format '{found}', but this prune3d reads version {version}; "
             "it was written by another version of prune3d."
         )
-    return tensors, metadata
+    return arrays, header
 
 
-def read_metadata(path: str | Path) -> dict[str, str]:
-    """Read the metadata alone; see `read_tensors` for the errors."""
+def read_header(path: str | Path) -> Header:
+    """Read the header alone; empty in a foreign file. See `read_arrays` for the errors."""
     with _open(path) as file:
-        return file.metadata() or {}
+        return _header(path, file.metadata())
+
+
+def _header(path: str | Path, metadata: Mapping[str, str] | None) -> Header:
+    try:
+        header = json.loads((metadata or {}).get(KEY, "{}"))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path} has a damaged header ({error}).") from None
+    return header if isinstance(header, dict) else {}
 
 
 @contextmanager
 def _open(path: str | Path) -> Iterator[Any]:
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             yield file
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist.") from None

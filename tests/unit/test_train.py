@@ -16,12 +16,12 @@ from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 from torch import Tensor, nn
 
 import prune3d
-from prune3d.data.images import ImageSet, ImageSplits
+from prune3d.data.images import ImageSet, ImageSplits, split_batches
 from prune3d.errors import TrainingError
 from prune3d.lineage import Step, get_lineage
 from prune3d.train import loop
 from prune3d.train.evaluate import evaluate
-from prune3d.train.loop import split_order, train
+from prune3d.train.loop import train
 from prune3d.train.recipe import Recipe, learning_rate
 from prune3d.train.resume import ResumeFile
 from prune3d.train.sgd import NesterovSGD
@@ -143,7 +143,7 @@ def test_a_last_batch_of_one_image_joins_the_one_before(
     images: int, size: int, sizes: list[int]
 ) -> None:
     order = torch.randperm(images)
-    batches = split_order(order, size)
+    batches = split_batches(order, size)
     assert [len(batch) for batch in batches] == sizes
     assert torch.equal(torch.cat(batches), order)
 

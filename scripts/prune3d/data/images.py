@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prune3d.tensors import read_tensors
+from prune3d.tensors import read_arrays
 
 BATCH = 512
+FORMAT = "prune3d images 1"
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,20 @@ class ImageSet:
         return (x - mean) / spread
 
     def batches(self, side: int, size: int = BATCH) -> Iterator[Tensor]:
-        """Yield all images in order, normalized and resized, at most `size` at a time."""
-        for start in range(0, len(self), size):
-            yield self.normalize(self.images[start : start + size], side)
+        """Yield all images in order, normalized and resized, about `size` at a time."""
+        for chosen in split_batches(torch.arange(len(self)), size):
+            yield self.normalize(self.images[chosen[0] : chosen[-1] + 1], side)
+
+
+def split_batches(order: Tensor, size: int) -> list[Tensor]:
+    """Split indices into batches; a last batch of one image joins the one before it.
+
+    Batch norm cannot be trained on a single value per channel.
+    """
+    batches = list(order.split(size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
 
 
 @dataclass(frozen=True)
@@ -100,9 +111,13 @@ def load_images(path: str | Path) -> ImageSet:
     prune3d.errors.CheckpointError
         If the file is not such a file.
     """
-    tensors, metadata = read_tensors(path, "prune3d images 1")
-    mean, spread = (tuple(json.loads(metadata[key])) for key in ("mean", "spread"))
-    return ImageSet(tensors["images"], tensors["labels"], mean, spread)
+    arrays, header = read_arrays(path, FORMAT)
+    return ImageSet(
+        images=torch.from_numpy(arrays["images"]),
+        labels=torch.from_numpy(arrays["labels"]),
+        mean=tuple(header["mean"]),
+        spread=tuple(header["spread"]),
+    )
 
 
 def load_splits(train: str | Path, selection: str | Path) -> ImageSplits:

@@ -8,20 +8,19 @@ images, which are in a file of their own that only the final evaluation reads.
 from __future__ import annotations
 
 import importlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
 from prune3d.data.registry import DatasetFacts, facts
 from prune3d.errors import UserError
-from prune3d.files import atomic_path
 from prune3d.seeds import derive_seed
+from prune3d.tensors import write_arrays
 
 TEST_SEED = 0
+FORMAT = "prune3d images 1"
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,12 @@ def split_off(data: Labelled, fraction: float, seed: int) -> tuple[Labelled, Lab
     """Return what is left and what was held out, in the original order."""
     from sklearn.model_selection import train_test_split
 
+    classes, held_images = len(np.unique(data.labels)), int(np.ceil(fraction * len(data.labels)))
+    if not classes <= held_images <= len(data.labels) - classes:
+        raise UserError(
+            f"a fraction of {fraction} of {len(data.labels)} images holds out {held_images}, but "
+            f"both parts need at least one image of each of the {classes} classes."
+        )
     kept, held = train_test_split(
         np.arange(len(data.labels)), test_size=fraction, stratify=data.labels, random_state=seed
     )
@@ -104,11 +109,8 @@ def check(name: str, data: Labelled, known: DatasetFacts) -> None:
 def save_split(path: str | Path, data: Labelled, statistics_of: Labelled) -> None:
     """Write images and labels, with the channel means and spreads of the training images."""
     pixels = statistics_of.images.astype(np.float64) / 255
-    metadata = {
-        "format": "prune3d images 1",
-        "mean": json.dumps([round(float(v), 6) for v in pixels.mean((0, 2, 3))]),
-        "spread": json.dumps([round(float(v), 6) for v in pixels.std((0, 2, 3))]),
+    header = {
+        "mean": [round(float(value), 6) for value in pixels.mean((0, 2, 3))],
+        "spread": [round(float(value), 6) for value in pixels.std((0, 2, 3))],
     }
-    with atomic_path(path) as temporary:
-        arrays = {"images": np.ascontiguousarray(data.images), "labels": data.labels}
-        save_file(arrays, temporary, metadata=metadata)
+    write_arrays(path, {"images": data.images, "labels": data.labels}, FORMAT, header)

@@ -17,9 +17,9 @@ __all__ = ["PruningOptions", "prune"]
 
 def prune(
     model: nn.Module,
-    depth: float = 1.0,
-    width: float = 1.0,
-    resolution: float = 1.0,
+    depth: float | None = None,
+    width: float | None = None,
+    resolution: float | None = None,
     *,
     options: PruningOptions | None = None,
     images: ImageSplits | None = None,
@@ -33,7 +33,7 @@ def prune(
         A network built by `prune3d.build` or loaded by `prune3d.load`, pruned already or not.
     depth, width, resolution
         Ratios to the *dense* network, in (0, 1], rounded to whole blocks, channels and pixels;
-        none may be above what the network has now.
+        none may be above what the network has now. None leaves a dimension as it is.
     options
         Criteria and rounding.
     images

@@ -24,21 +24,22 @@ from prune3d.models._build import (
     set_spec,
     with_current_shapes,
 )
+from prune3d.models.registry import facts
 from prune3d.models.spec import NetworkSpec
 from prune3d.pruning.batchnorm import reestimate_statistics
 from prune3d.pruning.blocks import find_blocks
-from prune3d.pruning.dependency import ChannelGraph
+from prune3d.pruning.dependency import ChannelGraph, ChannelGroup
 from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA, PruningOptions
 from prune3d.ratios import kept_blocks, kept_channels, side_of
 
 
 @dataclass(frozen=True)
 class PruningTarget:
-    """Ratios to the dense network, each in (0, 1]."""
+    """Ratios to the dense network, each in (0, 1]; None leaves a dimension as it is."""
 
-    depth: float = 1.0
-    width: float = 1.0
-    resolution: float = 1.0
+    depth: float | None = None
+    width: float | None = None
+    resolution: float | None = None
 
 
 def prune_to(
@@ -49,22 +50,17 @@ def prune_to(
     removal_order: Sequence[str] | None,
 ) -> nn.Module:
     """Prune a copy of a network to a target; see `prune3d.prune`."""
-    spec = get_spec(model)
-    side = side_of(target.resolution, spec.image_size)
-    if side > spec.side:
-        raise PruningError(
-            f"resolution {target.resolution} is {side} pixels, above the {spec.side} that the "
-            "network has now; pruning only makes smaller."
-        )
     pruned = copy.deepcopy(model)
     set_lineage(pruned, get_lineage(model))
-    prune_depth(pruned, target.depth, options, images, removal_order)
-    prune_width(pruned, target.width, options)
-    set_spec(pruned, replace(get_spec(pruned), side=side))
-    measured = cost(pruned)
+    if target.resolution is not None:
+        prune_resolution(pruned, target.resolution)
+    if target.depth is not None:
+        prune_depth(pruned, target.depth, options, images, removal_order)
+    if target.width is not None:
+        prune_width(pruned, target.width, options)
     if images is not None:
         passes = reestimate_statistics(pruned, images.train, options)
-        add_step(pruned, Step("re-estimate batch norms", passes, measured.macs))
+        add_step(pruned, Step("re-estimate batch norms", passes, cost(pruned).macs))
     return pruned
 
 
@@ -97,7 +93,13 @@ def prune_depth(
         return
     if removal_order is None:
         removal_order = order_blocks(model, options, images)
-    chosen = [name for name in removal_order if name not in removed][:excess]
+    can_go = {block.name for block in dense if block.removable} - removed
+    chosen = [name for name in dict.fromkeys(removal_order) if name in can_go][:excess]
+    if len(chosen) < excess:
+        raise PruningError(
+            f"depth {depth} needs {excess} more blocks removed, but the order of removal names "
+            f"{len(chosen)} that can be; removable are: {', '.join(sorted(can_go))}."
+        )
     remove_blocks(model, tuple(chosen))
     names = removed | set(chosen)
     in_order = tuple(block.name for block in dense if block.name in names)
@@ -133,18 +135,42 @@ def prune_width(model: nn.Module, width: float, options: PruningOptions) -> None
     criterion = resolve(CHANNEL_CRITERIA, "channel criterion", options.channel_criterion)
     generator = torch.Generator().manual_seed(options.seed)
     graph = ChannelGraph(model)
+    excess = {g.name: g.channels - int(kept[group_of[g.name]][0]) for g in graph.groups}
+    _refuse_growth(width, graph.groups, excess)
+    # Every group is scored before any is pruned, so that the order of the groups does not matter.
+    scores = {g.name: criterion(g, generator) for g in graph.groups if excess[g.name]}
     for group in graph.groups:
-        excess = group.channels - int(kept[group_of[group.name]][0])
-        if excess < 0:
-            raise PruningError(
-                f"width {width} asks for {group.channels - excess} channels of layer "
-                f"'{group.name}', which has only {group.channels}; pruning only makes smaller."
-            )
-        if excess:
-            scores = criterion(group, generator)
-            lowest = torch.argsort(scores, stable=True)[:excess]
+        if excess[group.name]:
+            lowest = torch.argsort(scores[group.name], stable=True)[: excess[group.name]]
             graph.remove(group, sorted(lowest.tolist()))
     with_current_shapes(model)
+
+
+def prune_resolution(model: nn.Module, resolution: float) -> None:
+    """Set the image side that the network is meant for to a ratio of the dense network's.
+
+    Raises
+    ------
+    PruningError
+        If the ratio is outside (0, 1] or above what the network has now.
+    """
+    spec = get_spec(model)
+    side = side_of(resolution, spec.image_size, facts(spec.name).smallest_side)
+    if side > spec.side:
+        raise PruningError(
+            f"resolution {resolution} is {side} pixels, above the {spec.side} that the network "
+            "has now; pruning only makes smaller."
+        )
+    set_spec(model, replace(spec, side=side))
+
+
+def _refuse_growth(width: float, groups: Sequence[ChannelGroup], excess: dict[str, int]) -> None:
+    for group in groups:
+        if excess[group.name] < 0:
+            raise PruningError(
+                f"width {width} asks for {group.channels - excess[group.name]} channels of layer "
+                f"'{group.name}', which has only {group.channels}; pruning only makes smaller."
+            )
 
 
 @cache

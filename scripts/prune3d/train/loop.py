@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from prune3d.costs import cost
 from prune3d.data.augment import Augmentation, augment
-from prune3d.data.images import ImageSet
+from prune3d.data.images import ImageSet, split_batches
 from prune3d.errors import TrainingError
 from prune3d.lineage import Step, add_step
 from prune3d.models._build import get_spec
@@ -102,12 +102,12 @@ def train_epoch(
     """Pass every training image once and return the epoch's row of the history."""
     state.model.train()
     order = torch.randperm(len(images), generator=state.generator)
-    batches = split_order(order, recipe.batch_size)
+    batches = split_batches(order, recipe.batch_size)
     total_loss = torch.zeros((), device=images.labels.device)
     correct = torch.zeros((), dtype=torch.int64, device=images.labels.device)
     rate = 0.0
     for i, (inputs, labels) in enumerate(augmented(state, images, recipe, batches)):
-        rate = learning_rate(recipe, epoch + (i + 1) / len(batches))
+        rate = learning_rate(recipe, epoch + (i + 0.5) / len(batches))
         logits = state.model(inputs)
         loss = F.cross_entropy(logits, labels)
         loss.backward()
@@ -127,17 +127,6 @@ def train_epoch(
         "train_top1": int(correct) / len(images),
         "images": len(images),
     }
-
-
-def split_order(order: Tensor, batch_size: int) -> list[Tensor]:
-    """Split indices into batches; a last batch of one image joins the one before it.
-
-    Batch norm cannot train on a single value per channel.
-    """
-    batches = list(order.split(batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches
 
 
 def augmented(

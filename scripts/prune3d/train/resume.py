@@ -6,19 +6,18 @@ deletes the outputs of a job that fails.
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from numpy.typing import NDArray
 from torch import nn
 
+from prune3d.checkpoint import digest
 from prune3d.errors import CheckpointError
-from prune3d.files import atomic_path
-from prune3d.tensors import read_tensors
+from prune3d.tensors import read_arrays, write_arrays
 from prune3d.train.sgd import NesterovSGD
 
 FORMAT = "prune3d training 1"
@@ -72,17 +71,9 @@ class TrainingState:
 
 def save_state(file: ResumeFile, state: TrainingState) -> None:
     """Write the state; the file before it stays whole until the new one is."""
-    tensors = {f"model.{k}": v.detach().cpu() for k, v in state.model.state_dict().items()}
-    tensors |= {f"momentum.{k}": v.cpu() for k, v in state.optimizer.momenta.items()}
-    tensors["generator"] = state.generator.get_state()
-    metadata = {
-        "format": FORMAT,
-        "digest": file.digest,
-        "history": json.dumps(state.history),
-        "seconds": json.dumps(state.seconds),
-    }
-    with atomic_path(file.path) as temporary:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata=metadata)
+    arrays = _arrays(state)
+    header = {"history": state.history, "seconds": state.seconds, "parameters": file.digest}
+    write_arrays(file.path, arrays, FORMAT, {**header, "digest": digest(header, arrays)})
 
 
 def restore_state(file: ResumeFile, state: TrainingState) -> bool:
@@ -97,18 +88,30 @@ def restore_state(file: ResumeFile, state: TrainingState) -> bool:
     if not file.path.exists():
         return False
     try:
-        tensors, metadata = read_tensors(file.path, FORMAT)
+        arrays, header = read_arrays(file.path, FORMAT)
     except CheckpointError as error:
         log.warning("starting anew: %s", error)
         return False
-    if metadata["digest"] != file.digest:
+    content = {key: header.get(key) for key in ("history", "seconds", "parameters")}
+    if header.get("digest") != digest(content, arrays):
+        log.warning("starting anew: %s is damaged", file.path)
+        return False
+    if header["parameters"] != file.digest:
         log.info("starting anew: %s belongs to other parameters or inputs", file.path)
         return False
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     model = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     state.model.load_state_dict(model)
     for name, momentum in state.optimizer.momenta.items():
         momentum.copy_(tensors[f"momentum.{name}"])
     state.generator.set_state(tensors["generator"])
-    state.history[:] = json.loads(metadata["history"])
-    state.seconds = json.loads(metadata["seconds"])
+    state.history[:] = header["history"]
+    state.seconds = header["seconds"]
     return True
+
+
+def _arrays(state: TrainingState) -> dict[str, NDArray[Any]]:
+    tensors = {f"model.{k}": v.detach() for k, v in state.model.state_dict().items()}
+    tensors |= {f"momentum.{k}": v for k, v in state.optimizer.momenta.items()}
+    tensors["generator"] = state.generator.get_state()
+    return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
