@@ -65,13 +65,13 @@ def score(model: nn.Module, pairs: Pairs, criterion: str) -> Tensor:
 def silence(model: nn.Module, pruned: nn.Module, criterion: str) -> nn.Module:
     """Return a copy in which as many channels of lowest score as `pruned` lacks are always zero.
 
-    Filters are scored without the inputs that are silent already ("greedy" in arXiv 1608.08710).
+    Every filter is scored with all its inputs ("independent" in arXiv 1608.08710).
     """
     silent = copy.deepcopy(model)
     for pairs in channel_sets(model):
         left = pruned.get_submodule(pairs[0][0]).out_channels
         total = model.get_submodule(pairs[0][0]).out_channels
-        removed = score(silent, pairs, criterion).sort().indices[: total - left]
+        removed = score(model, pairs, criterion).sort(stable=True).indices[: total - left]
         for convolution, norm in pairs:
             silent.get_submodule(convolution).weight.data[removed] = 0
             silent.get_submodule(norm).weight.data[removed] = 0

@@ -82,7 +82,7 @@ def test_three_steps_are_nesterov_momentum_by_hand(make_network: Network, moment
     reference = copy.deepcopy(model).train()
     velocity = {name: torch.zeros_like(p) for name, p in reference.named_parameters()}
     for step in (1, 2, 3):
-        rate = 0.1 * 0.5 * (1 + math.cos(math.pi * step / 3))
+        rate = 0.1 * 0.5 * (1 + math.cos(math.pi * (step - 0.5) / 3))
         loss = F.cross_entropy(reference(inputs_of(images)), images.labels)
         gradients = torch.autograd.grad(loss, list(reference.parameters()))
         with torch.no_grad():
@@ -167,7 +167,7 @@ def test_history_and_lineage_tell_what_was_done(make_network: Network) -> None:
     assert [row["epoch"] for row in training.history] == [1, 2, 3, 4]
     assert [row["images"] for row in training.history] == [50] * 4
     assert training.history[0]["learning_rate"] == pytest.approx(
-        0.05 * 0.5 * (1 + math.cos(math.pi * 0.5 / 3.5))
+        0.05 * 0.5 * (1 + math.cos(math.pi * 0.375 / 3.5))
     )
     assert get_lineage(model) == (Step("train", 200, prune3d.cost(model).macs),)
     assert not model.training
