@@ -16,9 +16,9 @@ rule prune_sample:
         "../envs/torch.yaml"
     params:
         **settings("pruning"),
-        depth=lambda wildcards: sample(wildcards).point.depth,
-        width=lambda wildcards: sample(wildcards).point.width,
-        resolution=lambda wildcards: sample(wildcards).point.resolution,
+        depth=sample_ratio("depth"),
+        width=sample_ratio("width"),
+        resolution=sample_ratio("resolution"),
     script:
         "../scripts/prune_sample.py"
 
@@ -58,7 +58,7 @@ rule collect_samples:
     conda:
         "../envs/analysis.yaml"
     params:
-        samples=lambda wildcards: list(TREES[wildcards.experiment].nodes),
-        holdout=lambda wildcards: TREES[wildcards.experiment].named("holdout"),
+        samples=sample_names(),
+        holdout=sample_names("holdout"),
     script:
         "../scripts/collect_samples.py"

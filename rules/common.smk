@@ -33,6 +33,13 @@ wildcard_constraints:
     policy="[a-z_]+",
 
 
+# Snakemake notices a changed parameter by comparing sets of values without their names: a 1 that
+# becomes 0 beside another 0 would go unnoticed. So every value carries its key; `Job` takes it off.
+def named(key, look_up):
+    """Return a function of wildcards that gives `{key: value}`."""
+    return lambda wildcards: {key: look_up(wildcards)}
+
+
 def setting(key):
     """Look up one scalar or list of an experiment's settings, such as `model.name`."""
 
@@ -42,7 +49,7 @@ def setting(key):
             value = value[part]
         return value
 
-    return look_up
+    return named(key, look_up)
 
 
 def settings(section):
@@ -52,10 +59,38 @@ def settings(section):
     return {key: setting(f"{section}.{key}") for key in keys}
 
 
-def budget_macs(wildcards):
+def figure_settings(name):
+    """Give each setting of a figure on its own."""
+    return {
+        key: {f"{name}.{key}": value} for key, value in config["figures"][name].items()
+    }
+
+
+def budget_macs():
     """Look up a budget's ratio of the dense MACs by its name."""
-    budgets = EXPERIMENTS[wildcards.experiment]["budgets"]
-    return next(b["macs"] for b in budgets if b["name"] == wildcards.budget)
+
+    def look_up(wildcards):
+        budgets = EXPERIMENTS[wildcards.experiment]["budgets"]
+        return next(b["macs"] for b in budgets if b["name"] == wildcards.budget)
+
+    return named("budget.macs", look_up)
+
+
+def sample_ratio(axis):
+    """Look up the ratio of one dimension that a sample is asked to have."""
+    return named(
+        f"sample.{axis}", lambda wildcards: getattr(sample(wildcards).point, axis)
+    )
+
+
+def sample_names(role=None):
+    """Look up the names of the samples of a role, or of all."""
+
+    def look_up(wildcards):
+        tree = TREES[wildcards.experiment]
+        return tree.named(role) if role else list(tree.nodes)
+
+    return named(f"samples.{role or 'all'}", look_up)
 
 
 def sample(wildcards):

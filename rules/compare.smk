@@ -13,7 +13,7 @@ rule choose_target:
     conda:
         "../envs/analysis.yaml"
     params:
-        macs=budget_macs,
+        macs=budget_macs(),
         width_step=setting("lattice.width_step"),
         round_to=setting("pruning.round_to"),
     script:
@@ -59,6 +59,6 @@ rule plot_policies:
     conda:
         "../envs/analysis.yaml"
     params:
-        **config["figures"]["policies"],
+        **figure_settings("policies"),
     script:
         "../scripts/plot_policies.py"

@@ -15,7 +15,7 @@ rule find_optimum:
     conda:
         "../envs/analysis.yaml"
     params:
-        macs=budget_macs,
+        macs=budget_macs(),
         width_step=setting("lattice.width_step"),
         round_to=setting("pruning.round_to"),
     script:

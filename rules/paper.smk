@@ -15,7 +15,7 @@ rule plot_dimensions:
     conda:
         "../envs/analysis.yaml"
     params:
-        **config["figures"]["dimensions"],
+        **figure_settings("dimensions"),
     script:
         "../scripts/plot_dimensions.py"
 
@@ -34,7 +34,7 @@ rule plot_predictions:
     conda:
         "../envs/analysis.yaml"
     params:
-        **config["figures"]["predictions"],
+        **figure_settings("predictions"),
     script:
         "../scripts/plot_predictions.py"
 

@@ -43,7 +43,10 @@ class Job:
 
     def __init__(self, snakemake: Any) -> None:
         self.input, self.output = snakemake.input, snakemake.output
-        self.params: dict[str, Any] = dict(snakemake.params.items())
+        # The rules give each value as {key: value}; see rules/common.smk.
+        self.params: dict[str, Any] = {
+            name: next(iter(value.values())) for name, value in snakemake.params.items()
+        }
         self.wildcards = snakemake.wildcards
         self.threads = int(snakemake.threads)
         self.rule = str(snakemake.rule)

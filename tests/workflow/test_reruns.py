@@ -45,7 +45,8 @@ EXPECTED: dict[str, tuple[Any, set[str]]] = {
     "defaults.data.selection_fraction": (0.3, EVERYTHING),
     "defaults.model.name": ("resnet20", DENSE),
     **{f"defaults.dense.{key}": (value, DENSE) for key, value in RECIPE.items()},
-    **{f"defaults.finetune.{key}": (value, FINETUNE_SAMPLE) for key, value in RECIPE.items()},
+    # A sample's children are pruned from it once more.
+    **{f"defaults.finetune.{key}": (value, PRUNE_SAMPLE) for key, value in RECIPE.items()},
     **{f"defaults.final.{key}": (value, FINETUNE_FINAL) for key, value in RECIPE.items()},
     "defaults.pruning.block_criterion": ("random", ANALYZE | PRUNE_SAMPLE),
     "defaults.pruning.channel_criterion": ("l1", PRUNE_SAMPLE | PRUNE_FINAL),
