@@ -28,7 +28,7 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	touch $@
 
 demo: $(VENV)/installed
-	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete
+	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --quiet rules progress
 	@$(BIN)/python scripts/show_results.py
 
 check: $(VENV)/installed-dev

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from pathlib import Path
 
@@ -63,19 +62,17 @@ def export_unreachable(path: str | Path, reason: str) -> None:
 
 
 def _write(model: nn.Module, images: torch.Tensor, path: Path) -> None:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             model,
             (images,),
             str(path),
-            dynamo=True,
-            verbose=False,
-            external_data=False,
+            # The exporter by tracing: the newer one takes twenty times as long on a plain CNN.
+            dynamo=False,
             input_names=["images"],
             output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
         )
 
 

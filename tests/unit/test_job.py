@@ -34,6 +34,11 @@ def quiet() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def params(values: dict[str, Any]) -> Params:
+    """Return parameters as the rules give them: each value with its key."""
+    return Params(fromdict={key: {f"section.{key}": value} for key, value in values.items()})
+
+
 def snakemake(folder: Path, **changes: Any) -> SimpleNamespace:
     """Return an object as Snakemake gives it to a script."""
     train = folder / "train.safetensors"
@@ -42,7 +47,7 @@ def snakemake(folder: Path, **changes: Any) -> SimpleNamespace:
     values = {
         "input": InputFiles(fromdict={"train": str(train)}),
         "output": OutputFiles(fromdict={"model": str(folder / "out/model.safetensors")}),
-        "params": Params(fromdict=PARAMS),
+        "params": params(PARAMS),
         "wildcards": Wildcards(fromdict={"experiment": "digits", "seed": "3"}),
         "threads": 1,
         "rule": "train_dense",
@@ -78,9 +83,9 @@ def test_the_digest_is_the_same_for_the_same_job(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"params": Params(fromdict={**PARAMS, "epochs": 4})},
-        {"params": Params(fromdict={**PARAMS, "points": [[1, 1, 0.6]]})},
-        {"params": Params(fromdict={k: v for k, v in PARAMS.items() if k != "flip"})},
+        {"params": params({**PARAMS, "epochs": 4})},
+        {"params": params({**PARAMS, "points": [[1, 1, 0.6]]})},
+        {"params": params({k: v for k, v in PARAMS.items() if k != "flip"})},
         {"wildcards": Wildcards(fromdict={"experiment": "digits", "seed": "4"})},
     ],
 )
