@@ -5,7 +5,7 @@
 # make pins    renew requirements*.txt from requirements*.in
 
 PYTHON ?= python3
-CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
+CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
 VENV := .venv
 BIN := $(VENV)/bin
 # PYTEST_ARGS="-m 'not slow'" leaves out the slow tests.
@@ -28,7 +28,7 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	touch $@
 
 demo: $(VENV)/installed
-	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --quiet rules progress
+	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --quiet rules
 	@$(BIN)/python scripts/show_results.py
 
 check: $(VENV)/installed-dev

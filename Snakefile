@@ -6,11 +6,13 @@
 #   {experiment}/seed{seed}/dense/model.safetensors                      the trained network
 #                                 metrics.json, provenance.json, history.csv
 #                                 structure.json      what can be pruned, and what it costs
+#                                 blocks.json         its blocks in the order of removal
 #                                 test.json           accuracy on the test images
 #   {experiment}/seed{seed}/samples/{point}/pruned.safetensors           before fine-tuning
 #                                           model.safetensors            after it
 #                                           metrics.json, provenance.json, history.csv
-#   {experiment}/seed{seed}/samples.csv                                  all samples
+#   {experiment}/seed{seed}/samples.csv                                  all fitted samples
+#   {experiment}/seed{seed}/holdout.csv                                  those only predicted
 #   {experiment}/seed{seed}/predictor/{predictor,validation}.json
 #   {experiment}/seed{seed}/budgets/{budget}/optimum.json
 #                                   {budget}/{policy}/target.json        what to prune to (rivals)
@@ -29,7 +31,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-configfile: "config/config.yaml"
+configfile: str(Path(workflow.basedir) / "config/config.yaml")
 
 
 include: "rules/common.smk"
@@ -47,11 +49,11 @@ rule all:
     default_target: True
     input:
         "results/tables/policies.csv",
-        "results/tables/predictors.csv",
+        ["results/tables/predictors.csv"] if METHOD else [],
         expand("results/figures/policies.{kind}", kind=["pdf", "png"]),
         expand(
-            "results/figures/{experiment}/{figure}.{kind}",
-            experiment=EXPERIMENTS,
+            "results/figures/{experiment}_{figure}.{kind}",
+            experiment=METHOD,
             figure=["dimensions", "predictions"],
             kind=["pdf", "png"],
         ),

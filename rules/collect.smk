@@ -8,6 +8,7 @@ rule prune_sample:
         selection=f"{RUN}/data/selection.safetensors",
     output:
         pruned=f"{RUN}/samples/{{point}}/pruned.safetensors",
+        provenance=f"{RUN}/samples/{{point}}/pruned_provenance.json",
     log:
         "results/logs/{experiment}/seed{seed}/prune_sample/{point}.log",
     benchmark:
@@ -15,7 +16,10 @@ rule prune_sample:
     conda:
         "../envs/torch.yaml"
     params:
-        **settings("pruning"),
+        block_criterion=setting("pruning.block_criterion", prunes("depth")),
+        channel_criterion=setting("pruning.channel_criterion", prunes("width")),
+        round_to=setting("pruning.round_to", prunes("width")),
+        probe_images=setting("pruning.probe_images"),
         depth=sample_ratio("depth"),
         width=sample_ratio("width"),
         resolution=sample_ratio("resolution"),
@@ -26,6 +30,7 @@ rule prune_sample:
 rule finetune_sample:
     input:
         pruned=f"{RUN}/samples/{{point}}/pruned.safetensors",
+        provenance=f"{RUN}/samples/{{point}}/pruned_provenance.json",
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",
     output:
@@ -48,7 +53,7 @@ rule finetune_sample:
 rule collect_samples:
     input:
         dense=f"{RUN}/dense/metrics.json",
-        samples=sample_metrics,
+        samples=sample_metrics("fit"),
     output:
         f"{RUN}/samples.csv",
     log:
@@ -58,7 +63,23 @@ rule collect_samples:
     conda:
         "../envs/analysis.yaml"
     params:
-        samples=sample_names(),
-        holdout=sample_names("holdout"),
+        samples=sample_names("fit"),
     script:
         "../scripts/collect_samples.py"
+
+
+rule collect_holdout:
+    input:
+        samples=sample_metrics("holdout"),
+    output:
+        f"{RUN}/holdout.csv",
+    log:
+        "results/logs/{experiment}/seed{seed}/collect_holdout.log",
+    benchmark:
+        "results/benchmarks/{experiment}/seed{seed}/collect_holdout.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        samples=sample_names("holdout"),
+    script:
+        "../scripts/collect_holdout.py"

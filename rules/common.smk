@@ -40,16 +40,33 @@ def named(key, look_up):
     return lambda wildcards: {key: look_up(wildcards)}
 
 
-def setting(key):
-    """Look up one scalar or list of an experiment's settings, such as `model.name`."""
+def setting(key, matters=lambda wildcards: True):
+    """Look up one scalar or list of an experiment's settings, or None where it does not matter."""
 
     def look_up(wildcards):
+        if not matters(wildcards):
+            return None
         value = EXPERIMENTS[wildcards.experiment]
         for part in key.split("."):
             value = value[part]
         return value
 
     return named(key, look_up)
+
+
+def prunes(axis):
+    """Tell whether a sample is pruned along a dimension, compared with its parent."""
+
+    def matters(wildcards):
+        node = sample(wildcards)
+        return getattr(node.point, axis) < getattr(node.parent, axis)
+
+    return matters
+
+
+def policy_in(*policies):
+    """Tell whether the policy is one of some."""
+    return lambda wildcards: wildcards.policy in policies
 
 
 def settings(section):
@@ -83,14 +100,11 @@ def sample_ratio(axis):
     )
 
 
-def sample_names(role=None):
-    """Look up the names of the samples of a role, or of all."""
-
-    def look_up(wildcards):
-        tree = TREES[wildcards.experiment]
-        return tree.named(role) if role else list(tree.nodes)
-
-    return named(f"samples.{role or 'all'}", look_up)
+def sample_names(role):
+    """Look up the names of the samples of a role."""
+    return named(
+        f"samples.{role}", lambda wildcards: TREES[wildcards.experiment].named(role)
+    )
 
 
 def sample(wildcards):
@@ -105,10 +119,20 @@ def parent_model(wildcards):
     return f"{RUN}/{folder}/model.safetensors"
 
 
-def sample_metrics(wildcards):
-    """Return the metrics of all samples of one run."""
-    names = TREES[wildcards.experiment].nodes
-    return [f"{RUN}/samples/{name}/metrics.json" for name in names]
+def sample_metrics(role):
+    """Look up the metrics of the samples of a role."""
+
+    def look_up(wildcards):
+        names = TREES[wildcards.experiment].named(role)
+        return [f"{RUN}/samples/{name}/metrics.json" for name in names]
+
+    return look_up
+
+
+def order_of_removal(wildcards):
+    """Return the file with the order in which blocks are removed, for policies that remove any."""
+    removes = wildcards.policy in ("dwr", "depth")
+    return {"blocks": f"{RUN}/dense/blocks.json".format(**wildcards)} if removes else {}
 
 
 def final_target(wildcards):
@@ -134,31 +158,34 @@ def of_experiment(name):
     return expand(f"{RUN}/{name}", seed=SEEDS, allow_missing=True)
 
 
-def all_runs(name):
-    """Return one file of every experiment and seed."""
-    return [f"results/{e}/seed{s}/{name}" for e in EXPERIMENTS for s in SEEDS]
+def all_runs(name, experiments=EXPERIMENTS):
+    """Return one file of every seed of all experiments, or of some."""
+    return [f"results/{e}/seed{s}/{name}" for e in experiments for s in SEEDS]
 
 
-def all_sample_provenance():
-    """Return the provenance of every sample that a predictor is fitted to."""
-    return [
-        f"results/{experiment}/seed{seed}/samples/{name}/provenance.json"
-        for experiment, tree in TREES.items()
-        for seed in SEEDS
-        for name in tree.named("fit")
-        if "dwr" in EXPERIMENTS[experiment]["policies"]
-    ]
+# Experiments in which the method itself is run, not rivals alone.
+METHOD = [name for name, values in EXPERIMENTS.items() if "dwr" in values["policies"]]
 
 
-def all_optima():
-    """Return every optimum of the method."""
-    return [
-        f"results/{experiment}/seed{seed}/budgets/{budget['name']}/optimum.json"
-        for experiment, values in EXPERIMENTS.items()
-        for seed in SEEDS
-        for budget in values["budgets"]
-        if "dwr" in values["policies"]
-    ]
+def searches():
+    """Return what the tables need to bill the policies for their search."""
+    files = []
+    for experiment, values in EXPERIMENTS.items():
+        for seed in SEEDS:
+            run = f"results/{experiment}/seed{seed}"
+            if {"dwr", "depth"} & set(values["policies"]):
+                files += [
+                    f"{run}/dense/blocks.json",
+                    f"{run}/dense/blocks_provenance.json",
+                ]
+            if experiment in METHOD:
+                names = TREES[experiment].named("fit")
+                files += [f"{run}/samples.csv"]
+                files += [f"{run}/samples/{name}/provenance.json" for name in names]
+                files += [
+                    f"{run}/budgets/{b['name']}/optimum.json" for b in values["budgets"]
+                ]
+    return files
 
 
 # Relative durations before any job has been timed: mostly trainings, the rest starts torch.

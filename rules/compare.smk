@@ -3,6 +3,7 @@
 
 rule choose_target:
     input:
+        unpack(order_of_removal),
         structure=f"{RUN}/dense/structure.json",
     output:
         f"{FINAL}/target.json",
@@ -14,8 +15,9 @@ rule choose_target:
         "../envs/analysis.yaml"
     params:
         macs=budget_macs(),
-        width_step=setting("lattice.width_step"),
-        round_to=setting("pruning.round_to"),
+        width_step=setting("lattice.width_step", policy_in("width")),
+        side_step=setting("lattice.side_step", policy_in("resolution")),
+        round_to=setting("pruning.round_to", policy_in("width")),
     script:
         "../scripts/choose_target.py"
 
@@ -26,10 +28,7 @@ rule tabulate_policies:
         provenance=all_final("provenance.json"),
         dense=all_runs("dense/metrics.json"),
         test=all_runs("dense/test.json"),
-        samples=all_runs("samples.csv"),
-        sample_provenance=all_sample_provenance(),
-        structure=all_runs("dense/structure.json"),
-        optimum=all_optima(),
+        search=searches(),
     output:
         runs="results/tables/runs.csv",
         left_out="results/tables/left_out.csv",

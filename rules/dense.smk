@@ -43,19 +43,34 @@ rule evaluate_dense:
 rule analyze_dense:
     input:
         model=f"{RUN}/dense/model.safetensors",
-        train=f"{RUN}/data/train.safetensors",
-        selection=f"{RUN}/data/selection.safetensors",
     output:
-        structure=f"{RUN}/dense/structure.json",
+        f"{RUN}/dense/structure.json",
     log:
         "results/logs/{experiment}/seed{seed}/analyze_dense.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/analyze_dense.tsv"
     conda:
         "../envs/torch.yaml"
+    script:
+        "../scripts/analyze_dense.py"
+
+
+rule rank_blocks:
+    input:
+        model=f"{RUN}/dense/model.safetensors",
+        train=f"{RUN}/data/train.safetensors",
+        selection=f"{RUN}/data/selection.safetensors",
+    output:
+        blocks=f"{RUN}/dense/blocks.json",
+        provenance=f"{RUN}/dense/blocks_provenance.json",
+    log:
+        "results/logs/{experiment}/seed{seed}/rank_blocks.log",
+    benchmark:
+        "results/benchmarks/{experiment}/seed{seed}/rank_blocks.tsv"
+    conda:
+        "../envs/torch.yaml"
     params:
-        side_step=setting("lattice.side_step"),
         block_criterion=setting("pruning.block_criterion"),
         probe_images=setting("pruning.probe_images"),
     script:
-        "../scripts/analyze_dense.py"
+        "../scripts/rank_blocks.py"

@@ -3,13 +3,14 @@
 
 rule prune_final:
     input:
+        unpack(order_of_removal),
         target=final_target,
         dense=f"{RUN}/dense/model.safetensors",
-        structure=f"{RUN}/dense/structure.json",
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",
     output:
         pruned=f"{FINAL}/pruned.safetensors",
+        provenance=f"{FINAL}/pruned_provenance.json",
     log:
         "results/logs/{experiment}/seed{seed}/prune_final/{budget}_{policy}.log",
     benchmark:
@@ -17,7 +18,11 @@ rule prune_final:
     conda:
         "../envs/torch.yaml"
     params:
-        **settings("pruning"),
+        channel_criterion=setting(
+            "pruning.channel_criterion", policy_in("dwr", "width")
+        ),
+        round_to=setting("pruning.round_to", policy_in("dwr", "width")),
+        probe_images=setting("pruning.probe_images"),
     script:
         "../scripts/prune_final.py"
 
@@ -25,11 +30,12 @@ rule prune_final:
 rule finetune_final:
     input:
         pruned=f"{FINAL}/pruned.safetensors",
+        provenance=f"{FINAL}/pruned_provenance.json",
         train=f"{RUN}/data/train.safetensors",
     output:
         model=f"{FINAL}/model.safetensors",
         history=f"{FINAL}/history.csv",
-        provenance=f"{FINAL}/provenance.json",
+        provenance=f"{FINAL}/model_provenance.json",
     log:
         "results/logs/{experiment}/seed{seed}/finetune_final/{budget}_{policy}.log",
     benchmark:
@@ -45,10 +51,12 @@ rule finetune_final:
 rule evaluate_final:
     input:
         model=f"{FINAL}/model.safetensors",
+        provenance=f"{FINAL}/model_provenance.json",
         selection=f"{RUN}/data/selection.safetensors",
         test=f"{RUN}/data/test.safetensors",
     output:
-        f"{FINAL}/metrics.json",
+        metrics=f"{FINAL}/metrics.json",
+        provenance=f"{FINAL}/provenance.json",
     log:
         "results/logs/{experiment}/seed{seed}/evaluate_final/{budget}_{policy}.log",
     benchmark:

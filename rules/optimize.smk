@@ -6,6 +6,7 @@ rule find_optimum:
         predictor=f"{RUN}/predictor/predictor.json",
         samples=f"{RUN}/samples.csv",
         structure=f"{RUN}/dense/structure.json",
+        blocks=f"{RUN}/dense/blocks.json",
     output:
         f"{RUN}/budgets/{{budget}}/optimum.json",
     log:
@@ -17,6 +18,7 @@ rule find_optimum:
     params:
         macs=budget_macs(),
         width_step=setting("lattice.width_step"),
+        side_step=setting("lattice.side_step"),
         round_to=setting("pruning.round_to"),
     script:
         "../scripts/find_optimum.py"

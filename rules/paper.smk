@@ -6,8 +6,8 @@ rule plot_dimensions:
         samples=of_experiment("samples.csv"),
         predictors=of_experiment("predictor/predictor.json"),
     output:
-        pdf="results/figures/{experiment}/dimensions.pdf",
-        png=report("results/figures/{experiment}/dimensions.png", category="Figures"),
+        pdf="results/figures/{experiment}_dimensions.pdf",
+        png=report("results/figures/{experiment}_dimensions.png", category="Figures"),
     log:
         "results/logs/{experiment}/plot_dimensions.log",
     benchmark:
@@ -23,10 +23,11 @@ rule plot_dimensions:
 rule plot_predictions:
     input:
         samples=of_experiment("samples.csv"),
+        holdout=of_experiment("holdout.csv"),
         predictors=of_experiment("predictor/predictor.json"),
     output:
-        pdf="results/figures/{experiment}/predictions.pdf",
-        png=report("results/figures/{experiment}/predictions.png", category="Figures"),
+        pdf="results/figures/{experiment}_predictions.pdf",
+        png=report("results/figures/{experiment}_predictions.png", category="Figures"),
     log:
         "results/logs/{experiment}/plot_predictions.log",
     benchmark:
@@ -41,7 +42,7 @@ rule plot_predictions:
 
 rule tabulate_predictors:
     input:
-        all_runs("predictor/validation.json"),
+        all_runs("predictor/validation.json", METHOD),
     output:
         csv=report("results/tables/predictors.csv", category="Tables"),
         md="results/tables/predictors.md",

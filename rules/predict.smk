@@ -21,6 +21,7 @@ rule fit_predictor:
 rule validate_predictor:
     input:
         samples=f"{RUN}/samples.csv",
+        holdout=f"{RUN}/holdout.csv",
         predictor=f"{RUN}/predictor/predictor.json",
     output:
         validation=f"{RUN}/predictor/validation.json",

@@ -10,6 +10,7 @@ with Job(snakemake) as job:
     target = rival_target(
         job.wildcards.policy,
         Structure.from_dict(read_json(job.input.structure)),
+        read_json(job.input.blocks)["removal_order"] if job.input.get("blocks") else [],
         job.params["macs"],
         job.read(LatticeOptions),
     )

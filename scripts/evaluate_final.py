@@ -22,4 +22,5 @@ with Job(snakemake) as job:
         job.say(f"test accuracy {100 * metrics['test']['top1']:.2f} %")
     else:
         metrics = {"unreachable": reason}
-    write_json(job.output[0], metrics)
+    write_json(job.output.metrics, metrics)
+    job.write_provenance(job.output.provenance, earlier={"finetune_final": job.input.provenance})

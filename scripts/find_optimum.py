@@ -13,6 +13,7 @@ with Job(snakemake) as job:
         chosen(read_json(job.input.predictor)),
         read_samples(job.input.samples),
         Structure.from_dict(read_json(job.input.structure)),
+        read_json(job.input.blocks)["removal_order"],
         job.params["macs"],
         job.read(LatticeOptions),
     )

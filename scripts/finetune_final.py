@@ -13,3 +13,8 @@ with Job(snakemake) as job:
         session.train(load(job.input.pruned), job.read(Recipe))
     else:
         session.write_unreachable(reason)
+    job.write_provenance(
+        job.output.provenance,
+        seconds={"training": session.seconds},
+        earlier={"prune_final": job.input.provenance},
+    )

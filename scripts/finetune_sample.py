@@ -11,3 +11,8 @@ with Job(snakemake) as job:
     model = load(job.input.pruned)
     session.train(model, job.read(Recipe))
     session.write_metrics(model)
+    job.write_provenance(
+        job.output.provenance,
+        seconds={"training": session.seconds},
+        earlier={"prune_sample": job.input.provenance},
+    )

@@ -9,5 +9,6 @@ with Job(snakemake) as job:
 
     style = job.read(Style)
     runs = [read_samples(path) for path in job.input.samples]
+    held = [read_samples(path) for path in job.input.holdout]
     fitted = [read_json(path) for path in job.input.predictors]
-    style.save(draw_predictions(runs, fitted, style), job.output)
+    style.save(draw_predictions(runs, held, fitted, style), job.output)

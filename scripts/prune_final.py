@@ -1,5 +1,7 @@
 """Prune the dense network to a policy's target and check that it costs what was composed."""
 
+from dataclasses import replace
+
 from prune3d.job import Job
 from prune3d.pruning import PruningOptions, prune
 
@@ -16,16 +18,18 @@ with Job(snakemake) as job:
         job.say(f"left out: {target['unreachable']}")
     else:
         device = job.device()
-        job.params["seed"] = job.seed("pruning")
         pruned = prune(
             load(job.input.dense, device),
             target["depth"],
             target["width_asked"],
             target["resolution"],
-            options=job.read(PruningOptions),
+            options=replace(job.read(PruningOptions), seed=job.seed("pruning")),
             images=load_splits(job.input.train, job.input.selection).to(device),
-            removal_order=read_json(job.input.structure)["removal_order"],
+            removal_order=read_json(job.input.blocks)["removal_order"]
+            if job.input.get("blocks")
+            else (),
         )
         check_delivered(pruned, target)
         name_stage(pruned, f"{job.wildcards.budget}/{job.wildcards.policy}")
         save(pruned, job.output.pruned)
+    job.write_provenance(job.output.provenance)

@@ -1,5 +1,7 @@
 """Prune the parent of a sample to the sample's ratios."""
 
+from dataclasses import replace
+
 from prune3d.job import Job
 from prune3d.pruning import PruningOptions, prune
 
@@ -9,14 +11,14 @@ with Job(snakemake) as job:
     from prune3d.lineage import name_stage
 
     device = job.device()
-    job.params["seed"] = job.seed("pruning")
     pruned = prune(
         load(job.input.parent, device),
         job.params["depth"],
         job.params["width"],
         job.params["resolution"],
-        options=job.read(PruningOptions),
+        options=replace(job.read(PruningOptions), seed=job.seed("pruning")),
         images=load_splits(job.input.train, job.input.selection).to(device),
     )
     name_stage(pruned, job.wildcards.point)
     save(pruned, job.output.pruned)
+    job.write_provenance(job.output.provenance)

@@ -14,3 +14,4 @@ with Job(snakemake) as job:
     model = build(job.params["model"], len(data.classes), data.side, data.channels)
     session.train(model, job.read(Recipe))
     session.write_metrics(model)
+    job.write_provenance(job.output.provenance, seconds={"training": session.seconds})

@@ -7,7 +7,11 @@ with Job(snakemake) as job:
     from prune3d.samples import read_samples
     from prune3d.surrogate import validate
 
-    result = validate(read_samples(job.input.samples), read_json(job.input.predictor))
+    result = validate(
+        read_samples(job.input.samples),
+        read_samples(job.input.holdout),
+        read_json(job.input.predictor),
+    )
     write_json(job.output.validation, result)
     for kind, errors in result["predictors"].items():
         job.say(f"{kind}: held-out {errors['holdout']}, leave-one-out {errors['leave_one_out']}")

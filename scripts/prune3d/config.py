@@ -8,19 +8,26 @@ from __future__ import annotations
 import copy
 import difflib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from prune3d.data.registry import facts as data_facts
+from prune3d.data.registry import held_out
 from prune3d.errors import ConfigError
+from prune3d.models.registry import ModelFacts
 from prune3d.models.registry import facts as model_facts
 from prune3d.predictor.design import check_design
 from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA
-from prune3d.ratios import kept_blocks, side_of
-from prune3d.sampling import Design, fitted_points, sampling_tree, to_points
+from prune3d.ratios import kept_blocks, kept_channels, side_of
+from prune3d.sampling import AXES, Design, Point, fitted_points, sampling_tree, to_points
 
 Config = Mapping[str, Any]
+# Folders that lie beside those of the experiments.
+RESERVED = ("tables", "figures", "logs", "benchmarks")
 
 
 def load_experiments(config: Config, schema: Config) -> dict[str, dict[str, Any]]:
@@ -48,16 +55,15 @@ def load_experiments(config: Config, schema: Config) -> dict[str, dict[str, Any]
         if name not in config["experiments"]:
             raise ConfigError(
                 f"run: there is no experiment '{name}' under experiments; "
-                f"there are: {', '.join(config['experiments']) or 'none'}."
+                f"there are: {', '.join(map(str, config['experiments'])) or 'none'}."
             )
-    settings = {
-        name: overlay(config["defaults"], config["experiments"][name] or {})
-        for name in config["run"]
-    }
-    for name, values in settings.items():
-        _check_complete(values, schema, name)
-        check_experiment(name, values)
-    return settings
+    every = {}
+    for name, own in config["experiments"].items():
+        _check_name(name)
+        every[name] = overlay(config["defaults"], own or {})
+        _check_complete(every[name], schema, name)
+        check_experiment(name, every[name])
+    return {name: every[name] for name in config["run"]}
 
 
 def overlay(base: Config, top: Config) -> dict[str, Any]:
@@ -160,6 +166,11 @@ def check_experiment(name: str, settings: Config) -> None:
     """
     with _about(name, "data.name"):
         data = data_facts(settings["data"]["name"])
+    classes, images = len(data.classes), data.images
+    with _about(name, "data.test_fraction"):
+        rest = images - held_out(settings["data"]["test_fraction"], images, classes)
+    with _about(name, "data.selection_fraction"):
+        held_out(settings["data"]["selection_fraction"], rest, classes)
     with _about(name, "model.name"):
         model_facts(settings["model"]["name"])
     registries = {"block_criterion": BLOCK_CRITERIA, "channel_criterion": CHANNEL_CRITERIA}
@@ -172,6 +183,14 @@ def check_experiment(name: str, settings: Config) -> None:
     with _about(name, "budgets"):
         _check_names([budget["name"] for budget in settings["budgets"]])
     _check_sampling(name, settings)
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str) or name in RESERVED:
+        raise ConfigError(
+            f"experiments: {name!r} cannot be the name of an experiment; allowed is text other "
+            f"than {', '.join(RESERVED)}."
+        )
 
 
 def _check_known(criterion: str, registry: Mapping[str, str]) -> None:
@@ -195,42 +214,63 @@ def _check_names(names: Sequence[str]) -> None:
 
 def _check_sampling(name: str, settings: Config) -> None:
     design, predictor = design_of(settings), settings["predictor"]
-    model = model_facts(settings["model"]["name"])
-    image = data_facts(settings["data"]["name"]).side
-
-    def blocks(depth: float) -> float:
-        return kept_blocks(depth, model.blocks, model.fewest_blocks) / model.blocks
-
-    def side(resolution: float) -> float:
-        return side_of(resolution, image, model.smallest_side) / image
-
+    realize = _Realize(
+        model_facts(settings["model"]["name"]),
+        data_facts(settings["data"]["name"]).side,
+        settings["pruning"]["round_to"],
+    )
     if design.kind != "list":
-        with _about(name, "sampling.depth"):
-            _check_distinct(design.depth, blocks)
-        with _about(name, "sampling.width"):
-            _check_distinct(design.width, float)
-        with _about(name, "sampling.resolution"):
-            _check_distinct(design.resolution, side)
+        for axis in AXES:
+            with _about(name, f"sampling.{axis}"):
+                for level in getattr(design, axis):
+                    getattr(realize, axis)(level)
     for key, points in (("points", design.points), ("holdout", design.holdout)):
         with _about(name, f"sampling.{key}"):
             for point in points:
-                blocks(point.depth), side(point.resolution)
+                realize(point)
     with _about(name, "sampling.points or sampling.holdout"):
         sampling_tree(design)
-    realized = [[blocks(p.depth), p.width, side(p.resolution)] for p in fitted_points(design)]
     with _about(name, "sampling"):
+        _check_distinct([*fitted_points(design), *design.holdout], realize)
+        realized = [realize(point) for point in fitted_points(design)]
         check_design(realized, predictor["kind"], predictor["degree"], predictor["rank"])
 
 
-def _check_distinct(levels: Sequence[float], realize: Callable[[float], float]) -> None:
-    seen: dict[float, float] = {1.0: 1.0}
-    for level in levels:
-        ratio = realize(level)
-        if ratio in seen:
+@dataclass(frozen=True)
+class _Realize:
+    """From the ratios that are asked for to those of the network that is made."""
+
+    model: ModelFacts
+    image_side: int
+    round_to: int
+
+    def depth(self, ratio: float) -> float:
+        model = self.model
+        return kept_blocks(ratio, model.blocks, model.fewest_blocks) / model.blocks
+
+    def width(self, ratio: float) -> float:
+        groups = {str(i): channels for i, channels in enumerate(self.model.groups)}
+        kept = kept_channels(groups, np.array([ratio]), self.round_to)
+        return sum(int(k[0]) for k in kept.values()) / sum(self.model.groups)
+
+    def resolution(self, ratio: float) -> float:
+        return side_of(ratio, self.image_side, self.model.smallest_side) / self.image_side
+
+    def __call__(self, point: Point) -> tuple[float, float, float]:
+        return self.depth(point.depth), self.width(point.width), self.resolution(point.resolution)
+
+
+def _check_distinct(points: Sequence[Point], realize: _Realize) -> None:
+    seen: dict[tuple[float, float, float], Point] = {}
+    for point in points:
+        ratios = realize(point)
+        if ratios in seen:
+            made = ", ".join(f"{ratio:.4g}" for ratio in ratios)
             raise ConfigError(
-                f"{seen[ratio]} and {level} give the same ratio, {ratio:.4g}; leave one out."
+                f"{seen[ratios].name} and {point.name} give the same network (depth, width, "
+                f"resolution {made}); leave one out."
             )
-        seen[ratio] = level
+        seen[ratios] = point
 
 
 @contextmanager
@@ -273,6 +313,12 @@ _TYPES = {
     "object": "a section of keys",
 }
 
+_PATTERNS = {
+    "^loo$": "a number or 'loo'",
+    "^[A-Za-z0-9][A-Za-z0-9-]*$": "a name of letters, digits and hyphens",
+    "^[A-Za-z0-9][A-Za-z0-9._-]*$": "a name of letters, digits, points, hyphens and underscores",
+}
+
 _BOUNDS = {
     "exclusiveMinimum": "above",
     "minimum": "at least",
@@ -291,8 +337,10 @@ def _allowed(error: Any) -> str:
     if error.validator == "enum":
         return "one of " + ", ".join(map(str, limit))
     if error.validator in ("minItems", "maxItems"):
+        if error.schema.get("minItems") == error.schema.get("maxItems"):
+            return f"exactly {limit} entries"
         word = "at least" if error.validator == "minItems" else "at most"
         return f"{word} {limit} entries"
     if error.validator == "uniqueItems":
         return "a list without repetitions"
-    return "a name of letters, digits and hyphens that starts with a letter or digit"
+    return _PATTERNS.get(limit, f"text that matches {limit}")

@@ -24,6 +24,11 @@ is a named (data set, model, recipe): its settings are those under `defaults` wi
 After a change, `snakemake -n` shows which rules will run again: those that depend on the changed
 value and no others.
 
+Each entry of `defaults.budgets` has a `name`, the folder of its results, and `macs`, the part of
+the dense network's multiply-accumulates that a pruned network may have (above 0, at most 1). In
+`config.yaml` the sections `finetune` and `final` begin as copies of `dense` (a YAML anchor): a file
+of your own that changes `dense` does not change them.
+
 The table is made from `schema.yaml` and `config.yaml` by `make docs`.
 
 | key | default | allowed | meaning |
@@ -73,7 +78,9 @@ def _allowed(part: Mapping[str, Any]) -> str:
     }
     bounds = [f"{word} {part[name]}" for name, word in words.items() if name in part]
     kind = {"array": "list", "object": "section", "boolean": "true or false"}
-    return ", ".join([kind.get(part["type"], part["type"]), *bounds])
+    types = [part["type"]] if isinstance(part["type"], str) else part["type"]
+    words_of_types = " or ".join(kind.get(name, name) for name in types)
+    return ", ".join([words_of_types, *bounds])
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from prune3d import __version__
 from prune3d.errors import UserError
-from prune3d.files import write_json
+from prune3d.files import read_json, write_json
 from prune3d.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -84,14 +84,22 @@ class Job:
             return
         for path in self._remove_after:
             path.unlink(missing_ok=True)
+            # Half-written states of runs that were killed.
+            for left in path.parent.glob(f".{path.stem}.*"):
+                left.unlink(missing_ok=True)
 
     def say(self, message: str) -> None:
         """Tell something to the log and the terminal."""
         log.info("%s", message)
 
     def read(self, kind: type[T]) -> T:
-        """Make a dataclass from the parameters of the same names."""
-        return kind(**{field.name: self.params[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+        """Make a dataclass from the parameters of the same names.
+
+        A field keeps its default where there is no such parameter or its value is None, which
+        stands for a setting that this job does not depend on.
+        """
+        names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+        return kind(**{n: self.params[n] for n in names if self.params.get(n) is not None})
 
     def seed(self, *purpose: str) -> int:
         """Return a seed derived from the ``seed`` wildcard; see `prune3d.seeds.derive_seed`."""
@@ -115,12 +123,13 @@ class Job:
         return file
 
     def digest(self) -> str:
-        """Return a SHA-256 of the parameters, the inputs' contents and the package's version."""
+        """Return a SHA-256 of the parameters, the inputs' contents, the device and the versions."""
         known = {
             "params": self.params,
             "wildcards": dict(self.wildcards.items()),
             "threads": self.threads,
-            "version": __version__,
+            "device": describe_device(self.device()),
+            "versions": {"prune3d": __version__, **versions()},
         }
         sha = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode())
         for path in self.input:
@@ -128,7 +137,13 @@ class Job:
                 sha.update(hashlib.file_digest(stream, "sha256").digest())
         return sha.hexdigest()
 
-    def write_provenance(self, path: str, seconds: dict[str, float] | None = None) -> None:
+    def write_provenance(
+        self,
+        path: str,
+        *,
+        seconds: dict[str, float] | None = None,
+        earlier: dict[str, str] | None = None,
+    ) -> None:
         """Write what may differ from run to run: versions, machine, device, durations.
 
         Parameters
@@ -136,9 +151,12 @@ class Job:
         path
             File name, by contract ``provenance.json`` beside a ``metrics.json``.
         seconds
-            Durations of parts of the job, by name.
+            Durations of parts of the job, by name, beside that of the whole.
+        earlier
+            Provenance files of the jobs that made this job's network, by rule; they are taken in.
         """
         durations = {**(seconds or {}), "job": time.monotonic() - self._begun}
+        steps = {rule: read_json(file) for rule, file in (earlier or {}).items()}
         provenance = {
             "prune3d": __version__,
             "rule": self.rule,
@@ -152,6 +170,7 @@ class Job:
             "versions": versions(),
             "seconds": {name: round(value, 3) for name, value in durations.items()},
             "slurm_job": os.environ.get("SLURM_JOB_ID"),
+            "steps": steps,
         }
         write_json(path, provenance)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +26,16 @@ class LatticeOptions:
     Attributes
     ----------
     width_step
-        Step of the width ratio, in (0, 0.5].
+        Step of the width ratio; 1 leaves the full width alone.
+    side_step
+        Step of the image side in pixels, down from the dense network's.
     round_to
         Channels are kept in multiples of this.
     """
 
-    width_step: float
-    round_to: int
+    width_step: float = 1.0
+    side_step: int = 1
+    round_to: int = 1
 
 
 @dataclass(frozen=True)
@@ -61,17 +64,21 @@ def distinct_widths(structure: Structure, options: LatticeOptions) -> NDArray[np
     return widths[np.concatenate([[True], changes])]
 
 
-def enumerate_candidates(structure: Structure, options: LatticeOptions) -> Candidates:
+def enumerate_candidates(
+    structure: Structure, removal_order: Sequence[str], options: LatticeOptions
+) -> Candidates:
     """Enumerate the realizable networks."""
     widths = distinct_widths(structure, options)
-    sides = structure.sides[::-1]
-    return Candidates(enumerate_lattice(structure, widths, sides, options.round_to), widths)
+    sides = structure.sides[:: -options.side_step]
+    lattice = enumerate_lattice(structure, removal_order, widths, sides, options.round_to)
+    return Candidates(lattice, widths)
 
 
 def optimal_target(
     predictor: Any,
-    samples: Mapping[str, Samples],
+    samples: Samples,
     structure: Structure,
+    removal_order: Sequence[str],
     budget: float,
     options: LatticeOptions,
 ) -> dict[str, Any]:
@@ -82,9 +89,11 @@ def optimal_target(
     predictor
         Fitted, with ``predict`` and ``gradient``.
     samples
-        Of role ``fit``, which bound the region that is searched.
+        Those that it was fitted to; they bound the region that is searched.
     structure
         Of the dense network.
+    removal_order
+        Its removable blocks, the least important first.
     budget
         Ratio of the dense network's MACs, in (0, 1].
     options
@@ -95,8 +104,8 @@ def optimal_target(
     dict
         See `describe`, with ``region`` and the continuous solution ``kkt``; or ``unreachable``.
     """
-    region = samples["fit"].region()
-    candidates = enumerate_candidates(structure, options)
+    region = samples.region()
+    candidates = enumerate_candidates(structure, removal_order, options)
     continuous = solve_kkt(predictor, budget, region).to_dict()
     extra = {"region": region.tolist(), "kkt": continuous, "policy": "dwr", "budget_macs": budget}
     try:
@@ -107,7 +116,11 @@ def optimal_target(
 
 
 def rival_target(
-    policy: str, structure: Structure, budget: float, options: LatticeOptions
+    policy: str,
+    structure: Structure,
+    removal_order: Sequence[str],
+    budget: float,
+    options: LatticeOptions,
 ) -> dict[str, Any]:
     """Return what a policy that prunes one dimension alone prunes to, for JSON.
 
@@ -115,7 +128,7 @@ def rival_target(
     ----------
     policy
         ``depth``, ``width`` or ``resolution``.
-    structure, budget, options
+    structure, removal_order, budget, options
         See `optimal_target`.
 
     Returns
@@ -123,7 +136,7 @@ def rival_target(
     dict
         The largest network within the budget, see `describe`; or ``unreachable``.
     """
-    candidates = enumerate_candidates(structure, options)
+    candidates = enumerate_candidates(structure, removal_order, options)
     extra = {"policy": policy, "budget_macs": budget}
     try:
         choice = largest_within(candidates.lattice, budget, policy)

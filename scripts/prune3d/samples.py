@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune3d.files import read_csv
+from prune3d.sampling import AXES
 
 COLUMNS = (
     "point",
-    "role",
     "depth",
     "width",
     "resolution",
@@ -53,29 +53,19 @@ class Samples:
         return np.stack([self.ratios.min(0), self.ratios.max(0)], axis=1)
 
 
-def sample_row(name: str, role: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def sample_row(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of one network from its metrics."""
-    row: dict[str, Any] = {"point": name, "role": role, "accuracy": metrics["selection"]["top1"]}
+    row: dict[str, Any] = {"point": name, "accuracy": metrics["selection"]["top1"]}
     return {column: row.get(column, metrics.get(column)) for column in COLUMNS}
 
 
-def read_samples(path: str | Path) -> dict[str, Samples]:
-    """Read a table of samples.
-
-    Returns
-    -------
-    dict
-        The samples of role ``fit``, the dense network first, and those of role ``holdout``.
-    """
+def read_samples(path: str | Path) -> Samples:
+    """Read a table of samples; in that of the fitted ones the dense network is first."""
     rows = read_csv(path)
-    parts = {}
-    for role in ("fit", "holdout"):
-        own = [row for row in rows if row["role"] == role]
-        ratios = [[float(row[axis]) for axis in ("depth", "width", "resolution")] for row in own]
-        parts[role] = Samples(
-            names=tuple(row["point"] for row in own),
-            ratios=np.array(ratios).reshape(-1, 3),
-            accuracy=np.array([float(row["accuracy"]) for row in own]),
-            cost_macs=np.array([float(row["cost_macs"]) for row in own]),
-        )
-    return parts
+    ratios = [[float(row[axis]) for axis in AXES] for row in rows]
+    return Samples(
+        names=tuple(row["point"] for row in rows),
+        ratios=np.array(ratios).reshape(-1, 3),
+        accuracy=np.array([float(row["accuracy"]) for row in rows]),
+        cost_macs=np.array([float(row["cost_macs"]) for row in rows]),
+    )

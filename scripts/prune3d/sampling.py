@@ -17,6 +17,8 @@ from itertools import product
 
 from prune3d.errors import ConfigError
 
+AXES = ("depth", "width", "resolution")
+
 
 @dataclass(frozen=True, order=True)
 class Point:
@@ -156,4 +158,4 @@ def to_points(rows: Sequence[Sequence[float]]) -> tuple[Point, ...]:
 
 
 def _percent(ratio: float) -> str:
-    return f"{100 * ratio:.10g}"
+    return f"{100 * ratio:.8f}".rstrip("0").rstrip(".")

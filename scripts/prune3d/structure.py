@@ -64,8 +64,6 @@ class Structure:
     ----------
     blocks
         Number of blocks that depth counts.
-    removal_order
-        Names of the removable blocks, the least important first.
     groups
         Channels of each group of layers that must keep the same channels.
     sides
@@ -75,7 +73,6 @@ class Structure:
     """
 
     blocks: int
-    removal_order: tuple[str, ...]
     groups: dict[str, int]
     sides: tuple[int, ...]
     layers: tuple[Layer, ...]
@@ -92,7 +89,6 @@ class Structure:
         )
         return cls(
             blocks=value["blocks"],
-            removal_order=tuple(value["removal_order"]),
             groups=dict(value["groups"]),
             sides=tuple(value["sides"]),
             layers=layers,
@@ -100,7 +96,11 @@ class Structure:
 
 
 def enumerate_lattice(
-    structure: Structure, widths: NDArray[np.float64], sides: Sequence[int], round_to: int = 1
+    structure: Structure,
+    removal_order: Sequence[str],
+    widths: NDArray[np.float64],
+    sides: Sequence[int],
+    round_to: int = 1,
 ) -> Lattice:
     """Enumerate every network that pruning can give, with its exact cost.
 
@@ -108,6 +108,8 @@ def enumerate_lattice(
     ----------
     structure
         The dense network.
+    removal_order
+        Blocks that can be removed, the first one first.
     widths
         Width ratios asked for, shape (W,), in (0, 1].
     sides
@@ -118,11 +120,11 @@ def enumerate_lattice(
     Returns
     -------
     Lattice
-        Depth level k has k removable blocks fewer than the dense network, the widths and sides are
+        Depth level k has the first k blocks of the order removed, the widths and sides are
         in the order given. Realized ratios: blocks kept, mean ratio of the channels kept in the
         groups that are left, pixels.
     """
-    layers, order = structure.layers, structure.removal_order
+    layers, order = structure.layers, list(removal_order)
     kept = kept_channels(structure.groups, widths, round_to)
     ones = np.ones_like(widths, dtype=np.int64)
     outputs = [kept[la.output] if la.output else la.fixed_outputs * ones for la in layers]

@@ -13,7 +13,7 @@ from prune3d.predictor import (
     prediction_errors,
     to_dict,
 )
-from prune3d.predictor.design import unknowns
+from prune3d.predictor.design import check_design, unknowns
 from prune3d.samples import Samples
 
 KINDS = ("low_rank", "full")
@@ -28,28 +28,27 @@ class Settings:
     kind
         The one whose maximum is sought, ``low_rank`` or ``full``.
     degree, rank, alpha
-        Degree and ridge penalty of both, rank of the low-rank one.
+        Degree and ridge penalty of both (or ``loo``), rank of the low-rank one.
     """
 
     kind: str
     degree: int
     rank: int
-    alpha: float
+    alpha: float | str
 
 
-def fit_both(samples: Mapping[str, Samples], settings: Settings) -> dict[str, Any]:
-    """Fit the low-rank and the full polynomial to the samples of role ``fit``.
+def fit_both(samples: Samples, settings: Settings) -> dict[str, Any]:
+    """Fit the low-rank and the full polynomial.
 
     Returns
     -------
     dict
         For JSON: ``chosen``, ``settings``, and under ``predictors`` each with its coefficients.
     """
-    fit = samples["fit"]
     fitted = {}
     for kind in KINDS:
         predictor = make_predictor(kind, settings.degree, settings.rank, settings.alpha)
-        fitted[kind] = to_dict(predictor.fit(fit.ratios, fit.accuracy))
+        fitted[kind] = to_dict(predictor.fit(samples.ratios, samples.accuracy))
     return {"chosen": settings.kind, "settings": asdict(settings), "predictors": fitted}
 
 
@@ -58,16 +57,16 @@ def chosen(fitted: Mapping[str, Any]) -> Any:
     return from_dict(fitted["predictors"][fitted["chosen"]])
 
 
-def validate(samples: Mapping[str, Samples], fitted: Mapping[str, Any]) -> dict[str, Any]:
+def validate(fit: Samples, held: Samples, fitted: Mapping[str, Any]) -> dict[str, Any]:
     """Judge both predictors on samples that they were not fitted to.
 
     Returns
     -------
     dict
         For JSON: for each predictor the errors on the held-out samples and by leaving out one
-        fitted sample at a time, and how many free coefficients it has.
+        fitted sample at a time, how many free coefficients it has, and whether the samples
+        determine them or the ridge alone does.
     """
-    fit, held = samples["fit"], samples["holdout"]
     settings = Settings(**fitted["settings"])
     results = {}
     for kind in KINDS:
@@ -75,6 +74,7 @@ def validate(samples: Mapping[str, Samples], fitted: Mapping[str, Any]) -> dict[
         left_out = leave_one_out(fresh, fit.ratios, fit.accuracy)
         errors: dict[str, Any] = {
             "coefficients": unknowns(kind, settings.degree, settings.rank),
+            "determined": is_determined(fit, kind, settings),
             "leave_one_out": prediction_errors(fit.accuracy, left_out),
             "holdout": None,
         }
@@ -83,3 +83,12 @@ def validate(samples: Mapping[str, Samples], fitted: Mapping[str, Any]) -> dict[
             errors["holdout"] = prediction_errors(held.accuracy, predicted)
         results[kind] = errors
     return {"samples": len(fit.names), "held_out": len(held.names), "predictors": results}
+
+
+def is_determined(samples: Samples, kind: str, settings: Settings) -> bool:
+    """Tell whether the samples determine the coefficients of a polynomial."""
+    try:
+        check_design(samples.ratios, kind, settings.degree, settings.rank)
+    except ValueError:
+        return False
+    return True

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from prune3d.data.split import FORMAT
 from prune3d.tensors import read_arrays
 
 BATCH = 512
-FORMAT = "prune3d images 1"
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class ImageSet:
         return (x - mean) / spread
 
     def batches(self, side: int, size: int = BATCH) -> Iterator[Tensor]:
-        """Yield all images in order, normalized and resized, about `size` at a time."""
-        for chosen in split_batches(torch.arange(len(self)), size):
-            yield self.normalize(self.images[chosen[0] : chosen[-1] + 1], side)
+        """Yield all images in order, normalized and resized, in equal parts of `size` or more."""
+        for part in self.images.tensor_split(max(1, len(self) // size)):
+            yield self.normalize(part, side)
 
 
 def split_batches(order: Tensor, size: int) -> list[Tensor]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from prune3d.data.registry import DatasetFacts, facts
+from prune3d.data.registry import DatasetFacts, facts, held_out
 from prune3d.errors import UserError
 from prune3d.seeds import derive_seed
 from prune3d.tensors import write_arrays
@@ -80,12 +80,7 @@ def split_off(data: Labelled, fraction: float, seed: int) -> tuple[Labelled, Lab
     """Return what is left and what was held out, in the original order."""
     from sklearn.model_selection import train_test_split
 
-    classes, held_images = len(np.unique(data.labels)), int(np.ceil(fraction * len(data.labels)))
-    if not classes <= held_images <= len(data.labels) - classes:
-        raise UserError(
-            f"a fraction of {fraction} of {len(data.labels)} images holds out {held_images}, but "
-            f"both parts need at least one image of each of the {classes} classes."
-        )
+    held_out(fraction, len(data.labels), len(np.unique(data.labels)))
     kept, held = train_test_split(
         np.arange(len(data.labels)), test_size=fraction, stratify=data.labels, random_state=seed
     )

@@ -21,6 +21,8 @@ class ModelFacts:
         Number of blocks that depth counts.
     removable
         How many of them can be removed: those whose input and output shapes agree.
+    groups
+        Channels of each group of layers that must keep the same channels.
     smallest_side
         Smallest image side in pixels that the network takes.
     """
@@ -29,6 +31,7 @@ class ModelFacts:
     arguments: tuple[int, ...]
     blocks: int
     removable: int
+    groups: tuple[int, ...]
     smallest_side: int = 1
 
     @property
@@ -39,7 +42,9 @@ class ModelFacts:
 
 def _cifar_resnet(layers: int) -> ModelFacts:
     blocks = (layers - 2) // 2
-    return ModelFacts("prune3d.models.cifar_resnet:resnet", (layers,), blocks, blocks - 2)
+    # In each stage the residual stream, and the inside of every block.
+    groups = tuple(width for width in (16, 32, 64) for _ in range(blocks // 3 + 1))
+    return ModelFacts("prune3d.models.cifar_resnet:resnet", (layers,), blocks, blocks - 2, groups)
 
 
 MODELS: dict[str, ModelFacts] = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 
@@ -15,21 +13,17 @@ from prune3d.pruning.dependency import ChannelGraph, ChannelGroup
 from prune3d.structure import Layer, Structure
 
 
-def analyze(model: nn.Module, removal_order: Sequence[str], side_step: int = 1) -> Structure:
+def analyze(model: nn.Module) -> Structure:
     """Describe a dense network.
 
     Parameters
     ----------
     model
         The dense network.
-    removal_order
-        Removable blocks, the least important first.
-    side_step
-        Image sides are counted down from the dense one in steps of this many pixels.
     """
     graph = ChannelGraph(model)
     blocks = find_blocks(model)
-    positions = {side: output_positions(model, side) for side in legal_sides(model, side_step)}
+    positions = {side: output_positions(model, side) for side in legal_sides(model)}
     layers = [
         _describe(name, module, blocks, graph.groups, list(positions.values()))
         for name, module in model.named_modules()
@@ -49,17 +43,16 @@ def analyze(model: nn.Module, removal_order: Sequence[str], side_step: int = 1) 
         )
     return Structure(
         blocks=len(blocks),
-        removal_order=tuple(removal_order),
         groups={group.name: group.channels for group in graph.groups},
         sides=tuple(positions),
         layers=tuple(layers),
     )
 
 
-def legal_sides(model: nn.Module, step: int) -> list[int]:
+def legal_sides(model: nn.Module) -> list[int]:
     """Return the image sides in pixels that the network can take, ascending, the dense one last."""
     sides: list[int] = []
-    for side in range(get_spec(model).image_size, 0, -step):
+    for side in range(get_spec(model).image_size, 0, -1):
         try:
             output_positions(model, side)
         except PruningError:

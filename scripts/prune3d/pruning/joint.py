@@ -52,12 +52,12 @@ def prune_to(
     """Prune a copy of a network to a target; see `prune3d.prune`."""
     pruned = copy.deepcopy(model)
     set_lineage(pruned, get_lineage(model))
-    if target.resolution is not None:
-        prune_resolution(pruned, target.resolution)
     if target.depth is not None:
         prune_depth(pruned, target.depth, options, images, removal_order)
     if target.width is not None:
         prune_width(pruned, target.width, options)
+    if target.resolution is not None:
+        prune_resolution(pruned, target.resolution)
     if images is not None:
         passes = reestimate_statistics(pruned, images.train, options)
         add_step(pruned, Step("re-estimate batch norms", passes, cost(pruned).macs))

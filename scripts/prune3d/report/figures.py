@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from prune3d.files import atomic_path
 from prune3d.samples import Samples
+from prune3d.sampling import AXES
 from prune3d.surrogate import chosen
 
-AXES = ("depth", "width", "resolution")
 # Okabe and Ito's colours, told apart by people with any colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -48,14 +48,14 @@ class Style:
 
 
 def draw_dimensions(
-    runs: Sequence[Mapping[str, Samples]], fitted: Sequence[Mapping[str, Any]], style: Style
+    runs: Sequence[Samples], fitted: Sequence[Mapping[str, Any]], style: Style
 ) -> Figure:
     """Draw accuracy over each dimension alone: samples, and the fitted curve of every seed.
 
     Parameters
     ----------
     runs
-        Samples by role, for each seed.
+        The fitted samples of each seed.
     fitted
         What ``predictor.json`` holds, for each seed.
     style
@@ -65,7 +65,7 @@ def draw_dimensions(
     panels = figure.subplots(1, 3, sharey=True)
     predictors = [chosen(f) for f in fitted]
     for axis, panel in enumerate(panels):
-        lowest = min(run["fit"].ratios[:, axis].min() for run in runs)
+        lowest = min(run.ratios[:, axis].min() for run in runs)
         grid = np.linspace(lowest, 1, 100)
         points = np.ones((100, 3))
         points[:, axis] = grid
@@ -74,10 +74,10 @@ def draw_dimensions(
             panel.plot(grid, 100 * curve, color=COLORS[0], alpha=0.35, linewidth=0.8)
         panel.plot(grid, 100 * curves.mean(0), color=COLORS[0], linewidth=2, label="fitted")
         for i, run in enumerate(runs):
-            own = _alone(run["fit"].ratios, axis)
+            own = _alone(run.ratios, axis)
             panel.plot(
-                run["fit"].ratios[own, axis],
-                100 * run["fit"].accuracy[own],
+                run.ratios[own, axis],
+                100 * run.accuracy[own],
                 MARKERS[i % len(MARKERS)],
                 color=COLORS[1],
                 markersize=4,
@@ -91,34 +91,27 @@ def draw_dimensions(
 
 
 def draw_predictions(
-    runs: Sequence[Mapping[str, Samples]], fitted: Sequence[Mapping[str, Any]], style: Style
+    runs: Sequence[Samples],
+    held: Sequence[Samples],
+    fitted: Sequence[Mapping[str, Any]],
+    style: Style,
 ) -> Figure:
-    """Draw predicted against measured accuracy, fitted and held-out samples apart."""
+    """Draw predicted against measured accuracy, fitted and held-out samples of every seed."""
     figure = style.figure()
     panel = figure.subplots()
+    predictors = [chosen(f) for f in fitted]
     every: list[float] = []
-    for role, color, marker in (("fit", COLORS[0], "o"), ("holdout", COLORS[1], "^")):
-        measured = np.concatenate([run[role].accuracy for run in runs])
-        if not len(measured):
-            continue
-        predicted = np.concatenate(
-            [
-                chosen(f).predict(run[role].ratios)
-                for run, f in zip(runs, fitted, strict=True)
-                if len(run[role].accuracy)
-            ]
-        )
-        label = "fitted samples" if role == "fit" else "held-out samples"
-        panel.plot(
-            100 * measured,
-            100 * predicted,
-            marker,
-            color=color,
-            label=label,
-            markersize=5,
-            alpha=0.7,
-        )
-        every += [*measured, *predicted]
+    for label, parts, color, marker in (
+        ("fitted samples", runs, COLORS[0], "o"),
+        ("held-out samples", held, COLORS[1], "^"),
+    ):
+        pairs = [(p, part) for p, part in zip(predictors, parts, strict=True) if part.names]
+        measured = [value for _, part in pairs for value in part.accuracy]
+        predicted = [value for p, part in pairs for value in p.predict(part.ratios)]
+        if measured:
+            points = (100 * np.array(measured), 100 * np.array(predicted))
+            panel.plot(*points, marker, color=color, label=label, markersize=5, alpha=0.7)
+        every += measured + predicted
     low, high = 100 * min(every), 100 * max(every)
     margin = 0.05 * max(high - low, 1e-3)
     limits = (low - margin, high + margin)

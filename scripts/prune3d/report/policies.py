@@ -10,6 +10,7 @@ from typing import Any
 from prune3d.files import read_json, write_csv, write_text
 from prune3d.report.text import latex, markdown, mean_and_spread, percent, scaled
 from prune3d.samples import read_samples
+from prune3d.sampling import AXES
 
 Row = dict[str, Any]
 
@@ -29,9 +30,9 @@ RUN_COLUMNS = (
     "test_top5",
     "predicted_accuracy",
     "search_cost_macs",
-    "finetune_cost_macs",
+    "training_cost_macs",
     "search_seconds",
-    "finetune_seconds",
+    "training_seconds",
 )
 AVERAGED = RUN_COLUMNS[4:]
 SUMMARY_COLUMNS = (
@@ -99,9 +100,9 @@ def dense_row(folder: Path) -> Row:
         **_measured({**metrics, "test": test}),
         "predicted_accuracy": None,
         "search_cost_macs": 0,
-        "finetune_cost_macs": 0,
+        "training_cost_macs": metrics["cost_macs"],
         "search_seconds": 0.0,
-        "finetune_seconds": 0.0,
+        "training_seconds": round(job_seconds(folder / "provenance.json"), 1),
     }
 
 
@@ -109,33 +110,61 @@ def final_row(folder: Path, policy: str, metrics: Mapping[str, Any]) -> Row:
     """Return the part of a row that comes from the folder of a final network.
 
     The method is billed with its samples and with the scoring of blocks, the policy ``depth`` with
-    the scoring. The training of the dense network, common to all, and the held-out samples, which
-    only judge the predictor, are not billed.
+    the scoring: all of it for each budget, although one search serves all. The dense network's
+    training, common to all, is in its own row, and held-out samples only judge the predictor.
     """
     run = folder.parents[2]
-    search_macs, search_seconds = 0.0, 0.0
-    if policy in ("dwr", "depth"):
-        search_macs += read_json(run / "dense/structure.json")["cost"]["cost_macs"]
-    if policy == "dwr":
-        fit = read_samples(run / "samples.csv")["fit"]
-        search_macs += float(fit.cost_macs[1:].sum())
-        search_seconds = sum(
-            training_seconds(run / "samples" / name / "provenance.json") for name in fit.names[1:]
-        )
-    target = run / "budgets" / folder.parent.name / "optimum.json" if policy == "dwr" else None
+    search = search_cost(run, policy)
+    optimum = run / "budgets" / folder.parent.name / "optimum.json"
     return {
         **_measured(metrics),
-        "predicted_accuracy": read_json(target)["predicted_accuracy"] if target else None,
-        "search_cost_macs": int(search_macs),
-        "finetune_cost_macs": metrics["cost_macs"],
-        "search_seconds": round(search_seconds, 1),
-        "finetune_seconds": round(training_seconds(folder / "provenance.json"), 1),
+        "predicted_accuracy": read_json(optimum)["predicted_accuracy"] if policy == "dwr" else None,
+        "search_cost_macs": search.macs,
+        "training_cost_macs": metrics["cost_macs"],
+        "search_seconds": round(search.seconds, 1),
+        "training_seconds": round(job_seconds(folder / "provenance.json"), 1),
     }
 
 
-def training_seconds(path: Path) -> float:
-    """Return the seconds of training that a provenance file records."""
-    return float(read_json(path)["seconds"].get("training", 0.0))
+@dataclass(frozen=True)
+class SearchCost:
+    """What a policy spent before it knew what to prune to.
+
+    Attributes
+    ----------
+    macs
+        Image passes x MACs of a forward pass.
+    seconds
+        Durations of the jobs.
+    """
+
+    macs: int
+    seconds: float
+
+
+def search_cost(run: Path, policy: str) -> SearchCost:
+    """Return the cost of the search of a policy, from the folder of an experiment's seed."""
+    macs, seconds = 0, 0.0
+    if policy in ("dwr", "depth"):
+        macs += read_json(run / "dense/blocks.json")["cost_macs"]
+        seconds += job_seconds(run / "dense/blocks_provenance.json")
+    if policy == "dwr":
+        samples = read_samples(run / "samples.csv")
+        macs += int(samples.cost_macs[1:].sum())
+        seconds += sum(
+            job_seconds(run / "samples" / name / "provenance.json") for name in samples.names[1:]
+        )
+    return SearchCost(macs, seconds)
+
+
+def job_seconds(path: Path) -> float:
+    """Return the duration of a job and of those that its provenance takes in."""
+    return _total_seconds(read_json(path))
+
+
+def _total_seconds(provenance: Mapping[str, Any]) -> float:
+    earlier = sum(_total_seconds(step) for step in provenance["steps"].values())
+    return float(provenance["seconds"]["job"]) + earlier
 
 
 def summarize(runs: Sequence[Row]) -> list[Row]:
@@ -173,14 +202,15 @@ def write_tables(comparison: Comparison, output: Any) -> None:
     write_csv(output.csv, summary, SUMMARY_COLUMNS)
     write_csv(output.left_out, comparison.left_out, LEFT_OUT_COLUMNS)
     header, rows = readable(summary)
-    write_text(output.md, markdown(header, rows) + left_out_notes(comparison.left_out))
-    write_text(output.tex, latex(header, rows))
+    below = notes(comparison.left_out)
+    write_text(output.md, markdown(header, rows) + "".join(f"\n- {note}" for note in below) + "\n")
+    write_text(output.tex, latex(header, rows, below))
 
 
 def readable(summary: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Return header and cells of the table for people."""
-    header = ["experiment", "budget", "policy", "seeds", "test top-1 %", "MACs %", "MACs", "params"]
-    header += ["depth", "width", "resolution", "search cost (MACs)", "fine-tuning cost (MACs)"]
+    header = ["experiment", "budget", "policy", "seeds", "test top-1 %", "MACs %", "params"]
+    header += ["depth", "width", "resolution", "search cost", "training cost"]
     rows = [
         [
             row["experiment"],
@@ -189,27 +219,28 @@ def readable(summary: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
             str(row["seeds"]),
             percent(row["test_top1_mean"], row["test_top1_std"]),
             percent(row["macs_ratio_mean"], digits=1),
-            scaled(row["macs_mean"]),
             scaled(row["params_mean"]),
-            *(f"{row[f'{axis}_mean']:.2f}" for axis in ("depth", "width", "resolution")),
+            *(f"{row[f'{axis}_mean']:.2f}" for axis in AXES),
             scaled(row["search_cost_macs_mean"]),
-            scaled(row["finetune_cost_macs_mean"]),
+            scaled(row["training_cost_macs_mean"]),
         ]
         for row in summary
     ]
     return header, rows
 
 
-def left_out_notes(left_out: Sequence[Row]) -> str:
-    """Return a list of the policies that could not reach their budget, and why."""
-    if not left_out:
-        return ""
+def notes(left_out: Sequence[Row]) -> list[str]:
+    """Return what must be said below the table: units, and the policies left out, with reasons."""
     lines = [
-        f"- {row['experiment']}, seed {row['seed']}, budget {row['budget']}, policy "
-        f"{row['policy']}: {row['reason']}\n"
+        "± is the sample standard deviation over seeds. Costs are image passes x MACs of a forward "
+        "pass; a policy that uses less of the budget than another is at a disadvantage."
+    ]
+    lines += [
+        f"Left out: {row['experiment']}, seed {row['seed']}, budget {row['budget']}, policy "
+        f"{row['policy']}: {row['reason']}."
         for row in left_out
     ]
-    return "\nLeft out, since the budget cannot be reached:\n\n" + "".join(lines)
+    return lines
 
 
 def _measured(metrics: Mapping[str, Any]) -> Row:

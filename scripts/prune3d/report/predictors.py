@@ -10,7 +10,7 @@ from prune3d.files import read_json, write_csv, write_text
 from prune3d.report.text import latex, markdown
 
 ERRORS = ("n", "mae", "rmse", "spearman", "kendall")
-COLUMNS = ("experiment", "seed", "predictor", "coefficients", "judged_on", *ERRORS)
+COLUMNS = ("experiment", "seed", "predictor", "coefficients", "determined", "judged_on", *ERRORS)
 
 
 def predictor_rows(paths: Iterable[str]) -> list[dict[str, Any]]:
@@ -27,6 +27,7 @@ def predictor_rows(paths: Iterable[str]) -> list[dict[str, Any]]:
                             "seed": seed,
                             "predictor": kind,
                             "coefficients": found["coefficients"],
+                            "determined": "yes" if found["determined"] else "by the ridge",
                             "judged_on": judged_on,
                             **{error: found[judged_on][error] for error in ERRORS},
                         }

@@ -14,14 +14,15 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
-def latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a LaTeX tabular for the package booktabs."""
+def latex(header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
+    """Return a LaTeX tabular for the package booktabs, with notes below it."""
     columns = "l" + "r" * (len(header) - 1)
     body = "".join(" & ".join(map(_escape, cells)) + r" \\" + "\n" for cells in rows)
     return (
         f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n"
         + " & ".join(map(_escape, header))
         + f" \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
+        + "".join(f"\\par\\footnotesize {_escape(note)}\n" for note in notes)
     )
 
 

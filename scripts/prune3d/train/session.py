@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from prune3d.checkpoint import save, save_unreachable
+from prune3d.costs import cost
 from prune3d.data.images import load_images
 from prune3d.files import write_csv, write_json
-from prune3d.lineage import bill, get_lineage, name_stage
+from prune3d.lineage import Step, add_step, bill, get_lineage, name_stage
 from prune3d.pruning.realized import realized
 from prune3d.train.evaluate import evaluate
 from prune3d.train.loop import HISTORY_COLUMNS, train
@@ -26,29 +27,35 @@ class Session:
     Parameters
     ----------
     job
-        With input ``train`` and outputs ``model``, ``history`` and ``provenance``.
+        With input ``train`` and outputs ``model`` and ``history``.
     stage
         Name of the job in the network's lineage and in the derivation of seeds.
+
+    Attributes
+    ----------
+    seconds
+        Time spent in epochs.
     """
 
     def __init__(self, job: Job, stage: str) -> None:
         self._job, self._stage = job, stage
+        self.seconds = 0.0
 
     def seed_initialization(self) -> None:
         """Seed torch's global generator, which initializes weights."""
         torch.manual_seed(self._job.seed("initialization"))
 
     def train(self, model: nn.Module, recipe: Recipe) -> None:
-        """Train in place; write model, history and provenance."""
+        """Train in place; write the model and its history."""
         job = self._job
         device = job.device()
         images = load_images(job.input.train).to(device)
         model.to(device)
         state = job.resume_file(job.output.model)
         training = train(model, images, recipe, job.seed("batch order", self._stage), state)
+        self.seconds = training.seconds
         name_stage(model, self._stage)
         write_csv(job.output.history, training.history, HISTORY_COLUMNS)
-        job.write_provenance(job.output.provenance, {"training": training.seconds})
         save(model, job.output.model)
 
     def write_metrics(self, model: nn.Module) -> None:
@@ -56,6 +63,7 @@ class Session:
         job = self._job
         images = load_images(job.input.selection).to(job.device())
         selection = evaluate(model, images)
+        add_step(model, Step("evaluate", len(images), cost(model).macs, self._stage))
         write_json(
             job.output.metrics, {**network_metrics(model, self._stage), "selection": selection}
         )
@@ -63,10 +71,8 @@ class Session:
 
     def write_unreachable(self, reason: str) -> None:
         """Write outputs that say why there is no network."""
-        job = self._job
-        write_csv(job.output.history, [], HISTORY_COLUMNS)
-        job.write_provenance(job.output.provenance)
-        save_unreachable(job.output.model, reason)
+        write_csv(self._job.output.history, [], HISTORY_COLUMNS)
+        save_unreachable(self._job.output.model, reason)
 
 
 def network_metrics(model: nn.Module, stage: str) -> dict[str, Any]:

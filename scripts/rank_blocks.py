@@ -1,0 +1,23 @@
+"""Rank the blocks of the dense network, the least important first."""
+
+from dataclasses import replace
+
+from prune3d.job import Job
+from prune3d.pruning.options import PruningOptions
+
+with Job(snakemake) as job:
+    from prune3d.checkpoint import load
+    from prune3d.data.images import load_splits
+    from prune3d.files import write_json
+    from prune3d.lineage import bill, get_lineage, name_stage
+    from prune3d.pruning.joint import order_blocks
+
+    device = job.device()
+    options = replace(job.read(PruningOptions), seed=job.seed("pruning"))
+    model = load(job.input.model, device)
+    images = load_splits(job.input.train, job.input.selection).to(device)
+    order = order_blocks(model, options, images)
+    name_stage(model, job.rule)
+    write_json(job.output.blocks, {"removal_order": order, **bill(get_lineage(model), job.rule)})
+    job.write_provenance(job.output.provenance)
+    job.say(f"order of removal: {', '.join(order) or 'no block can be removed'}")
