@@ -1,4 +1,5 @@
 # make demo    install, run the default experiment, show its table
+# make unlock  after make demo was killed with no chance to clean up
 # make test    install, check the code, run all tests
 # make bench   time the parts that must be fast
 # make docs    renew config/README.md from the schema
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 # PYTEST_ARGS="-m 'not slow'" leaves out the slow tests.
 PYTEST_ARGS ?=
 
-.PHONY: demo test check bench docs pins clean
+.PHONY: demo unlock test check bench docs pins clean
 
 $(VENV)/uv: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit("prune3d needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name another with PYTHON=") if sys.version_info < (3, 11) else None'
@@ -30,6 +31,9 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 demo: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --quiet rules
 	@$(BIN)/python scripts/show_results.py
+
+unlock: $(VENV)/installed
+	$(BIN)/snakemake --unlock
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

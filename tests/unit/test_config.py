@@ -100,10 +100,17 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
         ({"runs": ["digits"]}, ["runs", "did you mean 'run'", "seeds"]),
         ({"seeds": []}, ["seeds", "at least 1"]),
         ({"seeds": [-1]}, ["seeds[0] is -1", "at least 0"]),
+        ({"seeds": [2**32]}, ["seeds[0] is 4294967296", "at most 4294967295"]),
         ({"seeds": ["0"]}, ["seeds[0] is '0'", "whole number"]),
         ({"seeds": 0}, ["seeds is 0", "a list"]),
         ({"experiments": {"my data": {}}}, ["my data", "letters, digits and hyphens"]),
         ({"experiments": {"digits": {"modle": {}}}}, ["experiments.digits.modle", "'model'"]),
+        ({"experiments": {"digits": {}, 7: {}}}, ["experiments", "7", "text"]),
+        ({"experiments": {"digits": {}, True: {}}}, ["experiments", "True", "text"]),
+        ({"experiments": {"digits": {}, "tables": {}}}, ["experiments", "'tables'", "other"]),
+        ({"experiments": {"digits": {}, "figures": {}}}, ["experiments", "'figures'", "other"]),
+        ({"experiments": {"digits": {}, "logs": {}}}, ["experiments", "'logs'", "other"]),
+        ({"experiments": {"digits": {}, "benchmarks": {}}}, ["'benchmarks'", "other"]),
         ({"experiments": []}, ["experiments is []", "section"]),
         ({"defaults": MISSING}, ["defaults", "missing"]),
         # Types and ranges.
@@ -130,11 +137,14 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
         ({"defaults__sampling__depth": [1]}, ["sampling.depth[0] is 1", "below 1"]),
         ({"defaults__sampling__width": [0.5, 0]}, ["sampling.width[1] is 0", "above 0"]),
         ({"defaults__sampling__width": [0.5, 0.5]}, ["sampling.width", "without repetitions"]),
-        ({"defaults__sampling__holdout": [[0.5, 0.5]]}, ["holdout[0]", "at least 3 entries"]),
-        ({"defaults__sampling__points": [[1, 1, 1, 1]]}, ["points[0]", "at most 3 entries"]),
+        ({"defaults__sampling__holdout": [[0.5, 0.5]]}, ["holdout[0]", "exactly 3 entries"]),
+        ({"defaults__sampling__points": [[1, 1, 1, 1]]}, ["points[0]", "exactly 3 entries"]),
         ({"defaults__sampling__points": [[1, 1, 2]]}, ["points[0][2] is 2", "at most 1"]),
         ({"defaults__predictor__kind": "cubic"}, ["'cubic'", "low_rank, full"]),
         ({"defaults__predictor__degree": 7}, ["degree is 7", "at least 1 and at most 6"]),
+        ({"defaults__predictor__alpha": "x"}, ["predictor.alpha is 'x'", "number", "'loo'"]),
+        ({"defaults__predictor__alpha": -1}, ["predictor.alpha is -1", "at least 0"]),
+        ({"defaults__predictor__alpha": True}, ["predictor.alpha is True", "number"]),
         ({"defaults__lattice__width_step": 0.7}, ["width_step is 0.7", "at most 0.5"]),
         ({"defaults__budgets": []}, ["budgets", "at least 1"]),
         ({"defaults__budgets": [{"name": "a"}]}, ["budgets[0].macs", "missing"]),
@@ -142,9 +152,17 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
         ({"defaults__budgets": [{"name": "a", "macs": 25}]}, ["macs is 25", "at most 1"]),
         ({"defaults__policies": ["dwr", "dw"]}, ["policies[1] is 'dw'", "resolution"]),
         ({"figures__policies__dpi": 5}, ["figures.policies.dpi is 5", "at least 30"]),
-        ({"figures__policies__size": [5]}, ["size", "at least 2 entries"]),
+        ({"figures__policies__size": [5]}, ["size", "exactly 2 entries"]),
         # Values that do not fit together.
         ({"defaults__data__name": "mnist"}, ["'digits', data.name", "'mnist'", "digits"]),
+        # Of 1797 images 0.005 is 9 of ten classes; 0.001 of the 1437 that are left is 2.
+        ({"defaults__data__test_fraction": 0.005}, ["data.test_fraction", "0.005", "1797", "9"]),
+        ({"defaults__data__test_fraction": 0.999}, ["data.test_fraction", "0.999", "10 classes"]),
+        (
+            {"defaults__data__selection_fraction": 0.001},
+            ["data.selection_fraction", "0.001", "1437", " 2,", "10 classes"],
+        ),
+        ({"defaults__data__selection_fraction": 0.999}, ["data.selection_fraction", "1436"]),
         ({"defaults__model__name": "resnet18"}, ["model.name", "'resnet18'", "resnet20"]),
         ({"defaults__pruning__block_criterion": "x"}, ["block_criterion", "'x'", "dbp"]),
         ({"defaults__pruning__channel_criterion": "x"}, ["channel_criterion", "'x'", "l1"]),
@@ -152,10 +170,39 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
         ({"defaults__final__shift": 8}, ["final", "shift", "8"]),
         ({"defaults__budgets": [{"name": "a", "macs": 0.5}] * 2}, ["budgets", "'a'"]),
         ({"defaults__sampling__depth": [0.01]}, ["sampling.depth", "0.01", "2 blocks"]),
-        ({"defaults__sampling__depth": [0.8, 0.79, 0.5, 0.3]}, ["sampling.depth", "0.8", "0.79"]),
-        ({"defaults__sampling__depth": [0.99, 0.7, 0.5, 0.3]}, ["sampling.depth", "0.99"]),
+        (
+            {"defaults__sampling__depth": [0.8, 0.79, 0.5, 0.3]},
+            ["sampling", "d80_w100_r100", "d79_w100_r100"],
+        ),
+        (
+            {"defaults__sampling__depth": [0.99, 0.7, 0.5, 0.3]},
+            ["sampling", "d100_w100_r100", "d99_w100_r100"],
+        ),
         ({"defaults__sampling__resolution": [0.01]}, ["sampling.resolution", "0.01", "1 pixel"]),
-        ({"defaults__sampling__resolution": [0.95]}, ["sampling.resolution", "0.95"]),
+        (
+            {"defaults__sampling__resolution": [0.95]},
+            ["sampling", "d100_w100_r100", "d100_w100_r95"],
+        ),
+        (
+            {"defaults__pruning__round_to": 64},
+            ["sampling", "d100_w100_r100 and d100_w80_r100 give the same network"],
+        ),
+        (
+            {"defaults__sampling__width": [0.8, 0.6, 0.45, 0.4501]},
+            ["sampling", "d100_w45_r100 and d100_w45.01_r100 give the same network"],
+        ),
+        (
+            {"defaults__sampling__points": [[1, 0.9999, 1]]},
+            ["sampling", "d100_w100_r100 and d100_w99.99_r100 give the same network"],
+        ),
+        (
+            {"defaults__sampling__holdout": [[0.81, 1, 1]]},
+            ["sampling", "d80_w100_r100 and d81_w100_r100 give the same network"],
+        ),
+        (
+            {"defaults__sampling__holdout": [[0.5, 0.5, 0.5], [0.501, 0.5, 0.5]]},
+            ["sampling", "d50_w50_r50 and d50.1_w50_r50 give the same network"],
+        ),
         ({"defaults__sampling__depth": [0.5]}, ["sampling", "2 depth levels", "degree 3"]),
         ({"defaults__sampling__holdout": [[0.8, 1, 1]]}, ["sampling", "holdout", "d80_w100_r100"]),
         ({"defaults__sampling__holdout": [[0.01, 1, 1]]}, ["sampling.holdout", "0.01"]),
@@ -210,6 +257,26 @@ def test_a_setting_of_one_experiment_is_told_with_its_name() -> None:
     experiments = {"digits": {}, "small": {"model": {"name": "resnet18"}}}
     config = changed(run=["digits", "small"], experiments=experiments)
     assert refusal(config).startswith("experiment 'small', model.name: ")
+
+
+def test_an_experiment_that_is_not_run_is_checked_too() -> None:
+    config = changed(experiments={"digits": {}, "small": {"model": {"name": "resnet18"}}})
+    assert config["run"] == ["digits"]
+    assert refusal(config).startswith("experiment 'small', model.name: ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seeds", [0, 2**32 - 1]),
+        ("defaults__predictor__alpha", "loo"),
+        ("defaults__predictor__alpha", 0),
+        # Multiples of 16 leave the streams of 64 channels four widths.
+        ("defaults__pruning__round_to", 16),
+    ],
+)
+def test_values_at_the_edge_of_what_is_allowed_are_accepted(key: str, value: Any) -> None:
+    assert list(load_experiments(changed(**{key: value}), SCHEMA)) == ["digits"]
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from prune3d.data.augment import Augmentation, augment
 from prune3d.data.images import ImageSet, ImageSplits, load_images
-from prune3d.data.registry import DATASETS, facts
+from prune3d.data.registry import DATASETS, facts, held_out
 from prune3d.data.split import Fractions, Labelled, check, prepare, save_split, split_off
 from prune3d.errors import CheckpointError, UserError
 
@@ -86,6 +87,36 @@ def test_a_fraction_that_leaves_a_class_out_is_told_in_one_sentence(fractions: F
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("fraction", "images", "classes"),
+    [(0.2, 1797, 10), (0.001, 1797, 1), (1 / 3, 9, 3), (0.5, 21, 10), (0.3, 10, 3)],
+)
+def test_as_many_images_are_held_out_as_scikit_learn_does(
+    fraction: float, images: int, classes: int
+) -> None:
+    kept, held = train_test_split(np.arange(images), test_size=fraction)
+    assert held_out(fraction, images, classes) == len(held) == images - len(kept)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "images", "classes", "held"),
+    [(0.1, 20, 3, 2), (0.9, 20, 3, 18), (0.005, 1797, 10, 9)],
+)
+def test_a_part_with_fewer_images_than_classes_is_refused(
+    fraction: float, images: int, classes: int, held: int
+) -> None:
+    told = rf"{fraction} of {images} images holds out {held}, .* each of the {classes} classes\.$"
+    with pytest.raises(UserError, match=told):
+        held_out(fraction, images, classes)
+
+
+@pytest.mark.parametrize(("fraction", "images", "classes"), [(0.15, 20, 3), (0.85, 20, 3)])
+def test_a_part_with_as_many_images_as_classes_is_accepted(
+    fraction: float, images: int, classes: int
+) -> None:
+    assert held_out(fraction, images, classes) in (classes, images - classes)
+
+
 def test_statistics_are_of_the_training_images_alone(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     train = Labelled(rng.integers(0, 256, (50, 3, 4, 4), dtype=np.uint8), np.zeros(50, np.int64))
@@ -148,9 +179,11 @@ def test_a_channel_of_one_value_gives_finite_inputs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "lengths"), [(2, [2, 2, 3]), (3, [3, 4]), (4, [4, 3]), (7, [7]), (100, [7])]
+    ("size", "lengths"), [(2, [3, 2, 2]), (3, [4, 3]), (4, [7]), (7, [7]), (100, [7])]
 )
-def test_batches_hold_every_image_once_in_order(size: int, lengths: list[int]) -> None:
+def test_batches_are_equal_parts_that_hold_every_image_once_in_order(
+    size: int, lengths: list[int]
+) -> None:
     images = random_set(7, 2, 4)
     batches = list(images.batches(4, size))
     assert [len(batch) for batch in batches] == lengths
@@ -243,7 +276,9 @@ def test_augmentation_follows_the_generator_and_leaves_its_input() -> None:
 
 def test_registered_facts_agree_with_the_images() -> None:
     for name, known in DATASETS.items():
-        data = prepare(name, FRACTIONS, 0)["train"]
+        parts = prepare(name, FRACTIONS, 0)
+        assert sum(len(part.labels) for part in parts.values()) == known.images
+        data = parts["train"]
         assert data.images.shape[1:] == (known.channels, known.side, known.side)
         assert set(data.labels) == set(range(len(known.classes)))
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, Wildcards
 
-import prune3d
+import prune3d.job
 from prune3d.errors import UserError
 from prune3d.job import Job
 
@@ -70,6 +70,20 @@ def test_parameters_are_read_into_a_dataclass(tmp_path: Path) -> None:
     assert Job(snakemake(tmp_path)).read(Some) == Some(False, 3)
 
 
+def test_a_field_keeps_its_default_where_a_parameter_is_absent_or_none(tmp_path: Path) -> None:
+    @dataclass
+    class Some:
+        epochs: int = 9
+        flip: bool = True
+        criterion: str = "dbp"
+        seed: int = 5
+
+    values = params({"epochs": None, "flip": False, "seed": 0, "unknown": 1})
+    found = Job(snakemake(tmp_path, params=values)).read(Some)
+    # A value that is false or zero is a value.
+    assert found == Some(epochs=9, flip=False, criterion="dbp", seed=0)
+
+
 def test_seeds_derive_from_the_wildcard_and_the_purpose(tmp_path: Path) -> None:
     expected = int(hashlib.sha256(b"3\x1finitialization").hexdigest()[:8], 16)
     assert Job(snakemake(tmp_path)).seed("initialization") == expected
@@ -112,6 +126,26 @@ def test_the_digest_changes_with_the_version(
     assert digest(tmp_path) != before
 
 
+@pytest.mark.parametrize("package", ["torch", "torch-pruning", "numpy"])
+def test_the_digest_changes_with_the_versions_of_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    before, known = digest(tmp_path), prune3d.job.version
+    monkeypatch.setattr("prune3d.job.version", lambda n: "99" if n == package else known(n))
+    assert digest(tmp_path) != before
+
+
+def test_the_digest_changes_with_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = []
+    for kind, name in (("cpu", ""), ("cuda", "Some GPU"), ("cuda", "Another GPU")):
+        monkeypatch.setattr(Job, "device", lambda job, kind=kind: torch.device(kind))
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, name=name: name)
+        digests.append(digest(tmp_path))
+    assert len(set(digests)) == 3
+
+
 def test_the_digest_does_not_change_with_outputs_or_log(tmp_path: Path) -> None:
     output = OutputFiles(fromdict={"model": "elsewhere"})
     assert digest(tmp_path, output=output, log=Log([])) == digest(tmp_path)
@@ -124,7 +158,7 @@ def test_provenance_tells_what_may_differ_from_run_to_run(
     file = tmp_path / "provenance.json"
     with Job(snakemake(tmp_path)) as job:
         job.device()
-        job.write_provenance(str(file), {"training": 1.23456})
+        job.write_provenance(str(file), seconds={"training": 1.23456})
     found = json.loads(file.read_text())
     assert found["config"] == PARAMS
     assert found["wildcards"] == {"experiment": "digits", "seed": "3"}
@@ -135,6 +169,26 @@ def test_provenance_tells_what_may_differ_from_run_to_run(
     assert 0 <= found["seconds"]["job"] < 60
     assert found["slurm_job"] == "4711"
     assert found["device"] == ("cpu" if not torch.cuda.is_available() else found["device"])
+
+
+def test_provenance_takes_in_that_of_earlier_jobs_whole(tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.json" for name in ("pruned", "tuned", "exported")]
+    with Job(snakemake(tmp_path, rule="prune_sample")) as job:
+        job.write_provenance(str(files[0]))
+    with Job(snakemake(tmp_path, rule="finetune_sample")) as job:
+        job.write_provenance(
+            str(files[1]), seconds={"training": 2.0}, earlier={"prune_sample": str(files[0])}
+        )
+    with Job(snakemake(tmp_path, rule="export_onnx")) as job:
+        earlier = {"prune_sample": str(files[0]), "finetune_sample": str(files[1])}
+        job.write_provenance(str(files[2]), earlier=earlier)
+    pruned, tuned, exported = (json.loads(file.read_text()) for file in files)
+    assert pruned["steps"] == {}
+    assert list(pruned["seconds"]) == ["job"]
+    assert tuned["steps"] == {"prune_sample": pruned}
+    assert tuned["seconds"]["training"] == 2
+    assert exported["steps"] == {"prune_sample": pruned, "finetune_sample": tuned}
+    assert exported["steps"]["finetune_sample"]["steps"]["prune_sample"]["rule"] == "prune_sample"
 
 
 def test_computing_uses_the_threads_of_the_job(tmp_path: Path) -> None:

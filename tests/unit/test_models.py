@@ -10,6 +10,7 @@ import prune3d
 from prune3d.errors import UserError
 from prune3d.models import MODELS, facts
 from prune3d.pruning.blocks import find_blocks
+from prune3d.pruning.dependency import ChannelGraph
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -18,6 +19,12 @@ def test_registered_facts_agree_with_the_built_network(name: str) -> None:
     assert len(blocks) == facts(name).blocks
     assert sum(block.removable for block in blocks) == facts(name).removable
     assert facts(name).fewest_blocks == facts(name).blocks - facts(name).removable
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "resnet110"])
+def test_registered_channel_groups_are_those_of_the_built_network(name: str) -> None:
+    graph = ChannelGraph(prune3d.build(name, 10, 8))
+    assert sorted(facts(name).groups) == sorted(group.channels for group in graph.groups)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -13,7 +13,13 @@ from torch import nn
 
 import prune3d
 from prune3d.errors import PruningError
-from prune3d.policies import LatticeOptions, check_delivered, optimal_target, rival_target
+from prune3d.policies import (
+    LatticeOptions,
+    check_delivered,
+    enumerate_candidates,
+    optimal_target,
+    rival_target,
+)
 from prune3d.pruning.analyze import analyze
 from prune3d.ratios import kept_channels
 from prune3d.samples import Samples
@@ -39,17 +45,17 @@ class Surface:
 SURFACES = [Surface((0.2, 0.3, 0.5)), Surface((0.5, 0.4, 0.1)), Surface((-0.1, -0.2, -0.1))]
 
 
-def samples(low: float) -> dict[str, Samples]:
+def samples(low: float) -> Samples:
     """Return fitted samples that reach down to one ratio in each dimension."""
     ratios = np.ones((4, 3))
     ratios[[1, 2, 3], [0, 1, 2]] = low
-    return {"fit": Samples(("",) * 4, ratios, np.ones(4), np.ones(4))}
+    return Samples(("",) * 4, ratios, np.ones(4), np.ones(4))
 
 
 @pytest.fixture(scope="module")
 def structure() -> Structure:
     """Return what of a ResNet-20 can be pruned."""
-    return analyze(prune3d.build("resnet20", 10, 32), ORDER)
+    return analyze(prune3d.build("resnet20", 10, 32))
 
 
 def cost_by_hand(removed: list[str], kept: dict[str, int], side: int) -> int:
@@ -99,7 +105,7 @@ def test_the_optimum_is_the_best_of_all_networks(
     structure: Structure, networks: Networks, surface: int, budget: float
 ) -> None:
     predictor = SURFACES[surface]
-    found = optimal_target(predictor, samples(0.4), structure, budget, OPTIONS)
+    found = optimal_target(predictor, samples(0.4), structure, ORDER, budget, OPTIONS)
     table = np.array(networks)
     inside = (table[:, :3] >= 0.4 - 1e-9).all(1)
     within = inside & (table[:, 3] <= budget * DENSE_MACS)
@@ -120,7 +126,7 @@ def test_the_optimum_is_the_best_of_all_networks(
 def test_a_rival_takes_the_largest_network_that_shrinks_one_dimension(
     structure: Structure, networks: Networks, policy: str, axis: int, budget: float
 ) -> None:
-    found = rival_target(policy, structure, budget, OPTIONS)
+    found = rival_target(policy, structure, ORDER, budget, OPTIONS)
     table = np.array(networks)
     others = [i for i in range(3) if i != axis]
     line = table[(table[:, others] == 1).all(1)]
@@ -129,23 +135,52 @@ def test_a_rival_takes_the_largest_network_that_shrinks_one_dimension(
     assert found["macs_ratio"] <= budget
 
 
+@pytest.mark.parametrize("budget", [1.0, 0.6, 0.25, 1e-4])
+@pytest.mark.parametrize("policy", ["width", "resolution"])
+def test_width_and_resolution_alone_need_no_order_of_removal(
+    structure: Structure, policy: str, budget: float
+) -> None:
+    alone = rival_target(policy, structure, [], budget, OPTIONS)
+    full = rival_target(policy, structure, ORDER, budget, OPTIONS)
+    if "unreachable" not in full:
+        # A lattice without the other depths is smaller by as much.
+        assert alone.pop("lattice_networks") * (len(ORDER) + 1) == full.pop("lattice_networks")
+        assert alone["macs"] > 0
+    assert alone == full
+
+
+def test_the_side_step_leaves_out_sides_down_from_the_dense_one(
+    structure: Structure, networks: Networks
+) -> None:
+    options = LatticeOptions(width_step=0.02, side_step=5)
+    sides = [32, 27, 22, 17, 12, 7, 2]
+    lattice = enumerate_candidates(structure, ORDER, options).lattice
+    assert [round(32 * ratio) for ratio in lattice.resolution] == sides
+    macs = [macs for *_, resolution, macs in networks if round(32 * resolution) in sides]
+    # Widths that keep the same channels are there once.
+    assert set(lattice.macs.ravel().tolist()) == set(macs)
+    found = rival_target("resolution", structure, ORDER, 0.6, options)
+    # The maps of 22 pixels have 22, 11 and 6 of 32, 16 and 8: at most 0.75^2 of each. 27 have 0.71.
+    assert found["resolution"] == 22 / 32
+
+
 @pytest.mark.parametrize("policy", ["depth", "width", "resolution"])
 def test_a_rival_that_cannot_reach_the_budget_says_so(structure: Structure, policy: str) -> None:
-    found = rival_target(policy, structure, 1e-4, OPTIONS)
+    found = rival_target(policy, structure, ORDER, 1e-4, OPTIONS)
     assert f"{policy} alone cannot meet the budget 0.0001" in found["unreachable"]
     assert found["policy"] == policy
 
 
 @pytest.mark.parametrize("budget", [1e-4, 0.01])
 def test_an_optimum_that_cannot_be_reached_says_so(structure: Structure, budget: float) -> None:
-    found = optimal_target(SURFACES[0], samples(0.5), structure, budget, OPTIONS)
+    found = optimal_target(SURFACES[0], samples(0.5), structure, ORDER, budget, OPTIONS)
     assert f"no network meets the budget {budget:g}" in found["unreachable"]
     assert "macs" not in found
     json.dumps(found, allow_nan=False)
 
 
 def test_targets_are_plain_values(structure: Structure) -> None:
-    found = optimal_target(SURFACES[0], samples(0.4), structure, 0.25, OPTIONS)
+    found = optimal_target(SURFACES[0], samples(0.4), structure, ORDER, 0.25, OPTIONS)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["region"] == [[0.4, 1], [0.4, 1], [0.4, 1]]
     assert found["budget_macs"] == 0.25
@@ -158,9 +193,9 @@ def test_pruning_to_a_target_gives_what_was_promised(
     from prune3d.pruning import PruningOptions
 
     model = make_network("resnet20", size=32)
-    structure = analyze(model, ORDER)
-    options = LatticeOptions(0.01, round_to)
-    target = optimal_target(SURFACES[1], samples(0.3), structure, 0.3, options)
+    structure = analyze(model)
+    options = LatticeOptions(width_step=0.01, round_to=round_to)
+    target = optimal_target(SURFACES[1], samples(0.3), structure, ORDER, 0.3, options)
     pruned = prune3d.prune(
         model,
         target["depth"],

@@ -13,7 +13,7 @@ import prune3d
 from prune3d.data.images import ImageSet, ImageSplits
 from prune3d.errors import PruningError, UserError
 from prune3d.lineage import Step, get_lineage
-from prune3d.pruning import PruningOptions
+from prune3d.pruning import PruningOptions, block_criteria
 from prune3d.pruning.batchnorm import reestimate_statistics
 from prune3d.pruning.realized import realized
 
@@ -55,7 +55,9 @@ def statistics_by_hand(model: nn.Module, batches: list[Tensor]) -> dict[str, tup
     }
 
 
-@pytest.mark.parametrize("sizes", [[300], [512, 188]], ids=["one batch", "two batches"])
+@pytest.mark.parametrize(
+    "sizes", [[300], [700], [513, 512]], ids=["one batch", "larger batch", "two batches"]
+)
 def test_statistics_are_those_of_the_training_images(
     make_network: Network, sizes: list[int]
 ) -> None:
@@ -74,7 +76,7 @@ def test_statistics_are_those_of_the_training_images(
     assert not model.training
 
 
-def test_reestimation_works_where_the_last_batch_is_one_image(make_network: Network) -> None:
+def test_reestimation_works_where_one_image_is_left_over(make_network: Network) -> None:
     model = make_network("resnet8", size=8)
     pruned = prune3d.prune(model, resolution=0.5)
     passes = reestimate_statistics(pruned, random_images(513, side=8), PruningOptions())
@@ -110,6 +112,53 @@ def test_the_three_prunings_are_independent(make_network: Network) -> None:
     assert at_once.spec == steps.spec
     other = steps.state_dict()
     assert all(torch.equal(value, other[name]) for name, value in at_once.state_dict().items())
+
+
+def test_width_alone_leaves_what_was_pruned_before(make_network: Network) -> None:
+    shallow = prune3d.prune(make_network(), depth=4 / 6, resolution=0.75, removal_order=ORDER)
+    pruned = prune3d.prune(shallow, width=0.5)
+    assert pruned.spec.removed_blocks == shallow.spec.removed_blocks == ("layer1.1", "layer3.1")
+    assert pruned.spec.side == shallow.spec.side == 12
+    # The streams and the inside of the blocks that are left, each half of the dense width.
+    assert pruned.conv1.out_channels == 8
+    assert [pruned.layer2[0].conv2.out_channels, pruned.layer3[0].conv2.out_channels] == [16, 32]
+    at_once = prune3d.prune(make_network(), 4 / 6, 0.5, 0.75, removal_order=ORDER)
+    assert pruned.spec == at_once.spec
+    other = at_once.state_dict()
+    assert all(torch.equal(value, other[name]) for name, value in pruned.state_dict().items())
+
+
+def test_depth_alone_and_resolution_alone_leave_the_width(make_network: Network) -> None:
+    narrow = prune3d.prune(make_network(), width=0.5)
+    channels = [m.out_channels for m in narrow.modules() if isinstance(m, nn.Conv2d)]
+    small = prune3d.prune(narrow, resolution=0.5)
+    assert [m.out_channels for m in small.modules() if isinstance(m, nn.Conv2d)] == channels
+    assert (small.spec.side, small.spec.removed_blocks) == (8, ())
+    shallow = prune3d.prune(narrow, depth=4 / 6, removal_order=ORDER)
+    assert shallow.layer3[0].conv1.out_channels == narrow.layer3[0].conv1.out_channels == 32
+    assert shallow.spec.side == 16
+
+
+def test_blocks_are_scored_at_the_side_that_the_network_had(
+    make_network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides, call = [], block_criteria.pooled_features
+
+    def record(model: nn.Module, names: list[str], images: ImageSet, side: int) -> list[Tensor]:
+        sides.append(side)
+        return call(model, names, images, side)
+
+    monkeypatch.setattr(block_criteria, "pooled_features", record)
+    splits = ImageSplits(random_images(60), random_images(40))
+    model = prune3d.prune(make_network(), resolution=0.75)
+    pruned = prune3d.prune(model, depth=5 / 6, resolution=0.5, images=splits)
+    # The training and the selection images, in pixels.
+    assert sides == [12, 12]
+    assert pruned.spec.side == 8
+    scored, estimated = get_lineage(pruned)
+    whole = prune3d.cost(prune3d.prune(make_network(), resolution=0.75)).macs
+    assert scored == Step("score blocks", 100, whole)
+    assert estimated == Step("re-estimate batch norms", 60, prune3d.cost(pruned).macs)
 
 
 def test_resolution_changes_no_weight(make_network: Network) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from prune3d.files import read_csv, write_csv
+from prune3d.predictor import LowRankPolynomialRegressor
 from prune3d.report import policies, predictors
 from prune3d.report.figures import Style, draw_dimensions, draw_policies, draw_predictions
 from prune3d.report.text import latex, markdown, mean_and_spread, percent, scaled
@@ -48,6 +49,11 @@ def judged(top1: float) -> dict[str, Any]:
     return {"top1": top1, "top5": 0.99, "loss": 0.2, "images": 10}
 
 
+def provenance(seconds: float, **steps: Any) -> dict[str, Any]:
+    """Return provenance of a job that trained for all but a second of its time."""
+    return {"seconds": {"training": seconds - 1, "job": seconds}, "steps": steps}
+
+
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """Return a results tree of two seeds, one budget and three policies, one of them left out."""
@@ -56,29 +62,34 @@ def results(tmp_path: Path) -> Path:
         run = root / f"digits/seed{seed}"
         write(run / "dense/metrics.json", metrics(1.0, 5_000_000, 0.95))
         write(run / "dense/test.json", judged(0.9 + 0.02 * seed))
-        write(run / "dense/structure.json", {"cost": {"image_passes": 4, "cost_macs": 4000}})
+        write(run / "dense/provenance.json", provenance(40.0 + seed))
+        write(run / "dense/blocks.json", {"order": [], "image_passes": 4, "cost_macs": 4000})
+        write(run / "dense/blocks_provenance.json", provenance(1.5))
         samples = [
-            ("d100_w100_r100", "fit", 5_000_000, None),
-            ("d50_w100_r100", "fit", 30_000, 3.0),
-            ("d100_w50_r100", "fit", 10_000, 2.5),
-            ("d80_w80_r100", "holdout", 77_000, 100.0),
+            ("d100_w100_r100", 5_000_000, None),
+            ("d50_w100_r100", 30_000, provenance(3.0, prune_sample=provenance(0.25))),
+            ("d100_w50_r100", 10_000, provenance(2.5, prune_sample=provenance(0.125))),
         ]
-        rows = []
-        for name, role, cost, seconds in samples:
-            row = dict.fromkeys(COLUMNS, 0.5)
-            rows.append({**row, "point": name, "role": role, "cost_macs": cost})
-            if seconds is not None:
-                write(run / f"samples/{name}/provenance.json", {"seconds": {"training": seconds}})
-        write_csv(run / "samples.csv", rows, COLUMNS)
+        held = [("d80_w80_r100", 77_000, provenance(100.0, prune_sample=provenance(50.0)))]
+        for table, networks in (("samples", samples), ("holdout", held)):
+            rows = []
+            for name, cost, spent in networks:
+                row = dict.fromkeys(COLUMNS, 0.5)
+                rows.append({**row, "point": name, "cost_macs": cost})
+                if spent is not None:
+                    write(run / f"samples/{name}/provenance.json", spent)
+            write_csv(run / f"{table}.csv", rows, COLUMNS)
         write(run / "budgets/half/optimum.json", {"predicted_accuracy": 0.91})
         for policy, ratio, top1 in (("dwr", 0.49, 0.88), ("depth", 0.45, 0.8), ("width", 0.5, 0.7)):
             folder = run / "budgets/half" / policy
             test = judged(top1 + 0.04 * seed)
             write(folder / "metrics.json", metrics(ratio, 600 + seed, 0.8, test=test))
-            write(folder / "provenance.json", {"seconds": {"training": 7.0, "job": 9.0}})
+            # The earlier step took in one of its own.
+            pruned = provenance(2.0, choose_target=provenance(0.5))
+            write(folder / "provenance.json", provenance(9.0, prune_final=pruned))
         folder = run / "budgets/half/resolution"
         write(folder / "metrics.json", {"unreachable": "resolution alone cannot meet it"})
-        write(folder / "provenance.json", {"seconds": {"job": 1.0}})
+        write(folder / "provenance.json", provenance(1.0))
     return root
 
 
@@ -97,9 +108,10 @@ def test_the_method_is_billed_with_its_samples_and_the_scoring_of_blocks(results
     (row,) = [r for r in compare(results).runs if r["policy"] == "dwr" and r["seed"] == 1]
     # The dense network and the held-out sample are not billed.
     assert row["search_cost_macs"] == 30_000 + 10_000 + 4_000
-    assert row["search_seconds"] == 3.0 + 2.5
-    assert row["finetune_cost_macs"] == 601
-    assert row["finetune_seconds"] == 7.0
+    # The scoring of blocks, and the two samples, each with its pruning.
+    assert row["search_seconds"] == round(1.5 + (3.0 + 0.25) + (2.5 + 0.125), 1)
+    assert row["training_cost_macs"] == 601
+    assert row["training_seconds"] == 9.0 + 2.0 + 0.5
     assert row["predicted_accuracy"] == 0.91
     assert row["test_top1"] == 0.92
     assert row["selection_top1"] == 0.8
@@ -110,18 +122,22 @@ def test_rivals_are_billed_with_what_they_use(results: Path) -> None:
     rows = {r["policy"]: r for r in compare(results).runs if r["seed"] == 0}
     assert rows["depth"]["search_cost_macs"] == 4_000
     assert rows["width"]["search_cost_macs"] == 0
-    assert rows["depth"]["search_seconds"] == rows["width"]["search_seconds"] == 0
+    assert rows["depth"]["search_seconds"] == 1.5
+    assert rows["width"]["search_seconds"] == 0
     assert rows["width"]["predicted_accuracy"] is None
-    assert rows["width"]["finetune_cost_macs"] == 600
+    assert rows["width"]["training_cost_macs"] == 600
+    assert rows["depth"]["training_seconds"] == rows["width"]["training_seconds"] == 11.5
 
 
-def test_dense_networks_are_rows_that_cost_nothing(results: Path) -> None:
+def test_dense_networks_are_rows_with_their_training_and_without_search(results: Path) -> None:
     rows = [r for r in compare(results).runs if r["policy"] == "dense"]
     assert [(r["seed"], r["test_top1"], r["macs_ratio"]) for r in rows] == [
         (0, 0.9, 1),
         (1, 0.92, 1),
     ]
-    assert {r["search_cost_macs"] + r["finetune_cost_macs"] for r in rows} == {0}
+    assert [(r["search_cost_macs"], r["search_seconds"]) for r in rows] == [(0, 0), (0, 0)]
+    assert [r["training_cost_macs"] for r in rows] == [5_000_000, 5_000_000]
+    assert [r["training_seconds"] for r in rows] == [40, 41]
 
 
 def test_policies_that_cannot_reach_the_budget_are_left_out_and_noted(results: Path) -> None:
@@ -138,9 +154,13 @@ def test_policies_that_cannot_reach_the_budget_are_left_out_and_noted(results: P
         }
         for s in (0, 1)
     ]
-    notes = policies.left_out_notes(comparison.left_out)
-    assert f"- digits, seed 1, budget half, policy resolution: {reason}\n" in notes
-    assert policies.left_out_notes([]) == ""
+    units, *noted = policies.notes(comparison.left_out)
+    assert "sample standard deviation over seeds" in units
+    assert noted == [
+        f"Left out: digits, seed {seed}, budget half, policy resolution: {reason}."
+        for seed in (0, 1)
+    ]
+    assert policies.notes([]) == [units]
 
 
 def test_the_summary_is_mean_and_sample_standard_deviation(results: Path) -> None:
@@ -151,7 +171,7 @@ def test_the_summary_is_mean_and_sample_standard_deviation(results: Path) -> Non
     assert dwr["test_top1_mean"] == pytest.approx(0.9)
     # Of 0.88 and 0.92, by hand: the root of 2 * 0.02^2 / (2 - 1).
     assert dwr["test_top1_std"] == pytest.approx(0.02 * 2**0.5)
-    assert dwr["finetune_cost_macs_mean"] == 600.5
+    assert dwr["training_cost_macs_mean"] == 600.5
     assert summary[3]["predicted_accuracy_mean"] is None
 
 
@@ -167,13 +187,18 @@ def test_the_written_tables_hold_the_numbers(results: Path, tmp_path: Path) -> N
     text = output.md.read_text()
     assert "| digits | half | dwr | 2 | 90.00 ± 2.83 | 49.0 | 490 |" in text
     assert text.count("resolution alone cannot meet it") == 2
-    assert r"digits & half & dwr & 2 & 90.00 $\pm$ 2.83 & 49.0 & 490 &" in output.tex.read_text()
+    tex = output.tex.read_text()
+    assert r"digits & half & dwr & 2 & 90.00 $\pm$ 2.83 & 49.0 & 490 &" in tex
+    for note in policies.notes(compare(results).left_out):
+        assert f"\n- {note}\n" in text
+        assert f"\\par\\footnotesize {note.replace('±', '$' + chr(92) + 'pm$')}\n" in tex
 
 
 def test_predictor_errors_are_a_row_for_each_way_of_judging(tmp_path: Path) -> None:
     errors = {"n": 3, "mae": 0.012345, "rmse": 0.02, "spearman": None, "kendall": 1.0}
-    one = {"coefficients": 12, "holdout": errors, "leave_one_out": {**errors, "n": 13}}
-    two = {"coefficients": 64, "holdout": None, "leave_one_out": errors}
+    later = {**errors, "n": 13}
+    one = {"coefficients": 12, "determined": True, "holdout": errors, "leave_one_out": later}
+    two = {"coefficients": 64, "determined": False, "holdout": None, "leave_one_out": errors}
     file = tmp_path / "results/my-data/seed7/predictor/validation.json"
     write(file, {"predictors": {"low_rank": one, "full": two}})
     rows = predictors.predictor_rows([str(file)])
@@ -183,9 +208,12 @@ def test_predictor_errors_are_a_row_for_each_way_of_judging(tmp_path: Path) -> N
         ("full", "leave_one_out", 3),
     ]
     assert {(r["experiment"], r["seed"]) for r in rows} == {("my-data", 7)}
+    assert [r["determined"] for r in rows] == ["yes", "yes", "by the ridge"]
     output = SimpleNamespace(csv=tmp_path / "a.csv", md=tmp_path / "a.md", tex=tmp_path / "a.tex")
     predictors.write_tables(rows, output)
     assert float(read_csv(output.csv)[0]["mae"]) == 0.012345
+    assert [row["determined"] for row in read_csv(output.csv)] == ["yes", "yes", "by the ridge"]
+    assert "| full | 64 | by the ridge | leave one out |" in output.md.read_text()
     assert "| 3 | 0.0123 | 0.0200 | - | 1.0000 |" in output.md.read_text()
 
 
@@ -199,6 +227,14 @@ def test_latex_is_escaped_and_ruled() -> None:
     assert latex(["a_b", "50 %"], [["R&D #1", "$2 ± 1"]]) == (
         "\\begin{tabular}{lr}\n\\toprule\na\\_b & 50 \\% \\\\\n\\midrule\n"
         "R\\&D \\#1 & \\$2 $\\pm$ 1 \\\\\n\\bottomrule\n\\end{tabular}\n"
+    )
+
+
+def test_latex_notes_stand_below_and_are_escaped() -> None:
+    table = latex(["a"], [["x"]])
+    noted = latex(["a"], [["x"]], ["± 5 % of a_b & c", "#2 costs $1"])
+    assert noted == table + (
+        "\\par\\footnotesize $\\pm$ 5 \\% of a\\_b \\& c\n\\par\\footnotesize \\#2 costs \\$1\n"
     )
 
 
@@ -237,27 +273,29 @@ def test_counts_have_three_digits_and_a_prefix(value: float, text: str) -> None:
     assert scaled(value) == text
 
 
-def drawn_samples(seed: int, held: int = 2) -> dict[str, Samples]:
+def drawn_samples(seed: int, held: int = 2) -> tuple[Samples, Samples]:
     """Return samples on the axes with noise, and held-out ones."""
     rng = np.random.default_rng(seed)
     fit = np.ones((13, 3))
     for axis in range(3):
         fit[1 + 4 * axis : 5 + 4 * axis, axis] = (0.8, 0.6, 0.45, 0.3)
     rest = np.full((held, 3), 0.7)
-    return {
-        role: Samples(("",) * len(x), x, 0.9 - 0.1 * rng.random(len(x)), np.ones(len(x)))
-        for role, x in (("fit", fit), ("holdout", rest))
-    }
+    fitted, left = (
+        Samples(("",) * len(x), x, 0.9 - 0.1 * rng.random(len(x)), np.ones(len(x)))
+        for x in (fit, rest)
+    )
+    return fitted, left
 
 
 def draw_all(folder: Path, summary: list[dict[str, str]], held: int) -> list[Path]:
     """Draw every figure and return its files."""
     style = Style((4.0, 3.0), 60)
-    runs = [drawn_samples(seed, held) for seed in (0, 1)]
+    pairs = [drawn_samples(seed, held) for seed in (0, 1)]
+    runs, kept_back = [run for run, _ in pairs], [rest for _, rest in pairs]
     fitted = [fit_both(run, Settings("low_rank", 2, 1, 1e-3)) for run in runs]
     figures = {
         "dimensions": draw_dimensions(runs, fitted, style),
-        "predictions": draw_predictions(runs, fitted, style),
+        "predictions": draw_predictions(runs, kept_back, fitted, style),
         "policies": draw_policies(summary, style),
     }
     files = []
@@ -315,7 +353,7 @@ def test_policies_are_drawn_at_their_mean_with_their_spread(summary: list[dict[s
 
 
 def test_samples_are_drawn_on_the_axis_along_which_they_lie() -> None:
-    runs = [drawn_samples(0)]
+    runs = [drawn_samples(0)[0]]
     fitted = [fit_both(runs[0], Settings("low_rank", 2, 1, 1e-3))]
     panels = draw_dimensions(runs, fitted, Style((9, 3), 60)).axes
     assert [panel.get_xlabel() for panel in panels] == ["depth", "width", "resolution"]
@@ -323,10 +361,29 @@ def test_samples_are_drawn_on_the_axis_along_which_they_lie() -> None:
         (line,) = [ln for ln in panel.lines if ln.get_label() == "samples"]
         own = [0, *range(1 + 4 * axis, 5 + 4 * axis)]
         assert line.get_xdata().tolist() == [1, 0.8, 0.6, 0.45, 0.3]
-        assert line.get_ydata() == pytest.approx(100 * runs[0]["fit"].accuracy[own])
+        assert line.get_ydata() == pytest.approx(100 * runs[0].accuracy[own])
 
 
 def test_a_table_in_the_results_is_what_figures_read(tmp_path: Path, results: Path) -> None:
-    samples = read_samples(results / "digits/seed0/samples.csv")
-    assert samples["fit"].names[0] == "d100_w100_r100"
-    assert samples["fit"].cost_macs.tolist() == [5_000_000, 30_000, 10_000]
+    run = results / "digits/seed0"
+    samples, held = read_samples(run / "samples.csv"), read_samples(run / "holdout.csv")
+    assert samples.names == ("d100_w100_r100", "d50_w100_r100", "d100_w50_r100")
+    assert samples.cost_macs.tolist() == [5_000_000, 30_000, 10_000]
+    assert held.names == ("d80_w80_r100",)
+
+
+def test_predictions_are_drawn_against_the_measured_accuracy_of_both_kinds() -> None:
+    pairs = [drawn_samples(0, held=2), drawn_samples(1, held=0)]
+    runs, held = [run for run, _ in pairs], [rest for _, rest in pairs]
+    fitted = [fit_both(run, Settings("low_rank", 2, 1, 1e-3)) for run in runs]
+    (panel,) = draw_predictions(runs, held, fitted, Style((4, 4), 60)).axes
+    drawn = {line.get_label(): line for line in panel.lines}
+    for label, parts in (("fitted samples", runs), ("held-out samples", held)):
+        predicted = []
+        for run, part in zip(runs, parts, strict=True):
+            model = LowRankPolynomialRegressor(degree=2, rank=1, alpha=1e-3)
+            model.fit(run.ratios, run.accuracy)
+            predicted += model.predict(part.ratios).tolist() if len(part.ratios) else []
+        measured = [value for part in parts for value in part.accuracy]
+        assert drawn[label].get_xdata() == pytest.approx(100 * np.array(measured))
+        assert drawn[label].get_ydata() == pytest.approx(100 * np.array(predicted))

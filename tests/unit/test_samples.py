@@ -38,45 +38,39 @@ def accuracy(ratios: np.ndarray) -> np.ndarray:
     return np.prod(1 - 0.3 * (1 - ratios) ** 2, axis=1)
 
 
-def made(count: int = 4) -> dict[str, Samples]:
+def made(count: int = 4) -> tuple[Samples, Samples]:
     """Return samples on the axes, and held-out ones off them."""
     fit = np.ones((1 + 3 * count, 3))
     for axis in range(3):
         fit[1 + axis * count : 1 + (axis + 1) * count, axis] = LEVELS[:count]
     held = np.array([[0.8, 0.6, 0.45], [0.5, 0.7, 0.9], [0.4, 0.4, 0.4]])
-    return {
-        role: Samples(tuple(map(str, range(len(x)))), x, accuracy(x), np.ones(len(x)))
-        for role, x in (("fit", fit), ("holdout", held))
-    }
+    fitted, left = (
+        Samples(tuple(map(str, range(len(x)))), x, accuracy(x), np.ones(len(x)))
+        for x in (fit, held)
+    )
+    return fitted, left
 
 
 def test_samples_survive_their_table(tmp_path: Path) -> None:
     numbers = [(1.0, 1.0, 1.0, 0.9), (1 / 3, 0.8, 1.0, 0.1 + 0.2), (0.5, 0.5, 0.5, 2 / 3)]
-    roles = ["fit", "holdout", "fit"]
-    rows = [
-        sample_row(f"p{i}", role, metrics(*values))
-        for i, (role, values) in enumerate(zip(roles, numbers, strict=True))
-    ]
+    rows = [sample_row(f"p{i}", metrics(*values)) for i, values in enumerate(numbers)]
     write_csv(tmp_path / "samples.csv", rows, COLUMNS)
     found = read_samples(tmp_path / "samples.csv")
-    assert found["fit"].names == ("p0", "p2")
-    assert found["fit"].ratios.tolist() == [list(numbers[0][:3]), list(numbers[2][:3])]
-    assert found["fit"].accuracy.tolist() == [0.9, 2 / 3]
-    assert found["fit"].cost_macs.tolist() == [30000, 30000]
-    assert found["holdout"].ratios.tolist() == [list(numbers[1][:3])]
-    assert found["holdout"].accuracy.tolist() == [0.1 + 0.2]
+    assert found.names == ("p0", "p1", "p2")
+    assert found.ratios.tolist() == [list(values[:3]) for values in numbers]
+    assert found.accuracy.tolist() == [0.9, 0.1 + 0.2, 2 / 3]
+    assert found.cost_macs.tolist() == [30000, 30000, 30000]
 
 
 def test_a_table_without_held_out_samples_has_none(tmp_path: Path) -> None:
-    rows = [sample_row("a", "fit", metrics(1, 1, 1, 0.9))]
-    write_csv(tmp_path / "samples.csv", rows, COLUMNS)
-    held = read_samples(tmp_path / "samples.csv")["holdout"]
+    write_csv(tmp_path / "holdout.csv", [], COLUMNS)
+    held = read_samples(tmp_path / "holdout.csv")
     assert held.names == ()
     assert held.ratios.shape == (0, 3)
 
 
 def test_a_row_has_every_column() -> None:
-    row = sample_row("d50_w100_r100", "fit", metrics(0.5, 1, 1, 0.9))
+    row = sample_row("d50_w100_r100", metrics(0.5, 1, 1, 0.9))
     assert tuple(row) == COLUMNS
     assert row["accuracy"] == 0.9
     assert None not in row.values()
@@ -90,35 +84,33 @@ def test_the_region_is_bounded_by_the_lowest_and_highest_ratios() -> None:
 
 @pytest.mark.parametrize("kind", ["low_rank", "full"])
 def test_the_chosen_predictor_survives_json(kind: str) -> None:
-    samples = made()
+    fit, held = made()
     settings = Settings(kind, degree=2, rank=1, alpha=1e-9)
-    fitted = json.loads(json.dumps(fit_both(samples, settings), allow_nan=False))
+    fitted = json.loads(json.dumps(fit_both(fit, settings), allow_nan=False))
     again = chosen(fitted)
-    x = samples["holdout"].ratios
+    x = held.ratios
     if kind == "low_rank":
         direct = LowRankPolynomialRegressor(degree=2, rank=1, alpha=1e-9)
-        direct.fit(samples["fit"].ratios, samples["fit"].accuracy)
+        direct.fit(fit.ratios, fit.accuracy)
         np.testing.assert_allclose(again.predict(x), direct.predict(x), rtol=1e-12)
         # The labels are a polynomial of degree two and rank one.
         np.testing.assert_allclose(again.predict(x), accuracy(x), atol=1e-5)
     else:
-        fit = samples["fit"]
         np.testing.assert_allclose(again.predict(fit.ratios), fit.accuracy, atol=1e-5)
 
 
 def test_errors_are_those_of_predictions_for_samples_left_out() -> None:
-    samples = made()
+    fit, held = made()
     noise = np.random.default_rng(0).normal(0, 0.02, 13)
-    fit = samples["fit"]
-    samples["fit"] = Samples(fit.names, fit.ratios, fit.accuracy + noise, fit.cost_macs)
+    fit = Samples(fit.names, fit.ratios, fit.accuracy + noise, fit.cost_macs)
     settings = Settings("low_rank", degree=2, rank=1, alpha=1e-3)
-    found = validate(samples, fit_both(samples, settings))
+    found = validate(fit, held, fit_both(fit, settings))
     assert (found["samples"], found["held_out"]) == (13, 3)
 
     def predict(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
         return LowRankPolynomialRegressor(degree=2, rank=1, alpha=1e-3).fit(x, y).predict(at)
 
-    x, y, held = fit.ratios, samples["fit"].accuracy, samples["holdout"]
+    x, y = fit.ratios, fit.accuracy
     off = predict(x, y, held.ratios) - held.accuracy
     errors = found["predictors"]["low_rank"]
     assert errors["coefficients"] == 9
@@ -134,8 +126,41 @@ def test_errors_are_those_of_predictions_for_samples_left_out() -> None:
 
 
 def test_without_held_out_samples_there_are_no_such_errors() -> None:
-    samples = made()
-    samples["holdout"] = Samples((), np.empty((0, 3)), np.empty(0), np.empty(0))
-    found = validate(samples, fit_both(samples, Settings("full", 1, 1, 1e-3)))
+    fit, _ = made()
+    nothing = Samples((), np.empty((0, 3)), np.empty(0), np.empty(0))
+    found = validate(fit, nothing, fit_both(fit, Settings("full", 1, 1, 1e-3)))
     assert found["predictors"]["full"]["holdout"] is None
     assert found["held_out"] == 0
+
+
+def test_only_predictors_whose_coefficients_the_samples_fix_are_determined() -> None:
+    fit, held = made()
+    found = validate(fit, held, fit_both(fit, Settings("low_rank", 3, 1, 1e-3)))["predictors"]
+    assert {kind: errors["determined"] for kind, errors in found.items()} == {
+        "low_rank": True,
+        "full": False,
+    }
+    # By hand: on the axes the 4^3 products of powers take but 1 + 3 * 3 independent columns.
+    powers = [[d**i * w**j * r**k for i, j, k in np.ndindex(4, 4, 4)] for d, w, r in fit.ratios]
+    assert np.linalg.matrix_rank(np.array(powers)) == 10 < 64
+
+
+def test_a_whole_grid_determines_the_full_polynomial_too() -> None:
+    levels = (1.0, 0.7, 0.4)
+    ratios = np.array([(d, w, r) for d in levels for w in levels for r in levels])
+    grid = Samples(("",) * 27, ratios, accuracy(ratios), np.ones(27))
+    found = validate(grid, made()[1], fit_both(grid, Settings("full", 2, 1, 1e-3)))["predictors"]
+    assert found["full"]["determined"] is True
+    assert found["low_rank"]["determined"] is True
+
+
+@pytest.mark.parametrize("kind", ["low_rank", "full"])
+def test_the_penalty_can_be_chosen_by_leaving_out_one_sample(kind: str) -> None:
+    fit, held = made()
+    fitted = json.loads(json.dumps(fit_both(fit, Settings(kind, 2, 1, "loo")), allow_nan=False))
+    assert fitted["settings"]["alpha"] == "loo"
+    # The labels are a polynomial of degree two without noise: the data want hardly any penalty.
+    np.testing.assert_allclose(chosen(fitted).predict(fit.ratios), fit.accuracy, atol=1e-3)
+    errors = validate(fit, held, fitted)["predictors"][kind]
+    assert errors["leave_one_out"]["n"] == 13
+    assert np.isfinite(errors["leave_one_out"]["mae"])

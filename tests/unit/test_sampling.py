@@ -116,6 +116,7 @@ def test_a_point_cannot_be_fitted_and_held_out(point: tuple[float, float, float]
         ((0.8, 0.625, 0.5), "d80_w62.5_r50"),
         ((0.3, 0.07, 0.29), "d30_w7_r29"),
         ((1 / 3, 0.58, 0.57), "d33.33333333_w58_r57"),
+        ((1, 1.0e-7, 1), "d100_w0.00001_r100"),
     ],
 )
 def test_names_are_percentages_without_noise(ratios: tuple[float, float, float], name: str) -> None:

@@ -41,9 +41,9 @@ def counted(model: nn.Module, side: int) -> tuple[int, int]:
 def test_every_lattice_entry_is_what_pruning_gives(name: str, size: int, round_to: int) -> None:
     model = prune3d.build(name, 10, size)
     order = shuffled_order(model)
-    structure = analyze(model, order)
+    structure = analyze(model)
     sides = [size, size // 2]
-    lattice = enumerate_lattice(structure, WIDTHS, sides, round_to)
+    lattice = enumerate_lattice(structure, order, WIDTHS, sides, round_to)
     levels = sorted({0, 1, len(order) // 2, len(order)})
     options = PruningOptions(round_to=round_to)
     for k, (w, width), (s, side) in itertools.product(levels, enumerate(WIDTHS), enumerate(sides)):
@@ -59,30 +59,39 @@ def test_every_lattice_entry_is_what_pruning_gives(name: str, size: int, round_t
 
 def test_the_first_entry_is_the_dense_network() -> None:
     model = prune3d.build("resnet20", 10, 32)
-    structure = analyze(model, shuffled_order(model))
-    lattice = enumerate_lattice(structure, np.array([1.0]), [32])
+    structure = analyze(model)
+    lattice = enumerate_lattice(structure, shuffled_order(model), np.array([1.0]), [32])
     assert lattice.macs[0, 0, 0] == lattice.dense_macs == dense_macs(structure) == 40_813_184
     assert lattice.params[0, 0] == 272_474
 
 
+def test_without_an_order_of_removal_only_the_dense_depth_is_there() -> None:
+    model = prune3d.build("resnet14", 10, 16)
+    structure = analyze(model)
+    lattice = enumerate_lattice(structure, [], WIDTHS, [16, 9])
+    assert lattice.depth.tolist() == [1]
+    for (w, width), (s, side) in itertools.product(enumerate(WIDTHS), enumerate((16, 9))):
+        pruned = prune3d.prune(model, width=width, resolution=side / 16)
+        assert (lattice.macs[0, w, s], lattice.params[0, w]) == counted(pruned, side)
+
+
 def test_cost_is_about_d_w2_r2_when_every_channel_shrinks() -> None:
     model = prune3d.build("resnet56", 10, 32)
-    structure = analyze(model, shuffled_order(model), side_step=8)
+    structure = analyze(model)
     widths = np.linspace(0.5, 1, 6)
-    lattice = enumerate_lattice(structure, widths, [32, 24, 16])
+    lattice = enumerate_lattice(structure, shuffled_order(model), widths, [32, 24, 16])
     ratio = lattice.macs[0] / lattice.dense_macs
     product = widths[:, None] ** 2 * lattice.resolution**2
     assert np.all(np.abs(ratio / product - 1) < 0.05)
 
 
-def test_all_sides_that_the_network_takes_are_listed_in_steps() -> None:
+def test_all_sides_that_the_network_takes_are_listed() -> None:
     model = prune3d.build("resnet8", 10, 20)
-    assert analyze(model, []).sides == tuple(range(1, 21))
-    assert analyze(model, [], side_step=6).sides == (2, 8, 14, 20)
+    assert analyze(model).sides == tuple(range(1, 21))
 
 
 def test_each_group_of_channels_is_written_by_the_layers_of_one_width() -> None:
-    structure = analyze(prune3d.build("resnet14", 10, 16), [])
+    structure = analyze(prune3d.build("resnet14", 10, 16))
     # Three residual streams and two blocks a stage.
     assert sorted(structure.groups.values()) == [16] * 3 + [32] * 3 + [64] * 3
     streams = {la.output for la in structure.layers if la.name.endswith(("conv2", "shortcut.0"))}
@@ -91,13 +100,13 @@ def test_each_group_of_channels_is_written_by_the_layers_of_one_width() -> None:
 
 
 def test_only_removable_blocks_take_layers_away() -> None:
-    structure = analyze(prune3d.build("resnet14", 10, 16), [])
+    structure = analyze(prune3d.build("resnet14", 10, 16))
     blocks = {la.block for la in structure.layers}
     assert blocks == {None, "layer1.0", "layer1.1", "layer2.1", "layer3.1"}
 
 
 def test_a_structure_survives_json() -> None:
     model = prune3d.build("resnet8", 10, 8)
-    structure = analyze(model, shuffled_order(model))
+    structure = analyze(model)
     again = Structure.from_dict(json.loads(json.dumps({**structure.to_dict(), "cost": {}})))
     assert again == structure

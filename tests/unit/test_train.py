@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from prune3d.train.evaluate import evaluate
 from prune3d.train.loop import train
 from prune3d.train.recipe import Recipe, learning_rate
 from prune3d.train.resume import ResumeFile
+from prune3d.train.session import Session
 from prune3d.train.sgd import NesterovSGD
 
 Network = Callable[..., nn.Module]
@@ -315,7 +318,7 @@ def test_a_state_whose_loss_is_not_finite_is_not_kept(
     assert not file.path.exists()
 
 
-@pytest.mark.parametrize(("classes", "count"), [(10, 600), (3, 40)])
+@pytest.mark.parametrize(("classes", "count"), [(10, 1100), (3, 40)])
 def test_evaluation_agrees_with_scikit_learn(
     make_network: Network, classes: int, count: int
 ) -> None:
@@ -341,3 +344,37 @@ def test_evaluation_uses_the_side_of_the_pruned_network(make_network: Network) -
     model.conv1.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
     evaluate(model, random_images(10))
     assert seen == [(10, 3, 4, 4)]
+
+
+def test_a_session_bills_training_and_judging_on_the_selection_images(
+    tmp_path: Path, make_network: Network, digits: ImageSplits, digits_files: dict[str, Path]
+) -> None:
+    said: list[str] = []
+    job = SimpleNamespace(
+        input=SimpleNamespace(**digits_files),
+        output=SimpleNamespace(
+            **{name: tmp_path / name for name in ("model", "history", "metrics")}
+        ),
+        device=lambda: torch.device("cpu"),
+        seed=lambda *purpose: 0,
+        resume_file=lambda output: None,
+        say=said.append,
+    )
+    model = make_network("resnet8", size=8, channels=1)
+    session = Session(job, "d100_w100_r50")
+    session.train(model, dataclasses.replace(RECIPE, epochs=2, batch_size=256))
+    session.write_metrics(model)
+    macs = prune3d.cost(model).macs
+    steps = {step.action: step for step in get_lineage(model)}
+    assert list(steps) == ["train", "evaluate"]
+    images, judged = len(digits.train), len(digits.selection)
+    assert steps["train"] == Step("train", 2 * images, macs, "d100_w100_r50")
+    assert steps["evaluate"] == Step("evaluate", judged, macs, "d100_w100_r50")
+    metrics = json.loads((tmp_path / "metrics").read_text())
+    assert metrics["image_passes"] == 2 * images + judged
+    assert metrics["cost_macs"] == (2 * images + judged) * macs
+    with torch.no_grad():
+        logits = model(digits.selection.normalize(digits.selection.images, 8))
+    top1 = accuracy_score(digits.selection.labels.numpy(), logits.argmax(1).numpy())
+    assert metrics["selection"]["top1"] == pytest.approx(top1)
+    assert said == [f"selection accuracy {100 * top1:.2f} %"]

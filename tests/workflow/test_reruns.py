@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from prune3d.config import leaf_keys
-from running import ROOT, TINY, Project
+from running import ROOT, TINY, PlannedJob, Project
 
-EXPORT = {"export_onnx"}
 TABLES = {"tabulate_policies", "plot_policies"}
-EVALUATE = {"evaluate_final"} | TABLES
-FINETUNE_FINAL = {"finetune_final"} | EXPORT | EVALUATE
+FINETUNE_FINAL = {"finetune_final", "evaluate_final", "export_onnx"} | TABLES
 PRUNE_FINAL = {"prune_final"} | FINETUNE_FINAL
 OPTIMUM = {"find_optimum"} | PRUNE_FINAL
 TARGETS = {"choose_target"} | OPTIMUM
-VALIDATE = {"validate_predictor", "tabulate_predictors", "plot_dimensions", "plot_predictions"}
-FIT = {"fit_predictor"} | VALIDATE | OPTIMUM
+VALIDATE = {"validate_predictor", "tabulate_predictors", "plot_predictions"}
+FIT = {"fit_predictor", "plot_dimensions"} | VALIDATE | OPTIMUM
 COLLECT = {"collect_samples"} | FIT
-FINETUNE_SAMPLE = {"finetune_sample"} | COLLECT
-PRUNE_SAMPLE = {"prune_sample"} | FINETUNE_SAMPLE
-ANALYZE = {"analyze_dense"} | TARGETS
-DENSE = {"train_dense", "evaluate_dense"} | ANALYZE | PRUNE_SAMPLE
+NEW_SAMPLE = {"prune_sample", "finetune_sample"} | COLLECT
+NEW_HOLDOUT = {"prune_sample", "finetune_sample", "collect_holdout"} | VALIDATE
+EVERY_SAMPLE = NEW_SAMPLE | NEW_HOLDOUT
+DENSE = {"train_dense", "evaluate_dense", "analyze_dense", "rank_blocks"} | TARGETS | EVERY_SAMPLE
 EVERYTHING = {"prepare_data"} | DENSE
 
 POINTS: list[list[float]] = yaml.safe_load(TINY.read_text())["defaults"]["sampling"]["points"]
@@ -39,39 +39,51 @@ RECIPE: dict[str, Any] = {
     "flip": True,
 }
 
-# For each key of the config: another value, and the rules that must run again.
-EXPECTED: dict[str, tuple[Any, set[str]]] = {
-    "defaults.data.test_fraction": (0.3, EVERYTHING),
-    "defaults.data.selection_fraction": (0.3, EVERYTHING),
-    "defaults.model.name": ("resnet20", DENSE),
-    **{f"defaults.dense.{key}": (value, DENSE) for key, value in RECIPE.items()},
+
+@dataclass(frozen=True)
+class Rerun:
+    """Another value of a key, the rules that must run again, and the policies pruned anew."""
+
+    value: Any
+    rules: set[str]
+    policies: str = ""
+
+
+ALL = "dwr depth width resolution"
+EXPECTED: dict[str, Rerun] = {
+    "defaults.data.test_fraction": Rerun(0.3, EVERYTHING, ALL),
+    "defaults.data.selection_fraction": Rerun(0.3, EVERYTHING, ALL),
+    "defaults.model.name": Rerun("resnet20", DENSE, ALL),
+    **{f"defaults.dense.{key}": Rerun(value, DENSE, ALL) for key, value in RECIPE.items()},
     # A sample's children are pruned from it once more.
-    **{f"defaults.finetune.{key}": (value, PRUNE_SAMPLE) for key, value in RECIPE.items()},
-    **{f"defaults.final.{key}": (value, FINETUNE_FINAL) for key, value in RECIPE.items()},
-    "defaults.pruning.block_criterion": ("random", ANALYZE | PRUNE_SAMPLE),
-    "defaults.pruning.channel_criterion": ("l1", PRUNE_SAMPLE | PRUNE_FINAL),
-    "defaults.pruning.round_to": (4, PRUNE_SAMPLE | TARGETS),
-    "defaults.pruning.probe_images": (128, ANALYZE | PRUNE_SAMPLE),
-    "defaults.sampling.design": ("axes", COLLECT),
-    "defaults.sampling.depth": ([0.67, 0.83], PRUNE_SAMPLE),
-    "defaults.sampling.width": ([0.5, 0.35], PRUNE_SAMPLE),
-    "defaults.sampling.resolution": ([0.75, 0.625], PRUNE_SAMPLE),
-    "defaults.sampling.points": ([*POINTS, [0.33, 0.5, 0.75]], PRUNE_SAMPLE),
-    "defaults.sampling.holdout": ([[0.67, 0.75, 0.75], [0.67, 0.5, 0.5]], PRUNE_SAMPLE),
-    "defaults.predictor.kind": ("full", FIT),
-    "defaults.predictor.degree": (2, FIT),
-    "defaults.predictor.rank": (2, FIT),
-    "defaults.predictor.alpha": (0.5, FIT),
-    "defaults.lattice.width_step": (0.05, TARGETS),
-    "defaults.lattice.side_step": (2, ANALYZE),
-    "defaults.budgets": ([{"name": "half", "macs": 0.4}], TARGETS),
-    "defaults.policies": (["dwr", "depth", "width"], TABLES),
-    "figures.dimensions.size": ([5.0, 3.0], {"plot_dimensions"}),
-    "figures.dimensions.dpi": (60, {"plot_dimensions"}),
-    "figures.predictions.size": ([5.0, 3.0], {"plot_predictions"}),
-    "figures.predictions.dpi": (60, {"plot_predictions"}),
-    "figures.policies.size": ([5.0, 3.0], {"plot_policies"}),
-    "figures.policies.dpi": (60, {"plot_policies"}),
+    **{f"defaults.finetune.{key}": Rerun(v, EVERY_SAMPLE, "dwr") for key, v in RECIPE.items()},
+    **{f"defaults.final.{key}": Rerun(v, FINETUNE_FINAL, ALL) for key, v in RECIPE.items()},
+    "defaults.pruning.block_criterion": Rerun(
+        "random", {"rank_blocks"} | TARGETS | EVERY_SAMPLE, "dwr depth"
+    ),
+    "defaults.pruning.channel_criterion": Rerun("l1", PRUNE_FINAL | EVERY_SAMPLE, "dwr width"),
+    "defaults.pruning.round_to": Rerun(4, TARGETS | EVERY_SAMPLE, "dwr width"),
+    "defaults.pruning.probe_images": Rerun(128, {"rank_blocks"} | TARGETS | EVERY_SAMPLE, ALL),
+    "defaults.sampling.design": Rerun("axes", COLLECT, "dwr"),
+    "defaults.sampling.depth": Rerun([0.67, 0.83], NEW_SAMPLE, "dwr"),
+    "defaults.sampling.width": Rerun([0.5, 0.35], NEW_SAMPLE, "dwr"),
+    "defaults.sampling.resolution": Rerun([0.75, 0.625], NEW_SAMPLE, "dwr"),
+    "defaults.sampling.points": Rerun([*POINTS, [0.33, 0.5, 0.75]], NEW_SAMPLE, "dwr"),
+    "defaults.sampling.holdout": Rerun([[0.67, 0.75, 0.75], [0.67, 0.5, 0.5]], NEW_HOLDOUT),
+    "defaults.predictor.kind": Rerun("full", FIT, "dwr"),
+    "defaults.predictor.degree": Rerun(2, FIT, "dwr"),
+    "defaults.predictor.rank": Rerun(2, FIT, "dwr"),
+    "defaults.predictor.alpha": Rerun(0.5, FIT, "dwr"),
+    "defaults.lattice.width_step": Rerun(0.05, TARGETS, "dwr width"),
+    "defaults.lattice.side_step": Rerun(2, TARGETS, "dwr resolution"),
+    "defaults.budgets": Rerun([{"name": "half", "macs": 0.4}], TARGETS, ALL),
+    "defaults.policies": Rerun(["dwr", "depth", "width"], TABLES),
+    "figures.dimensions.size": Rerun([5.0, 3.0], {"plot_dimensions"}),
+    "figures.dimensions.dpi": Rerun(60, {"plot_dimensions"}),
+    "figures.predictions.size": Rerun([5.0, 3.0], {"plot_predictions"}),
+    "figures.predictions.dpi": Rerun(60, {"plot_predictions"}),
+    "figures.policies.size": Rerun([5.0, 3.0], {"plot_policies"}),
+    "figures.policies.dpi": Rerun(60, {"plot_policies"}),
 }
 
 # Keys whose change is looked at job by job below; the name of the data set has one value only.
@@ -85,13 +97,12 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def planned_rules(finished: Project) -> dict[str, set[str]]:
-    """The rules that a dry run lists for each key, two dry runs at a time."""
+def planned(finished: Project) -> dict[str, list[PlannedJob]]:
+    """The jobs that a dry run lists for each key, two dry runs at a time."""
 
-    def plan(key: str) -> set[str]:
-        change = nested(key, EXPECTED[key][0])
-        config = finished.with_config(f"change-{key}", change)
-        return {job.rule for job in finished.planned(config=config)} - {"all"}
+    def plan(key: str) -> list[PlannedJob]:
+        config = finished.with_config(f"change-{key}", nested(key, EXPECTED[key].value))
+        return finished.planned(config=config)
 
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(EXPECTED, pool.map(plan, EXPECTED), strict=True))
@@ -109,9 +120,12 @@ def test_a_finished_run_has_nothing_to_do(finished: Project) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("key", EXPECTED)
 def test_a_changed_value_reruns_what_depends_on_it(
-    key: str, planned_rules: dict[str, set[str]]
+    key: str, planned: dict[str, list[PlannedJob]]
 ) -> None:
-    assert planned_rules[key] == EXPECTED[key][1]
+    assert {job.rule for job in planned[key]} - {"all"} == EXPECTED[key].rules
+    finals = [job for job in planned[key] if job.rule == "evaluate_final"]
+    policies = {Path(job.output[0]).parent.name for job in finals}
+    assert policies == set(EXPECTED[key].policies.split())
 
 
 def outputs(project: Project, change: dict[str, Any]) -> list[str]:
