@@ -314,7 +314,7 @@ _TYPES = {
 }
 
 _PATTERNS = {
-    "^loo$": "a number or 'loo'",
+    "^loo$": "a number (write 1.0e-4, not 1e-4) or 'loo'",
     "^[A-Za-z0-9][A-Za-z0-9-]*$": "a name of letters, digits and hyphens",
     "^[A-Za-z0-9][A-Za-z0-9._-]*$": "a name of letters, digits, points, hyphens and underscores",
 }

@@ -185,10 +185,13 @@ def test_the_written_tables_hold_the_numbers(results: Path, tmp_path: Path) -> N
     assert rows["width"]["predicted_accuracy_mean"] == ""
     assert [row["seed"] for row in read_csv(output.left_out)] == ["0", "1"]
     text = output.md.read_text()
-    assert "| digits | half | dwr | 2 | 90.00 ± 2.83 | 49.0 | 490 |" in text
+    assert (
+        "| digits | half | dwr | 2 | 90.00 ± 2.83 | 49.0 | 200 | 0.49 | 1.00 | 1.00 | 44.0 k |"
+        in text
+    )
     assert text.count("resolution alone cannot meet it") == 2
     tex = output.tex.read_text()
-    assert r"digits & half & dwr & 2 & 90.00 $\pm$ 2.83 & 49.0 & 490 &" in tex
+    assert r"digits & half & dwr & 2 & 90.00 $\pm$ 2.83 & 49.0 & 200 & 0.49 & 1.00 & 1.00 &" in tex
     for note in policies.notes(compare(results).left_out):
         assert f"\n- {note}\n" in text
         assert f"\\par\\footnotesize {note.replace('±', '$' + chr(92) + 'pm$')}\n" in tex
