@@ -15,8 +15,8 @@ FILES = {
     "tables/runs.csv": "the same, a row a seed",
     "tables/predictors.md": "errors of the accuracy predictors",
     "figures/policies.png": "accuracy against MACs of all policies; also .pdf",
-    "figures/*/dimensions.png": "accuracy over depth, width and resolution",
-    "figures/*/predictions.png": "predicted against measured accuracy",
+    "figures/*_dimensions.png": "accuracy over depth, width and resolution",
+    "figures/*_predictions.png": "predicted against measured accuracy",
     "*/seed*/budgets/*/dwr/model.safetensors": "the pruned networks; model.onnx beside them",
 }
 
