@@ -94,10 +94,13 @@ def budget_macs():
 
 
 def sample_ratio(axis):
-    """Look up the ratio of one dimension that a sample is asked to have."""
-    return named(
-        f"sample.{axis}", lambda wildcards: getattr(sample(wildcards).point, axis)
-    )
+    """Look up the ratio that a sample is asked to have, or None where it has its parent's."""
+    needed = prunes(axis)
+
+    def look_up(wildcards):
+        return getattr(sample(wildcards).point, axis) if needed(wildcards) else None
+
+    return named(f"sample.{axis}", look_up)
 
 
 def sample_names(role):

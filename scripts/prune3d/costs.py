@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from prune3d.errors import PruningError
-from prune3d.models._build import get_spec
+from prune3d.models.assembly import get_spec
 from prune3d.ratios import side_of
 
 

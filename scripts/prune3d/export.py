@@ -11,7 +11,7 @@ from torch import nn
 
 from prune3d.errors import UserError
 from prune3d.files import atomic_path
-from prune3d.models._build import get_spec
+from prune3d.models.assembly import get_spec
 
 TOLERANCE = 1e-3
 

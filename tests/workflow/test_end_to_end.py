@@ -46,7 +46,7 @@ def test_every_file_of_the_contract_is_written(finished: Project) -> None:
 
 def test_a_provenance_lies_beside_every_metrics_file(finished: Project) -> None:
     folders = [path.parent for path in finished.folder.glob("results/**/metrics.json")]
-    assert len(folders) == 1 + 11 + len(POLICIES)
+    assert len(folders) == 1 + 12 + len(POLICIES)
     for folder in folders:
         provenance = json.loads((folder / "provenance.json").read_text())
         assert {"prune3d", "config", "seed", "device", "seconds"} <= set(provenance)
@@ -57,10 +57,18 @@ def test_provenance_holds_the_settings_of_every_step(finished: Project) -> None:
     trained = final["steps"]["finetune_final"]
     assert trained["config"]["epochs"] == 1
     assert trained["steps"]["prune_final"]["config"]["channel_criterion"] == "batchnorm_scale"
-    sample = read(finished, RUN / "samples/d67_w50_r75/provenance.json")
-    assert sample["config"]["learning_rate"] == 0.1
-    pruning = sample["steps"]["prune_sample"]["config"]
-    assert (pruning["depth"], pruning["width"], pruning["resolution"]) == (0.67, 0.5, 0.75)
+    held = read(finished, RUN / "samples/d67_w75_r75/provenance.json")
+    assert held["config"]["learning_rate"] == 0.1
+    pruning = held["steps"]["prune_sample"]["config"]
+    assert (pruning["depth"], pruning["width"], pruning["resolution"]) == (0.67, 0.75, 0.75)
+
+
+def test_a_sample_keeps_the_channels_of_a_parent_as_wide(finished: Project) -> None:
+    samples = finished.folder / RUN / "samples"
+    parent = load(samples / "d100_w30_r100/model.safetensors")
+    child = load(samples / "d100_w30_r50/model.safetensors")
+    assert child.spec.shapes == parent.spec.shapes
+    assert (parent.spec.side, child.spec.side) == (8, 4)
 
 
 def test_nothing_is_left_of_interrupted_writing_or_training(finished: Project) -> None:
@@ -99,7 +107,7 @@ def test_the_optimum_lies_in_the_sampled_region(finished: Project) -> None:
     optimum = read(finished, RUN / "budgets/half/optimum.json")
     with (finished.folder / RUN / "samples.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == 11
+    assert len(rows) == 12
     for axis in ("depth", "width", "resolution"):
         levels = [float(row[axis]) for row in rows]
         assert min(levels) - 1e-9 <= optimum[axis] <= max(levels)
@@ -120,7 +128,7 @@ def test_the_whole_cost_of_the_search_is_billed(finished: Project) -> None:
         for path in fitted
     )
     scoring = read(finished, RUN / "dense/blocks.json")["cost_macs"]
-    assert len(fitted) == 10
+    assert len(fitted) == 11
     assert int(runs["dwr"]["search_cost_macs"]) == spent + scoring
     assert int(runs["depth"]["search_cost_macs"]) == scoring
     assert int(runs["width"]["search_cost_macs"]) == 0

@@ -37,7 +37,7 @@ def build(name: str, num_classes: int, image_size: int, in_channels: int = 3) ->
     prune3d.errors.UserError
         If the name is unknown or a number is too small.
     """
-    from prune3d.models._build import build_dense
+    from prune3d.models.assembly import build_dense
     from prune3d.models.spec import NetworkSpec
 
     spec = NetworkSpec(

@@ -7,7 +7,7 @@ from torch import nn
 
 from prune3d.costs import output_positions
 from prune3d.errors import PruningError
-from prune3d.models._build import get_spec
+from prune3d.models.assembly import get_spec
 from prune3d.pruning.blocks import Block, find_blocks
 from prune3d.pruning.dependency import ChannelGraph, ChannelGroup
 from prune3d.structure import Layer, Structure

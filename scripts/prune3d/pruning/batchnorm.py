@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from prune3d.data.images import ImageSet
-from prune3d.models._build import get_spec
+from prune3d.models.assembly import get_spec
 from prune3d.pruning.options import PruningOptions
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from prune3d.data.images import ImageSet, ImageSplits
 from prune3d.errors import PruningError
-from prune3d.models._build import get_spec
+from prune3d.models.assembly import get_spec
 from prune3d.pruning.blocks import Block
 from prune3d.pruning.options import PruningOptions
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from prune3d.costs import pass_one_image
-from prune3d.models._build import get_spec
+from prune3d.models.assembly import get_spec
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from prune3d.models._build import get_spec
+from prune3d.models.assembly import get_spec
 
 
 @dataclass

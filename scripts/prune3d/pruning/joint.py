@@ -17,7 +17,7 @@ from prune3d.costs import cost
 from prune3d.data.images import ImageSplits
 from prune3d.errors import PruningError
 from prune3d.lineage import Step, add_step, get_lineage, set_lineage
-from prune3d.models._build import (
+from prune3d.models.assembly import (
     dense_skeleton,
     get_spec,
     remove_blocks,

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from prune3d.costs import cost
-from prune3d.models._build import dense_skeleton, get_spec
+from prune3d.models.assembly import dense_skeleton, get_spec
 from prune3d.pruning.blocks import find_blocks
 from prune3d.pruning.joint import dense_groups
 

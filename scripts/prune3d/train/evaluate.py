@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from prune3d.data.images import ImageSet
-from prune3d.models._build import get_spec
+from prune3d.models.assembly import get_spec
 
 
 def evaluate(model: nn.Module, images: ImageSet) -> dict[str, float | int]:

@@ -18,7 +18,7 @@ from prune3d.data.augment import Augmentation, augment
 from prune3d.data.images import ImageSet, split_batches
 from prune3d.errors import TrainingError
 from prune3d.lineage import Step, add_step
-from prune3d.models._build import get_spec
+from prune3d.models.assembly import get_spec
 from prune3d.progress import time_left
 from prune3d.train.recipe import Recipe, learning_rate
 from prune3d.train.resume import ResumeFile, TrainingState, restore_state, save_state
