@@ -87,9 +87,8 @@ def bench_lattice() -> None:
     show(f"compose the costs of {np.prod(shape):,} networks of ResNet-56", composed, 2.0)
     one = median_seconds(lambda: cost(prune(model, width=0.5, removal_order=order)), 3)
     show("prune and measure one of them", one)
-    print(
-        f"  measured one by one, all would take {one * np.prod(shape) / composed:,.0f} times as long"
-    )
+    ratio = one * np.prod(shape) / composed
+    print(f"  measured one by one, all would take {ratio:,.0f} times as long")
 
 
 def bench_start() -> None:
