@@ -249,3 +249,15 @@ def test_a_job_without_a_log_file_talks_to_the_terminal(
     with Job(snakemake(tmp_path, log=Log([]))) as job:
         job.say("hello")
     assert "hello" in capsys.readouterr().err
+
+
+def test_the_digest_does_not_change_with_durations_of_earlier_jobs(tmp_path: Path) -> None:
+    train, provenance = tmp_path / "train.safetensors", tmp_path / "pruned_provenance.json"
+    train.write_bytes(b"images")
+    files = InputFiles(fromdict={"train": str(train), "provenance": str(provenance)})
+    provenance.write_text('{"seconds": {"job": 1.0}}')
+    before = digest(tmp_path, input=files)
+    provenance.write_text('{"seconds": {"job": 2.0}}')
+    assert digest(tmp_path, input=files) == before
+    train.write_bytes(b"other images")
+    assert digest(tmp_path, input=files) != before
