@@ -26,6 +26,7 @@ from prune3d.ratios import kept_blocks, kept_channels, side_of
 from prune3d.sampling import AXES, Design, Point, fitted_points, sampling_tree, to_points
 
 Config = Mapping[str, Any]
+ORDER = ("degree", "rank")
 # Folders that lie beside those of the experiments.
 RESERVED = ("tables", "figures", "logs", "benchmarks")
 
@@ -233,7 +234,9 @@ def _check_sampling(name: str, settings: Config) -> None:
     with _about(name, "sampling"):
         _check_distinct([*fitted_points(design), *design.holdout], realize)
         realized = [realize(point) for point in fitted_points(design)]
-        check_design(realized, predictor["kind"], predictor["degree"], predictor["rank"])
+        # What is to be chosen must have a choice.
+        degree, rank = (1 if predictor[key] == "cv" else predictor[key] for key in ORDER)
+        check_design(realized, predictor["kind"], degree, rank)
 
 
 @dataclass(frozen=True)
@@ -315,6 +318,7 @@ _TYPES = {
 
 _PATTERNS = {
     "^loo$": "a number (write 1.0e-4, not 1e-4) or 'loo'",
+    "^cv$": "a whole number or 'cv'",
     "^[A-Za-z0-9][A-Za-z0-9-]*$": "a name of letters, digits and hyphens",
     "^[A-Za-z0-9][A-Za-z0-9._-]*$": "a name of letters, digits, points, hyphens and underscores",
 }

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from prune3d.predictor import (
+    choose_order,
+    error_intervals,
     from_dict,
     leave_one_out,
     make_predictor,
+    make_rival,
     prediction_errors,
     to_dict,
 )
-from prune3d.predictor.design import check_design, unknowns
+from prune3d.predictor.design import RIVALS, check_design, unknowns
 from prune3d.samples import Samples
 
 KINDS = ("low_rank", "full")
+FEWEST_FOR_RIVALS = 4
+CV = "cv"
 
 
 @dataclass(frozen=True)
@@ -27,14 +35,46 @@ class Settings:
     ----------
     kind
         The one whose maximum is sought, ``low_rank`` or ``full``.
-    degree, rank, alpha
-        Degree and ridge penalty of both (or ``loo``), rank of the low-rank one.
+    degree, rank
+        Degree of both and rank of the low-rank one; either can be ``cv``.
+    alpha
+        Ridge penalty of both, or ``loo``.
+    shape
+        ``none``, ``increasing`` or ``diminishing``.
     """
 
     kind: str
-    degree: int
-    rank: int
+    degree: int | str
+    rank: int | str
     alpha: float | str
+    shape: str = "none"
+
+    def estimator(self, kind: str) -> Any:
+        """Return an unfitted polynomial; degree and rank must be numbers."""
+        degree, rank = self.numbers()
+        return make_predictor(kind, degree, rank, self.alpha, self.shape)
+
+    def numbers(self) -> tuple[int, int]:
+        """Return degree and rank."""
+        return int(self.degree), int(self.rank)
+
+    def resolved(self, samples: Samples, kind: str) -> tuple[Settings, list[dict[str, Any]]]:
+        """Put numbers in the place of ``cv``.
+
+        Returns
+        -------
+        Settings, list of dict
+            And what was tried, the best first; empty where nothing had to be chosen.
+        """
+        if CV not in (self.degree, self.rank):
+            return self, []
+        choices: dict[str, Any] = {"alpha": self.alpha, "shape": self.shape}
+        for name, value in (("degrees", self.degree), ("ranks", self.rank)):
+            if value != CV:
+                choices[name] = (value,)
+        orders = choose_order(kind, samples.ratios, samples.accuracy, **choices)
+        best = replace(self, degree=orders[0].degree, rank=orders[0].rank)
+        return best, [asdict(order) for order in orders]
 
 
 def fit_both(samples: Samples, settings: Settings) -> dict[str, Any]:
@@ -43,13 +83,20 @@ def fit_both(samples: Samples, settings: Settings) -> dict[str, Any]:
     Returns
     -------
     dict
-        For JSON: ``chosen``, ``settings``, and under ``predictors`` each with its coefficients.
+        For JSON: ``chosen``, ``settings``, and under ``predictors`` each with its coefficients;
+        under ``orders`` the degrees and ranks that were tried where they were to be chosen.
     """
+    own, orders = settings.resolved(samples, settings.kind)
     fitted = {}
     for kind in KINDS:
-        predictor = make_predictor(kind, settings.degree, settings.rank, settings.alpha)
+        predictor = own.estimator(kind)
         fitted[kind] = to_dict(predictor.fit(samples.ratios, samples.accuracy))
-    return {"chosen": settings.kind, "settings": asdict(settings), "predictors": fitted}
+    return {
+        "chosen": settings.kind,
+        "settings": asdict(own),
+        "predictors": fitted,
+        **({"orders": orders} if orders else {}),
+    }
 
 
 def chosen(fitted: Mapping[str, Any]) -> Any:
@@ -58,37 +105,68 @@ def chosen(fitted: Mapping[str, Any]) -> Any:
 
 
 def validate(fit: Samples, held: Samples, fitted: Mapping[str, Any]) -> dict[str, Any]:
-    """Judge both predictors on samples that they were not fitted to.
+    """Judge the polynomials and their rivals on samples that they were not fitted to.
 
     Returns
     -------
     dict
         For JSON: for each predictor the errors on the held-out samples and by leaving out one
-        fitted sample at a time, how many free coefficients it has, and whether the samples
-        determine them or the ridge alone does.
+        fitted sample at a time, with 95 % intervals; for a polynomial also how many coefficients
+        it has, and whether the samples determine them or the ridge alone does.
     """
     settings = Settings(**fitted["settings"])
+    degree, rank = settings.numbers()
     results = {}
     for kind in KINDS:
-        fresh = make_predictor(kind, settings.degree, settings.rank, settings.alpha)
-        left_out = leave_one_out(fresh, fit.ratios, fit.accuracy)
-        errors: dict[str, Any] = {
-            "coefficients": unknowns(kind, settings.degree, settings.rank),
+        errors = {
+            "coefficients": unknowns(kind, degree, rank),
             "determined": is_determined(fit, kind, settings),
-            "leave_one_out": prediction_errors(fit.accuracy, left_out),
-            "holdout": None,
         }
-        if held.names:
-            predicted = from_dict(fitted["predictors"][kind]).predict(held.ratios)
-            errors["holdout"] = prediction_errors(held.accuracy, predicted)
-        results[kind] = errors
+        predictor = from_dict(fitted["predictors"][kind])
+        results[kind] = {**errors, **judge(settings.estimator(kind), fit, held, predictor)}
+    if len(fit.names) >= FEWEST_FOR_RIVALS:
+        for kind in RIVALS:
+            rival = make_rival(kind, degree, settings.alpha, len(fit.names) - 1)
+            unknown = {"coefficients": None, "determined": None}
+            results[kind] = {**unknown, **judge(rival, fit, held)}
     return {"samples": len(fit.names), "held_out": len(held.names), "predictors": results}
+
+
+def judge(estimator: Any, fit: Samples, held: Samples, fitted: Any = None) -> dict[str, Any]:
+    """Return the errors of an estimator by leaving one out, and on held-out samples.
+
+    Parameters
+    ----------
+    estimator
+        Unfitted.
+    fit, held
+        Samples to fit and to leave one out of, and those only predicted.
+    fitted
+        The same estimator fitted to `fit`, where it is known already.
+    """
+    with warnings.catch_warnings():
+        # A Gaussian process on a few samples often ends at the bounds of its length scales.
+        warnings.simplefilter("ignore")
+        left_out = leave_one_out(estimator, fit.ratios, fit.accuracy)
+        errors: dict[str, Any] = {"leave_one_out": _errors(fit.accuracy, left_out), "holdout": None}
+        if held.names:
+            known = fitted or estimator.fit(fit.ratios, fit.accuracy)
+            errors["holdout"] = _errors(held.accuracy, known.predict(held.ratios))
+    return errors
 
 
 def is_determined(samples: Samples, kind: str, settings: Settings) -> bool:
     """Tell whether the samples determine the coefficients of a polynomial."""
+    degree, rank = settings.numbers()
     try:
-        check_design(samples.ratios, kind, settings.degree, settings.rank)
+        check_design(samples.ratios, kind, degree, rank)
     except ValueError:
         return False
     return True
+
+
+def _errors(true: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+    return {
+        **prediction_errors(true, predicted),
+        "intervals": error_intervals(true, predicted),
+    }

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from prune3d.predictor import LowRankPolynomialRegressor, PolynomialRegressor
+from prune3d.predictor import (
+    AdditivePolynomialRegressor,
+    LowRankPolynomialRegressor,
+    ParetoProcessRegressor,
+    PolynomialRegressor,
+)
 
 
 def expected_failures(estimator: Any) -> dict[str, str]:
@@ -16,9 +22,15 @@ def expected_failures(estimator: Any) -> dict[str, str]:
     return {}
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 # Many checks have 10 features: of degree 3 the full tensor would have 10^6 coefficients.
 @parametrize_with_checks(
-    [PolynomialRegressor(degree=1), LowRankPolynomialRegressor(n_starts=2, max_iter=100)],
+    [
+        PolynomialRegressor(degree=1),
+        LowRankPolynomialRegressor(n_starts=2, max_iter=100),
+        AdditivePolynomialRegressor(),
+        ParetoProcessRegressor(),
+    ],
     expected_failed_checks=expected_failures,
 )
 def test_scikit_learn_checks(estimator, check):

@@ -9,7 +9,12 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
-from prune3d.predictor import PolynomialRegressor, leave_one_out, prediction_errors
+from prune3d.predictor import (
+    PolynomialRegressor,
+    error_intervals,
+    leave_one_out,
+    prediction_errors,
+)
 
 
 def test_errors_by_their_definitions():
@@ -63,3 +68,22 @@ def test_leave_one_out_uses_the_weights_and_leaves_the_estimator_alone():
 def test_leave_one_out_needs_two_samples():
     with pytest.raises(ValueError, match="at least 2 samples, got 1"):
         leave_one_out(PolynomialRegressor(), [[1, 1, 1]], [0.9])
+
+
+def test_intervals_are_quantiles_over_samples_drawn_with_replacement():
+    """The same statistics by scipy on samples really drawn."""
+    rng = np.random.default_rng(2)
+    true = rng.integers(0, 8, 25) / 8
+    predicted = true + 0.3 * rng.standard_normal(25)
+    found = error_intervals(true, predicted, n=4000)
+    drawn = [prediction_errors(true[i], predicted[i]) for i in rng.integers(0, 25, (1500, 25))]
+    for name, ends in found.items():
+        expected = np.quantile([errors[name] for errors in drawn], [0.025, 0.975])
+        np.testing.assert_allclose(ends, expected, atol=0.04)
+
+
+def test_intervals_of_few_or_equal_samples_are_none():
+    assert set(error_intervals([0.1] * 4, [0.2] * 4).values()) == {None}
+    constant = error_intervals([0.5] * 6, np.arange(6) / 6)
+    assert constant["kendall"] is constant["spearman"] is None
+    assert constant["mae"] is not None

@@ -199,7 +199,9 @@ def test_the_written_tables_hold_the_numbers(results: Path, tmp_path: Path) -> N
 
 def test_predictor_errors_are_a_row_for_each_way_of_judging(tmp_path: Path) -> None:
     errors = {"n": 3, "mae": 0.012345, "rmse": 0.02, "spearman": None, "kendall": 1.0}
-    later = {**errors, "n": 13}
+    errors["intervals"] = dict.fromkeys(("mae", "rmse", "spearman", "kendall"))
+    known = {**errors["intervals"], "mae": [0.01, 0.015]}
+    later = {**errors, "n": 13, "intervals": known}
     one = {"coefficients": 12, "determined": True, "holdout": errors, "leave_one_out": later}
     two = {"coefficients": 64, "determined": False, "holdout": None, "leave_one_out": errors}
     file = tmp_path / "results/my-data/seed7/predictor/validation.json"
@@ -215,6 +217,7 @@ def test_predictor_errors_are_a_row_for_each_way_of_judging(tmp_path: Path) -> N
     output = SimpleNamespace(csv=tmp_path / "a.csv", md=tmp_path / "a.md", tex=tmp_path / "a.tex")
     predictors.write_tables(rows, output)
     assert float(read_csv(output.csv)[0]["mae"]) == 0.012345
+    assert [row["mae_high"] for row in read_csv(output.csv)] == ["", "0.015", ""]
     assert [row["determined"] for row in read_csv(output.csv)] == ["yes", "yes", "by the ridge"]
     assert "| full | 64 | by the ridge | leave one out |" in output.md.read_text()
     assert "| 3 | 0.0123 | 0.0200 | - | 1.0000 |" in output.md.read_text()

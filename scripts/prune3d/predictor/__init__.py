@@ -9,31 +9,49 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prune3d.predictor.additive import AdditivePolynomialRegressor
     from prune3d.predictor.design import check_design, unknowns
     from prune3d.predictor.full import PolynomialRegressor
     from prune3d.predictor.low_rank import LowRankPolynomialRegressor
+    from prune3d.predictor.resampling import Ensemble, bootstrap
+    from prune3d.predictor.rivals import ParetoProcessRegressor, make_rival
+    from prune3d.predictor.selection import choose_order
     from prune3d.predictor.serialize import from_dict, make_predictor, to_dict
-    from prune3d.predictor.validation import leave_one_out, prediction_errors
+    from prune3d.predictor.validation import error_intervals, leave_one_out, prediction_errors
 
 __all__ = [
+    "AdditivePolynomialRegressor",
+    "Ensemble",
     "LowRankPolynomialRegressor",
+    "ParetoProcessRegressor",
     "PolynomialRegressor",
+    "bootstrap",
     "check_design",
+    "choose_order",
+    "error_intervals",
     "from_dict",
     "leave_one_out",
     "make_predictor",
+    "make_rival",
     "prediction_errors",
     "to_dict",
     "unknowns",
 ]
 
 _HOME = {
+    "AdditivePolynomialRegressor": "additive",
+    "Ensemble": "resampling",
     "LowRankPolynomialRegressor": "low_rank",
+    "ParetoProcessRegressor": "rivals",
     "PolynomialRegressor": "full",
+    "bootstrap": "resampling",
     "check_design": "design",
+    "choose_order": "selection",
+    "error_intervals": "validation",
     "from_dict": "serialize",
     "leave_one_out": "validation",
     "make_predictor": "serialize",
+    "make_rival": "rivals",
     "prediction_errors": "validation",
     "to_dict": "serialize",
     "unknowns": "design",

@@ -70,6 +70,25 @@ def basis_slopes(X: Array, domain: Array, degree: int) -> Array:
     return np.asarray(slopes * _unit_slope(domain)[:, None, None], dtype=np.float64)
 
 
+def basis_curvatures(X: Array, domain: Array, degree: int) -> Array:
+    """Evaluate the second derivatives, with respect to x, of the functions of `basis_values`.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, p)
+    domain : ndarray of shape (p, 2)
+    degree : int
+
+    Returns
+    -------
+    ndarray of shape (p, n, K + 1)
+    """
+    scale = np.sqrt(2 * np.arange(degree + 1) + 1)
+    derivative = legendre.legder(np.diag(scale), 2) if degree > 1 else np.zeros((1, degree + 1))
+    bends = legendre.legvander(_unit(X, domain).T, max(degree - 2, 0)) @ derivative
+    return np.asarray(bends * _unit_slope(domain)[:, None, None] ** 2, dtype=np.float64)
+
+
 def monomial_matrices(domain: Array, degree: int) -> Array:
     """Translate basis coefficients to monomial coefficients.
 

@@ -19,9 +19,10 @@ from prune3d.predictor.basis import (
     tensor_rows,
 )
 from prune3d.predictor.design import unknowns
-from prune3d.predictor.parameters import ALPHA_GRID, check_alpha, check_integer
-from prune3d.predictor.ridge import Decomposition, decompose, leave_one_out_error, solve
+from prune3d.predictor.parameters import check_alpha, check_integer
+from prune3d.predictor.ridge import choose_alpha, decompose, solve
 from prune3d.predictor.samples import fit_samples, predict_samples
+from prune3d.predictor.shape import check_shape, make_shape, minimise
 
 # The design matrix of a few hundred samples then stays below a few hundred megabytes.
 MOST_UNKNOWNS = 100_000
@@ -43,6 +44,10 @@ class PolynomialRegressor(RegressorMixin, BaseEstimator):
     alpha : float or "loo", default=1e-2
         Ridge, at least 0, or "loo" to take the one of 13 values from 1e-5 to 10 with the least
         leave-one-out error. It has no unit: scaling X or y does not change its meaning.
+    shape : {"none", "increasing", "diminishing"}, default="none"
+        "increasing" keeps the fit from falling as a variable grows, "diminishing" also from rising
+        ever faster (concave in each variable), both at 9 values of that variable and 5 of each
+        other over the range of the data; for up to 4 variables. The ridge is chosen without it.
 
     Attributes
     ----------
@@ -58,9 +63,10 @@ class PolynomialRegressor(RegressorMixin, BaseEstimator):
         p; 3 in the workflow.
     """
 
-    def __init__(self, degree: int = 3, alpha: float | str = 1e-2) -> None:
+    def __init__(self, degree: int = 3, alpha: float | str = 1e-2, shape: str = "none") -> None:
         self.degree = degree
         self.alpha = alpha
+        self.shape = shape
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> PolynomialRegressor:
         """Fit the polynomial.
@@ -86,6 +92,7 @@ class PolynomialRegressor(RegressorMixin, BaseEstimator):
         """
         check_integer("degree", self.degree, 0)
         check_alpha(self.alpha)
+        check_shape(self.shape)
         X, y, weights = fit_samples(self, X, y, sample_weight)
         count = unknowns("full", self.degree, n_features=X.shape[1])
         if count > MOST_UNKNOWNS:
@@ -96,11 +103,17 @@ class PolynomialRegressor(RegressorMixin, BaseEstimator):
             )
         domain = data_domain(X)
         rows = tensor_rows(basis_values(X, domain, self.degree))
-        parts = decompose(rows[:, 1:], y, weights, _charges(self.degree, X.shape[1])[1:])
-        alpha = _choose_alpha(parts) if isinstance(self.alpha, str) else float(self.alpha)
+        charge = charges(self.degree, X.shape[1])
+        parts = decompose(rows[:, 1:], y, weights, charge[1:])
+        alpha = choose_alpha(parts) if isinstance(self.alpha, str) else float(self.alpha)
         constant, slopes = solve(parts, alpha)
-        shape = (self.degree + 1,) * X.shape[1]
-        self._set_fitted(np.concatenate([[constant], slopes]).reshape(shape), domain, alpha)
+        coef = np.concatenate([[constant], slopes])
+        if self.shape != "none":
+            shape = make_shape(self.shape, domain, self.degree)
+            matrix = rows.T * weights @ rows + alpha * np.diag(charge)
+            constraints = np.vstack([tensor_rows(part) for part in shape.derivatives])
+            coef = minimise(matrix, rows.T @ (weights * y), constraints)
+        self._set_fitted(coef.reshape((self.degree + 1,) * X.shape[1]), domain, alpha)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -151,15 +164,21 @@ class PolynomialRegressor(RegressorMixin, BaseEstimator):
             self.coef_ = np.moveaxis(np.tensordot(self.coef_, matrix, axes=(m, 0)), -1, m)
 
 
-def _charges(degree: int, columns: int) -> Array:
-    """Return the energy <f, (sum of L over columns)^3 f> of each product, see `eigenvalues`."""
+def charges(degree: int, columns: int) -> Array:
+    """Return the energy <f, (sum of L over columns)^3 f> of each product, see `eigenvalues`.
+
+    Parameters
+    ----------
+    degree : int
+    columns : int
+        p.
+
+    Returns
+    -------
+    ndarray of shape ((K + 1)^p,)
+        In the order of `tensor_rows`; the constant is free.
+    """
     total = np.zeros(1)
     for _ in range(columns):
         total = (total[:, None] + eigenvalues(degree)).ravel()
     return total**3
-
-
-def _choose_alpha(parts: Decomposition) -> float:
-    if len(parts.target) < 2:
-        raise ValueError('alpha is "loo" but 1 sample is too few; give a number or 2 samples')
-    return float(min(ALPHA_GRID, key=lambda alpha: leave_one_out_error(parts, alpha)))

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from prune3d.predictor.alternating import Problem, alternate, evaluate
+from prune3d.predictor.alternating import Problem, Solution, alternate, evaluate
 from prune3d.predictor.basis import (
     Array,
     basis_slopes,
@@ -20,6 +20,7 @@ from prune3d.predictor.basis import (
 )
 from prune3d.predictor.parameters import ALPHA_GRID, check_alpha, check_integer, check_tolerance
 from prune3d.predictor.samples import fit_samples, predict_samples
+from prune3d.predictor.shape import alternate_shaped, check_shape, make_shape, shaped_start
 from prune3d.predictor.starts import start_factors
 
 # The refits behind alpha = "loo" start at the solution; a few sweeps rank the ridges.
@@ -54,6 +55,9 @@ class LowRankPolynomialRegressor(RegressorMixin, BaseEstimator):
     tol : float, default=1e-9
         A start has converged when a sweep lowers its objective by less than this fraction.
     random_state : int, RandomState or None, default=0
+    shape : {"none", "increasing", "diminishing"}, default="none"
+        See `PolynomialRegressor`. Each step is then solved under the constraints, one start after
+        the other, which takes a hundred times as long.
 
     Attributes
     ----------
@@ -70,7 +74,8 @@ class LowRankPolynomialRegressor(RegressorMixin, BaseEstimator):
     objective_ : float
         Objective at the solution.
     objective_path_ : ndarray of shape (n_iter_ + 1,)
-        Objective at the start and after each sweep of the best start; never rises.
+        Objective at the start and after each sweep of the best start; never rises. Shaped fits
+        have no entry for the start, which need not obey the constraints.
     n_iter_ : int
         Sweeps of the best start; `max_iter` if it had not converged.
     n_features_in_ : int
@@ -86,6 +91,7 @@ class LowRankPolynomialRegressor(RegressorMixin, BaseEstimator):
         max_iter: int = 500,
         tol: float = 1e-9,
         random_state: Any = 0,
+        shape: str = "none",
     ) -> None:
         self.degree = degree
         self.rank = rank
@@ -94,6 +100,7 @@ class LowRankPolynomialRegressor(RegressorMixin, BaseEstimator):
         self.max_iter = max_iter
         self.tol = tol
         self.random_state = random_state
+        self.shape = shape
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LowRankPolynomialRegressor:
         """Fit the polynomial.
@@ -127,14 +134,28 @@ class LowRankPolynomialRegressor(RegressorMixin, BaseEstimator):
             alpha = self._choose_alpha(basis, y, weights, starts[:1])
         else:
             alpha = float(self.alpha)
-        problem = _batch(basis, y, weights[None], np.full(self.n_starts, alpha))
-        solution = alternate(problem, starts, self.max_iter, self.tol)
+        if self.shape == "none":
+            problem = batch(basis, y, weights[None], np.full(self.n_starts, alpha))
+            solution = alternate(problem, starts, self.max_iter, self.tol)
+        else:
+            problem = batch(basis, y, weights[None], np.array([alpha]))
+            solution = self._fit_shaped(problem, domain, starts)
         best = int(np.argmin(solution.path[:, -1]))
         self.objective_ = float(solution.path[best, -1])
         self.n_iter_ = int(solution.n_iter[best])
         self.objective_path_ = solution.path[best, : self.n_iter_ + 1]
         self._set_fitted(_normalise(solution.factors[best]), domain, alpha)
         return self
+
+    def _fit_shaped(self, problem: Problem, domain: Array, starts: Array) -> Solution:
+        """Return the best of all starts; with one component they would all end the same."""
+        shape = make_shape(self.shape, domain, self.degree)
+        starts = shaped_start(starts if self.rank > 1 else starts[:1])
+        ends = [
+            alternate_shaped(problem, shape, start[None], self.max_iter, self.tol)
+            for start in starts
+        ]
+        return min(ends, key=lambda end: float(end.path[0, -1]))
 
     def predict(self, X: Any) -> Array:
         """Predict the accuracy.
@@ -182,16 +203,17 @@ class LowRankPolynomialRegressor(RegressorMixin, BaseEstimator):
         check_integer("max_iter", self.max_iter, 1)
         check_alpha(self.alpha)
         check_tolerance(self.tol)
+        check_shape(self.shape)
 
     def _choose_alpha(self, basis: Array, y: Array, weights: Array, start: Array) -> float:
         """Refit without each sample, for every ridge, and take the ridge of least error."""
         n, ridges = len(y), len(ALPHA_GRID)
         if n < 2:
             raise ValueError('alpha is "loo" but 1 sample is too few; give a number or 2 samples')
-        common = _batch(basis, y, weights[None], ALPHA_GRID)
+        common = batch(basis, y, weights[None], ALPHA_GRID)
         first = alternate(common, np.repeat(start, ridges, axis=0), self.max_iter, REFIT_TOLERANCE)
         held_out = np.tile(weights * (1 - np.eye(n)), (ridges, 1))
-        folds = _batch(basis, y, held_out, np.repeat(ALPHA_GRID, n))
+        folds = batch(basis, y, held_out, np.repeat(ALPHA_GRID, n))
         refits = alternate(
             folds, np.repeat(first.factors, n, axis=0), REFIT_SWEEPS, REFIT_TOLERANCE
         )
@@ -209,9 +231,9 @@ class LowRankPolynomialRegressor(RegressorMixin, BaseEstimator):
         self.factors_ = basis_factors @ monomial_matrices(domain, self.degree)
 
 
-def _batch(basis: Array, y: Array, weights: Array, alpha: Array) -> Problem:
-    """Describe one fit per ridge; one row of weights serves all."""
-    weights = np.broadcast_to(weights, (len(alpha), len(y)))
+def batch(basis: Array, y: Array, weights: Array, alpha: Array) -> Problem:
+    """Describe one fit per ridge, see `Problem`; one row of weights serves all."""
+    weights = np.broadcast_to(weights, (len(alpha), basis.shape[1]))
     return Problem(basis, y, weights, alpha, eigenvalues(basis.shape[2] - 1) ** 3)
 
 

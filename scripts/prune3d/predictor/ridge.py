@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prune3d.predictor.basis import Array
+from prune3d.predictor.parameters import ALPHA_GRID
 
 
 @dataclass(frozen=True)
@@ -111,3 +112,16 @@ def leave_one_out_error(parts: Decomposition, alpha: float) -> float:
     if np.any(slack <= 1e-12):
         return float("inf")
     return float(np.sum((residual / slack) ** 2) / parts.weights.sum())
+
+
+def choose_alpha(parts: Decomposition) -> float:
+    """Return the ridge of `ALPHA_GRID` with the least leave-one-out error.
+
+    Raises
+    ------
+    ValueError
+        If there is one sample only.
+    """
+    if len(parts.target) < 2:
+        raise ValueError('alpha is "loo" but 1 sample is too few; give a number or 2 samples')
+    return float(min(ALPHA_GRID, key=lambda alpha: leave_one_out_error(parts, alpha)))

@@ -17,7 +17,11 @@ Predictor = PolynomialRegressor | LowRankPolynomialRegressor
 
 
 def make_predictor(
-    kind: str, degree: int = 3, rank: int = 1, alpha: float | str = 1e-2
+    kind: str,
+    degree: int = 3,
+    rank: int = 1,
+    alpha: float | str = 1e-2,
+    shape: str = "none",
 ) -> Predictor:
     """Return an unfitted predictor.
 
@@ -28,6 +32,7 @@ def make_predictor(
     rank : int
         Ignored by "full".
     alpha : float or "loo"
+    shape : {"none", "increasing", "diminishing"}
 
     Returns
     -------
@@ -39,9 +44,9 @@ def make_predictor(
         If `kind` is neither; the other arguments are checked by `fit`.
     """
     if kind == "full":
-        return PolynomialRegressor(degree=degree, alpha=alpha)
+        return PolynomialRegressor(degree=degree, alpha=alpha, shape=shape)
     if kind == "low_rank":
-        return LowRankPolynomialRegressor(degree=degree, rank=rank, alpha=alpha)
+        return LowRankPolynomialRegressor(degree=degree, rank=rank, alpha=alpha, shape=shape)
     raise ValueError(f"the kind of predictor is {kind!r} but must be one of {', '.join(KINDS)}")
 
 
@@ -56,8 +61,9 @@ def to_dict(estimator: Predictor) -> dict[str, Any]:
     Returns
     -------
     dict
-        kind, degree, rank (None for "full"), alpha (as used), domain, basis_coefficients (Legendre,
-        see `prune3d.predictor.basis`) and coefficients (the same in monomials, for the reader).
+        kind, degree, rank (None for "full"), alpha (as used), shape, domain, basis_coefficients
+        (Legendre, see `prune3d.predictor.basis`) and coefficients (the same in monomials, for the
+        reader).
 
     Raises
     ------
@@ -78,6 +84,7 @@ def to_dict(estimator: Predictor) -> dict[str, Any]:
         "degree": int(estimator.degree),
         "rank": rank,
         "alpha": float(estimator.alpha_),
+        "shape": estimator.shape,
         "domain": estimator.domain_.tolist(),
         "basis_coefficients": getattr(estimator, names[0]).tolist(),
         "coefficients": getattr(estimator, names[1]).tolist(),
@@ -90,7 +97,7 @@ def from_dict(d: Mapping[str, Any]) -> Predictor:
     Parameters
     ----------
     d : mapping
-        From `to_dict`, possibly through JSON. `coefficients` is not read.
+        From `to_dict`, possibly through JSON. `coefficients` is not read, `shape` may be missing.
 
     Returns
     -------
@@ -106,7 +113,7 @@ def from_dict(d: Mapping[str, Any]) -> Predictor:
     if missing:
         raise ValueError(f"not a predictor of prune3d: {', '.join(missing)} missing")
     rank = 1 if d["rank"] is None else d["rank"]
-    estimator = make_predictor(d["kind"], d["degree"], rank, d["alpha"])
+    estimator = make_predictor(d["kind"], d["degree"], rank, d["alpha"], d.get("shape", "none"))
     check_integer("degree", d["degree"], 0)
     check_integer("rank", rank, 1)
     alpha = float(_numbers(d, "alpha"))

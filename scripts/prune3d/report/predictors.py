@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,10 @@ from prune3d.files import read_json, write_csv, write_text
 from prune3d.report.text import latex, markdown
 
 ERRORS = ("n", "mae", "rmse", "spearman", "kendall")
-COLUMNS = ("experiment", "seed", "predictor", "coefficients", "determined", "judged_on", *ERRORS)
+INTERVALS = tuple(f"{error}_{end}" for error in ERRORS[1:] for end in ("low", "high"))
+READABLE = ("experiment", "seed", "predictor", "coefficients", "determined", "judged_on", *ERRORS)
+COLUMNS = (*READABLE, *INTERVALS)
+DETERMINED = {True: "yes", False: "by the ridge", None: None}
 
 
 def predictor_rows(paths: Iterable[str]) -> list[dict[str, Any]]:
@@ -27,9 +30,10 @@ def predictor_rows(paths: Iterable[str]) -> list[dict[str, Any]]:
                             "seed": seed,
                             "predictor": kind,
                             "coefficients": found["coefficients"],
-                            "determined": "yes" if found["determined"] else "by the ridge",
+                            "determined": DETERMINED[found["determined"]],
                             "judged_on": judged_on,
                             **{error: found[judged_on][error] for error in ERRORS},
+                            **_ends(found[judged_on]["intervals"]),
                         }
                     )
     return rows
@@ -38,10 +42,18 @@ def predictor_rows(paths: Iterable[str]) -> list[dict[str, Any]]:
 def write_tables(rows: Sequence[dict[str, Any]], output: Any) -> None:
     """Write the table to the paths ``csv``, ``md`` and ``tex``."""
     write_csv(output.csv, rows, COLUMNS)
-    header = [column.replace("_", " ") for column in COLUMNS]
-    cells = [[_cell(row[column]) for column in COLUMNS] for row in rows]
+    header = [column.replace("_", " ") for column in READABLE]
+    cells = [[_cell(row[column]) for column in READABLE] for row in rows]
     write_text(output.md, markdown(header, cells))
     write_text(output.tex, latex(header, cells))
+
+
+def _ends(intervals: Mapping[str, Sequence[float] | None]) -> dict[str, float | None]:
+    ends = {}
+    for error in ERRORS[1:]:
+        low, high = intervals[error] or (None, None)
+        ends[f"{error}_low"], ends[f"{error}_high"] = low, high
+    return ends
 
 
 def _cell(value: Any) -> str:

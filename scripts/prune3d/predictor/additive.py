@@ -1,0 +1,116 @@
+"""A rival of the predictor: a sum of one polynomial for each dimension, without products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from prune3d.predictor.basis import Array, basis_slopes, basis_values, data_domain, eigenvalues
+from prune3d.predictor.parameters import check_alpha, check_integer
+from prune3d.predictor.ridge import choose_alpha, decompose, solve
+from prune3d.predictor.samples import fit_samples, predict_samples
+
+
+class AdditivePolynomialRegressor(RegressorMixin, BaseEstimator):
+    """Sum c + f(d) + g(w) + h(r) of polynomials of degree K, fitted by ridge (ours).
+
+    A linear model with p K + 1 unknowns, the same as the rank-one product has free. The ridge is
+    that of `PolynomialRegressor` without the products.
+
+    Parameters
+    ----------
+    degree : int, default=3
+        K, at least 0.
+    alpha : float or "loo", default=1e-2
+        See `PolynomialRegressor`.
+
+    Attributes
+    ----------
+    constant_ : float
+    basis_coef_ : ndarray of shape (p, K)
+        Coefficients of the Legendre polynomials of degree 1 to K on the range of the data.
+    domain_ : ndarray of shape (p, 2)
+        Range of the data per column.
+    alpha_ : float
+        The ridge used.
+    n_features_in_ : int
+        p; 3 in the workflow.
+    """
+
+    def __init__(self, degree: int = 3, alpha: float | str = 1e-2) -> None:
+        self.degree = degree
+        self.alpha = alpha
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> AdditivePolynomialRegressor:
+        """Fit the polynomials.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, p)
+            Depth, width and resolution ratios in (0, 1].
+        y : array-like of shape (n,)
+            Accuracy, a fraction in [0, 1].
+        sample_weight : array-like of shape (n,), default=None
+            At least 0; a weight of 2 is the same as the sample twice.
+
+        Returns
+        -------
+        AdditivePolynomialRegressor
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an array is not as above.
+        """
+        check_integer("degree", self.degree, 0)
+        check_alpha(self.alpha)
+        X, y, weights = fit_samples(self, X, y, sample_weight)
+        self.domain_ = data_domain(X)
+        design = _rows(basis_values(X, self.domain_, self.degree))
+        charge = np.tile(eigenvalues(self.degree)[1:] ** 3, X.shape[1])
+        parts = decompose(design, y, weights, charge)
+        self.alpha_ = choose_alpha(parts) if isinstance(self.alpha, str) else float(self.alpha)
+        self.constant_, slopes = solve(parts, self.alpha_)
+        self.basis_coef_ = slopes.reshape(X.shape[1], self.degree)
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Predict the accuracy.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, p)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Fractions; a polynomial may leave [0, 1].
+        """
+        check_is_fitted(self)
+        basis = basis_values(predict_samples(self, X), self.domain_, self.degree)
+        return np.asarray(self.constant_ + _rows(basis) @ self.basis_coef_.ravel())
+
+    def gradient(self, X: Any) -> Array:
+        """Differentiate the prediction.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, p)
+
+        Returns
+        -------
+        ndarray of shape (n, p)
+            Accuracy per unit of each ratio.
+        """
+        check_is_fitted(self)
+        slopes = basis_slopes(predict_samples(self, X), self.domain_, self.degree)
+        return np.asarray(np.einsum("mnk,mk->nm", slopes[:, :, 1:], self.basis_coef_))
+
+
+def _rows(basis: Array) -> Array:
+    """Put the basis functions of all columns but the constants side by side: (n, p K)."""
+    return basis[:, :, 1:].transpose(1, 0, 2).reshape(basis.shape[1], -1)

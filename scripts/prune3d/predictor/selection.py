@@ -1,0 +1,115 @@
+"""The degree and rank of the predictor by cross-validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from prune3d.predictor.design import check_design, unknowns
+from prune3d.predictor.low_rank import LowRankPolynomialRegressor
+from prune3d.predictor.serialize import make_predictor
+
+DEGREES = (1, 2, 3, 4)
+RANKS = (1, 2, 3)
+FOLDS = 10
+
+
+@dataclass(frozen=True)
+class Order:
+    """One degree and rank that was tried.
+
+    Attributes
+    ----------
+    degree, rank : int
+    coefficients : int
+        Of the polynomial.
+    rmse : float
+        Root mean square error of the cross-validated predictions, a fraction.
+    """
+
+    degree: int
+    rank: int
+    coefficients: int
+    rmse: float
+
+
+def choose_order(
+    kind: str,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    degrees: tuple[int, ...] = DEGREES,
+    ranks: tuple[int, ...] = RANKS,
+    alpha: float | str = 1e-2,
+    shape: str = "none",
+    folds: int = FOLDS,
+) -> list[Order]:
+    """Cross-validate every degree and rank that the samples determine.
+
+    Parameters
+    ----------
+    kind : {"full", "low_rank"}
+    X : array-like of shape (n, p)
+    y : array-like of shape (n,)
+    degrees, ranks : tuple of int
+        What is tried; a full polynomial has no rank.
+    alpha, shape
+        See `LowRankPolynomialRegressor`.
+    folds : int
+        At most; with no more samples than these, each is left out alone. Which sample is in which
+        fold is the same each time.
+
+    Returns
+    -------
+    list of Order
+        The best first: the least error, of equal ones the fewest coefficients.
+
+    Raises
+    ------
+    ValueError
+        If the samples determine none of them.
+    """
+    X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
+    fold = np.random.default_rng(0).permutation(np.arange(len(y)) % min(folds, len(y)))
+    orders, refused = [], ""
+    for degree in degrees:
+        for rank in ranks if kind == "low_rank" else ranks[:1]:
+            try:
+                check_design(X, kind, degree, rank)
+            except ValueError as error:
+                refused = refused or str(error)
+                continue
+            estimator = make_predictor(kind, degree, rank, alpha, shape)
+            rmse = float(np.sqrt(np.mean((cross_predict(estimator, X, y, fold) - y) ** 2)))
+            orders.append(Order(degree, rank, unknowns(kind, degree, rank, X.shape[1]), rmse))
+    if not orders:
+        raise ValueError(f"no degree and rank can be chosen: {refused}")
+    return sorted(orders, key=lambda order: (order.rmse, order.coefficients))
+
+
+def cross_predict(estimator: Any, X: np.ndarray, y: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Predict each sample by a fit to the other folds.
+
+    Parameters
+    ----------
+    estimator : PolynomialRegressor or LowRankPolynomialRegressor
+        Changed by the fits.
+    X : ndarray of shape (n, p)
+    y : ndarray of shape (n,)
+    fold : ndarray of int of shape (n,)
+
+    Returns
+    -------
+    ndarray of shape (n,)
+    """
+    if isinstance(estimator, LowRankPolynomialRegressor):
+        # To rank the orders, a rough minimum is enough.
+        estimator.set_params(n_starts=2, max_iter=100, tol=1e-6)
+    predicted = np.empty(len(y))
+    for k in np.unique(fold):
+        rest = fold != k
+        predicted[~rest] = estimator.fit(X[rest], y[rest]).predict(X[~rest])
+    return predicted
