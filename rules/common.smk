@@ -9,6 +9,7 @@ from snakemake.logging import logger
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from prune3d.config import design_of, leaf_keys, load_experiments
+from prune3d.data.registry import DATASETS
 from prune3d.errors import UserError
 from prune3d.progress import WorkflowProgress
 from prune3d.sampling import DENSE, sampling_tree
@@ -69,11 +70,25 @@ def policy_in(*policies):
     return lambda wildcards: wildcards.policy in policies
 
 
-def settings(section):
+def data_uses(key):
+    """Tell whether an experiment's data set depends on a setting."""
+
+    def matters(wildcards):
+        return key in DATASETS[EXPERIMENTS[wildcards.experiment]["data"]["name"]].uses
+
+    return matters
+
+
+def may_download(wildcards):
+    """Tell whether an experiment's data set may be fetched: 1 or 0."""
+    return int(EXPERIMENTS[wildcards.experiment]["data"]["download"])
+
+
+def settings(section, matters=lambda wildcards: True):
     """Look up each key of a section on its own."""
     prefix = f"defaults.{section}."
     keys = [k.removeprefix(prefix) for k in leaf_keys(SCHEMA) if k.startswith(prefix)]
-    return {key: setting(f"{section}.{key}") for key in keys}
+    return {key: setting(f"{section}.{key}", matters) for key in keys}
 
 
 def figure_settings(name):

@@ -12,9 +12,15 @@ rule prepare_data:
         "results/benchmarks/{experiment}/seed{seed}/prepare_data.tsv"
     conda:
         "../envs/torch.yaml"
+    resources:
+        # No parameter: what was fetched stays as it is when fetching is forbidden again.
+        download=may_download,
     params:
         name=setting("data.name"),
-        test_fraction=setting("data.test_fraction"),
+        root=setting("data.root", data_uses("root")),
+        side=setting("data.side", data_uses("side")),
+        resident_gb=setting("data.resident_gb", data_uses("resident_gb")),
+        test_fraction=setting("data.test_fraction", data_uses("test_fraction")),
         selection_fraction=setting("data.selection_fraction"),
     script:
         "../scripts/prepare_data.py"

@@ -19,7 +19,6 @@ rule train_dense:
     params:
         **settings("dense"),
         model=setting("model.name"),
-        data=setting("data.name"),
     script:
         "../scripts/train_dense.py"
 

@@ -1,11 +1,20 @@
-"""Read a data set and write its train, selection and test images."""
+"""Read a data set, check its images and write its train, selection and test part."""
 
-from prune3d.data.split import Fractions, prepare, save_split
+from dataclasses import replace
+
+from prune3d.data.registry import DataSettings, GlyphSettings
+from prune3d.data.split import Fractions, prepare
+from prune3d.data.storage import save_part
 from prune3d.job import Job
 
 with Job(snakemake) as job:
-    fractions = Fractions(job.params["test_fraction"], job.params["selection_fraction"])
-    parts = prepare(job.params["name"], fractions, int(job.wildcards.seed))
-    for name, data in parts.items():
-        save_split(job.output[name], data, statistics_of=parts["train"])
-    job.say(", ".join(f"{len(data.labels)} {name} images" for name, data in parts.items()))
+    splits = prepare(
+        replace(job.read(DataSettings), glyphs=job.read(GlyphSettings)),
+        Fractions(job.params["test_fraction"], job.params["selection_fraction"]),
+        int(job.wildcards.seed),
+        download=bool(job.resources.download),
+        threads=job.threads,
+    )
+    for name, part in splits.parts.items():
+        save_part(job.output[name], part, splits.about)
+    job.say(", ".join(f"{len(part.labels)} {name} images" for name, part in splits.parts.items()))

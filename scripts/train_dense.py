@@ -1,6 +1,6 @@
 """Train the dense network."""
 
-from prune3d.data.registry import facts
+from prune3d.data.storage import describe
 from prune3d.job import Job
 from prune3d.train.recipe import Recipe
 
@@ -8,7 +8,7 @@ with Job(snakemake) as job:
     from prune3d.models import build
     from prune3d.train.session import Session
 
-    data = facts(job.params["data"])
+    data = describe(job.input.train)
     session = Session(job, stage="dense")
     session.seed_initialization()
     model = build(job.params["model"], len(data.classes), data.side, data.channels)

@@ -10,7 +10,9 @@ from torch import nn
 
 import prune3d
 from prune3d.data.images import ImageSplits, load_splits
-from prune3d.data.split import Fractions, prepare, save_split
+from prune3d.data.registry import DataSettings
+from prune3d.data.split import Fractions, prepare
+from prune3d.data.storage import save_part
 from prune3d.train.loop import train
 from prune3d.train.recipe import Recipe
 
@@ -41,10 +43,10 @@ def make_network():
 def digits_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return the three files of the digits, seed 0."""
     folder = tmp_path_factory.mktemp("digits")
-    parts = prepare("digits", Fractions(test=0.2, selection=0.2), seed=0)
-    files = {name: folder / f"{name}.safetensors" for name in parts}
-    for name, data in parts.items():
-        save_split(files[name], data, statistics_of=parts["train"])
+    splits = prepare(DataSettings("digits"), Fractions(test=0.2, selection=0.2), seed=0)
+    files = {name: folder / f"{name}.safetensors" for name in splits.parts}
+    for name, part in splits.parts.items():
+        save_part(files[name], part, splits.about)
     return files
 
 

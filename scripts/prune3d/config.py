@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from prune3d.data.registry import DatasetFacts, DataSettings, held_out
 from prune3d.data.registry import facts as data_facts
-from prune3d.data.registry import held_out
 from prune3d.errors import ConfigError
 from prune3d.models.registry import ModelFacts
 from prune3d.models.registry import facts as model_facts
@@ -165,13 +165,9 @@ def check_experiment(name: str, settings: Config) -> None:
     ConfigError
         In one sentence that names the experiment and the key.
     """
-    with _about(name, "data.name"):
-        data = data_facts(settings["data"]["name"])
-    classes, images = len(data.classes), data.images
-    with _about(name, "data.test_fraction"):
-        rest = images - held_out(settings["data"]["test_fraction"], images, classes)
-    with _about(name, "data.selection_fraction"):
-        held_out(settings["data"]["selection_fraction"], rest, classes)
+    with _about(name, "data"):
+        data = data_facts(DataSettings.from_config(settings["data"]))
+    _check_fractions(name, settings["data"], data)
     with _about(name, "model.name"):
         model_facts(settings["model"]["name"])
     registries = {"block_criterion": BLOCK_CRITERIA, "channel_criterion": CHANNEL_CRITERIA}
@@ -183,7 +179,7 @@ def check_experiment(name: str, settings: Config) -> None:
             _check_recipe(settings[section], data.side)
     with _about(name, "budgets"):
         _check_names([budget["name"] for budget in settings["budgets"]])
-    _check_sampling(name, settings)
+    _check_sampling(name, settings, data.side)
 
 
 def _check_name(name: Any) -> None:
@@ -192,6 +188,18 @@ def _check_name(name: Any) -> None:
             f"experiments: {name!r} cannot be the name of an experiment; allowed is text other "
             f"than {', '.join(RESERVED)}."
         )
+
+
+def _check_fractions(name: str, section: Config, data: DatasetFacts) -> None:
+    # Of folders, only the first job counts the images.
+    if data.images is None:
+        return
+    images = data.images
+    if data.test_images == 0:
+        with _about(name, "data.test_fraction"):
+            images -= held_out(section["test_fraction"], images, data.classes)
+    with _about(name, "data.selection_fraction"):
+        held_out(section["selection_fraction"], images, data.classes)
 
 
 def _check_known(criterion: str, registry: Mapping[str, str]) -> None:
@@ -213,11 +221,11 @@ def _check_names(names: Sequence[str]) -> None:
             raise ConfigError(f"two budgets have the name '{name}'; each needs its own.")
 
 
-def _check_sampling(name: str, settings: Config) -> None:
+def _check_sampling(name: str, settings: Config, side: int) -> None:
     design, predictor = design_of(settings), settings["predictor"]
     realize = _Realize(
         model_facts(settings["model"]["name"]),
-        data_facts(settings["data"]["name"]).side,
+        side,
         settings["pruning"]["round_to"],
     )
     if design.kind != "list":

@@ -47,7 +47,7 @@ class Job:
         self.params: dict[str, Any] = {
             name: next(iter(value.values())) for name, value in snakemake.params.items()
         }
-        self.wildcards = snakemake.wildcards
+        self.wildcards, self.resources = snakemake.wildcards, snakemake.resources
         self.threads = int(snakemake.threads)
         self.rule = str(snakemake.rule)
         self._log_file = str(snakemake.log[0]) if snakemake.log else None

@@ -56,7 +56,24 @@ def read_arrays(path: str | Path, file_format: str) -> tuple[dict[str, NDArray[A
     """
     with _open(path) as file:
         header = _header(path, file.metadata())
+        _check_format(path, header, file_format)
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return arrays, header
+
+
+def read_header(path: str | Path, file_format: str | None = None) -> Header:
+    """Read the header alone; empty in a foreign file unless a format is asked for.
+
+    See `read_arrays` for the errors.
+    """
+    with _open(path) as file:
+        header = _header(path, file.metadata())
+    if file_format is not None:
+        _check_format(path, header, file_format)
+    return header
+
+
+def _check_format(path: str | Path, header: Header, file_format: str) -> None:
     kind, _, version = file_format.rpartition(" ")
     found = str(header.get("format", ""))
     if not found.startswith(f"{kind} "):
@@ -66,13 +83,6 @@ def read_arrays(path: str | Path, file_format: str) -> tuple[dict[str, NDArray[A
             f"{path} has format '{found}', but this prune3d reads version {version}; "
             "it was written by another version of prune3d."
         )
-    return arrays, header
-
-
-def read_header(path: str | Path) -> Header:
-    """Read the header alone; empty in a foreign file. See `read_arrays` for the errors."""
-    with _open(path) as file:
-        return _header(path, file.metadata())
 
 
 def _header(path: str | Path, metadata: Mapping[str, str] | None) -> Header:

@@ -154,7 +154,8 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
         ({"figures__policies__dpi": 5}, ["figures.policies.dpi is 5", "at least 30"]),
         ({"figures__policies__size": [5]}, ["size", "exactly 2 entries"]),
         # Values that do not fit together.
-        ({"defaults__data__name": "mnist"}, ["'digits', data.name", "'mnist'", "digits"]),
+        ({"defaults__data__name": "mnist"}, ["'digits', data", "'mnist'", "digits"]),
+        ({"defaults__data__side": 9}, ["'digits', data", "side is 9", "8 pixels"]),
         # Of 1797 images 0.005 is 9 of ten classes; 0.001 of the 1437 that are left is 2.
         ({"defaults__data__test_fraction": 0.005}, ["data.test_fraction", "0.005", "1797", "9"]),
         ({"defaults__data__test_fraction": 0.999}, ["data.test_fraction", "0.999", "10 classes"]),

@@ -14,11 +14,26 @@ from sklearn.model_selection import train_test_split
 
 from prune3d.data.augment import Augmentation, augment
 from prune3d.data.images import ImageSet, ImageSplits, load_images
-from prune3d.data.registry import DATASETS, facts, held_out
-from prune3d.data.split import Fractions, Labelled, check, prepare, save_split, split_off
+from prune3d.data.registry import DataSettings, facts, held_out
+from prune3d.data.source import Labelled, Source
+from prune3d.data.split import Fractions, check, prepare, split_off, statistics
+from prune3d.data.storage import Description, describe, save_part
 from prune3d.errors import CheckpointError, UserError
 
 FRACTIONS = Fractions(test=0.2, selection=0.25)
+DIGITS = DataSettings("digits")
+
+
+def split_digits(fractions: Fractions, seed: int) -> dict[str, Labelled]:
+    """Return the three parts of the digits."""
+    return prepare(DIGITS, fractions, seed).parts
+
+
+def save(path: Path, data: Labelled) -> None:
+    """Write a split with its own statistics."""
+    mean, spread = statistics(data)
+    channels, side = data.images.shape[1:3]
+    save_part(path, data, Description(side, channels, ("a", "b"), mean, spread))
 
 
 def rows(data: Labelled) -> list[bytes]:
@@ -37,7 +52,7 @@ def random_set(count: int, channels: int, side: int) -> ImageSet:
 
 
 def test_the_digits_are_those_of_scikit_learn_on_255_levels() -> None:
-    data = prepare("digits", FRACTIONS, 0)
+    data = split_digits(FRACTIONS, 0)
     pixels = np.concatenate([part.images for part in data.values()])
     original = load_digits().images
     assert pixels.shape == (1797, 1, 8, 8)
@@ -49,7 +64,7 @@ def test_the_digits_are_those_of_scikit_learn_on_255_levels() -> None:
 
 
 def test_the_splits_are_disjoint_and_cover_everything() -> None:
-    data = prepare("digits", FRACTIONS, 5)
+    data = split_digits(FRACTIONS, 5)
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]
     everything = sorted(rows(Labelled(images, digits.target.astype(np.int64))))
@@ -60,13 +75,13 @@ def test_the_splits_are_disjoint_and_cover_everything() -> None:
 
 def test_every_class_has_its_proportion_in_every_part() -> None:
     whole = np.bincount(load_digits().target) / 1797
-    for part in prepare("digits", FRACTIONS, 1).values():
+    for part in split_digits(FRACTIONS, 1).values():
         shares = np.bincount(part.labels) / len(part.labels)
         assert np.all(np.abs(shares - whole) * len(part.labels) <= 1.5)
 
 
 def test_the_test_images_are_the_same_for_every_seed_and_the_selection_images_are_not() -> None:
-    parts = [prepare("digits", FRACTIONS, seed) for seed in (0, 1, 2, 0)]
+    parts = [split_digits(FRACTIONS, seed) for seed in (0, 1, 2, 0)]
     assert all(rows(part["test"]) == rows(parts[0]["test"]) for part in parts)
     selections = [set(rows(part["selection"])) for part in parts]
     assert selections[0] == selections[3]
@@ -76,14 +91,14 @@ def test_the_test_images_are_the_same_for_every_seed_and_the_selection_images_ar
 
 def test_the_selection_fraction_does_not_move_the_test_images() -> None:
     other = dataclasses.replace(FRACTIONS, selection=0.5)
-    first, second = prepare("digits", FRACTIONS, 0), prepare("digits", other, 0)
+    first, second = split_digits(FRACTIONS, 0), split_digits(other, 0)
     assert rows(first["test"]) == rows(second["test"])
 
 
 @pytest.mark.parametrize("fractions", [Fractions(0.2, 0.001), Fractions(0.999, 0.2)])
 def test_a_fraction_that_leaves_a_class_out_is_told_in_one_sentence(fractions: Fractions) -> None:
     with pytest.raises(UserError) as caught:
-        prepare("digits", fractions, 0)
+        split_digits(fractions, 0)
     assert "\n" not in str(caught.value)
 
 
@@ -117,16 +132,31 @@ def test_a_part_with_as_many_images_as_classes_is_accepted(
     assert held_out(fraction, images, classes) in (classes, images - classes)
 
 
-def test_statistics_are_of_the_training_images_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("channels", [1, 3])
+def test_statistics_are_those_of_numpy(channels: int) -> None:
     rng = np.random.default_rng(0)
-    train = Labelled(rng.integers(0, 256, (50, 3, 4, 4), dtype=np.uint8), np.zeros(50, np.int64))
-    test = Labelled(np.full((5, 3, 4, 4), 255, np.uint8), np.zeros(5, np.int64))
-    save_split(tmp_path / "test", test, statistics_of=train)
-    loaded = load_images(tmp_path / "test")
-    for channel in range(3):
-        values = train.images[:, channel].ravel() / 255
-        assert loaded.mean[channel] == pytest.approx(values.mean(), abs=1e-6)
-        assert loaded.spread[channel] == pytest.approx(values.std(), abs=1e-6)
+    # More images than are counted at a time.
+    pixels = rng.integers(0, 256, (5000, channels, 3, 3), dtype=np.uint8)
+    pixels[:, 0] //= 2
+    mean, spread = statistics(Labelled(pixels, np.zeros(5000, np.int64)))
+    assert mean == pytest.approx((pixels / 255).mean((0, 2, 3)), abs=1e-9)
+    assert spread == pytest.approx((pixels / 255).std((0, 2, 3)), abs=1e-9)
+
+
+def test_statistics_are_of_the_training_images_alone() -> None:
+    splits = prepare(DIGITS, FRACTIONS, 0)
+    train = splits.parts["train"].images / 255
+    assert splits.about.mean == pytest.approx([train.mean()], abs=1e-9)
+    assert splits.about.spread == pytest.approx([train.std()], abs=1e-9)
+    everything = np.concatenate([part.images for part in splits.parts.values()]) / 255
+    assert abs(everything.mean() - train.mean()) > 1e-6
+
+
+def test_a_split_tells_of_its_data_set_without_its_pixels(digits_files: dict[str, Path]) -> None:
+    about = [describe(path) for path in digits_files.values()]
+    assert about[0] == about[1] == about[2]
+    assert (about[0].side, about[0].channels) == (8, 1)
+    assert about[0].classes == tuple("0123456789")
 
 
 def test_training_images_are_normalized_to_mean_0_and_spread_1(digits: ImageSplits) -> None:
@@ -139,7 +169,7 @@ def test_images_and_labels_survive_their_file(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(6, dtype=np.int64)
     data = Labelled(rng.integers(0, 256, (6, 1, 3, 3), dtype=np.uint8), labels)
-    save_split(tmp_path / "a", data, statistics_of=data)
+    save(tmp_path / "a", data)
     loaded = load_images(tmp_path / "a")
     assert loaded.images.numpy().tobytes() == data.images.tobytes()
     assert loaded.images.dtype == torch.uint8
@@ -274,32 +304,41 @@ def test_augmentation_follows_the_generator_and_leaves_its_input() -> None:
     assert torch.equal(images, before)
 
 
-def test_registered_facts_agree_with_the_images() -> None:
-    for name, known in DATASETS.items():
-        parts = prepare(name, FRACTIONS, 0)
-        assert sum(len(part.labels) for part in parts.values()) == known.images
-        data = parts["train"]
-        assert data.images.shape[1:] == (known.channels, known.side, known.side)
-        assert set(data.labels) == set(range(len(known.classes)))
+def test_the_facts_of_the_digits_agree_with_their_images() -> None:
+    known = facts(DIGITS)
+    parts = split_digits(FRACTIONS, 0)
+    assert sum(len(part.labels) for part in parts.values()) == known.images
+    data = parts["train"]
+    assert data.images.shape[1:] == (known.channels, known.side, known.side)
+    assert set(data.labels) == set(range(known.classes))
+
+
+def test_another_side_than_the_data_set_has_is_refused() -> None:
+    assert facts(DataSettings("digits", side=8)) == facts(DIGITS)
+    with pytest.raises(UserError, match=r"side is 9, but the images of 'digits' have 8 pixels"):
+        facts(DataSettings("digits", side=9))
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 8, 8), (4, 1, 8, 9), (4, 8, 8), (4, 1, 7, 7)])
 def test_images_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
     data = Labelled(np.zeros(shape, np.uint8), np.zeros(4, np.int64))
     with pytest.raises(UserError, match=r"'digits' have shape .* not \(1, 8, 8\)"):
-        check("digits", data, facts("digits"))
+        check("digits", Source(data, None, ()), facts(DIGITS))
 
 
 @pytest.mark.parametrize("label", [-1, 10])
-def test_labels_out_of_range_are_refused(label: int) -> None:
-    data = Labelled(np.zeros((2, 1, 8, 8), np.uint8), np.array([0, label]))
+@pytest.mark.parametrize("where", ["train", "test"])
+def test_labels_out_of_range_are_refused(label: int, where: str) -> None:
+    images = np.zeros((2, 1, 8, 8), np.uint8)
+    parts = {name: Labelled(images, np.array([0, 1])) for name in ("train", "test")}
+    parts[where] = Labelled(images, np.array([0, label]))
     with pytest.raises(UserError, match=r"outside 0 to 9"):
-        check("digits", data, facts("digits"))
+        check("digits", Source(**parts, classes=()), facts(DIGITS))
 
 
 def test_an_unknown_data_set_is_told_with_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"'mnist'; known are: digits"):
-        facts("mnist")
+        facts(DataSettings("mnist"))
 
 
 def test_held_out_images_keep_their_order() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, Wildcards
+from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, ResourceList, Wildcards
 
 import prune3d.job
 from prune3d.errors import UserError
@@ -49,6 +49,7 @@ def snakemake(folder: Path, **changes: Any) -> SimpleNamespace:
         "output": OutputFiles(fromdict={"model": str(folder / "out/model.safetensors")}),
         "params": params(PARAMS),
         "wildcards": Wildcards(fromdict={"experiment": "digits", "seed": "3"}),
+        "resources": ResourceList(fromdict={"download": 0}),
         "threads": 1,
         "rule": "train_dense",
         "log": Log([str(folder / "logs/a.log")]),

@@ -51,6 +51,11 @@ class Rerun:
 
 ALL = "dwr depth width resolution"
 EXPECTED: dict[str, Rerun] = {
+    # The digits have neither files nor another size.
+    "defaults.data.root": Rerun("elsewhere", set()),
+    "defaults.data.download": Rerun(True, set()),
+    "defaults.data.side": Rerun(8, set()),
+    "defaults.data.resident_gb": Rerun(1.0, set()),
     "defaults.data.test_fraction": Rerun(0.3, EVERYTHING, ALL),
     "defaults.data.selection_fraction": Rerun(0.3, EVERYTHING, ALL),
     "defaults.model.name": Rerun("resnet20", DENSE, ALL),

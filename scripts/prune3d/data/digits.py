@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from prune3d.data.split import Labelled
+from prune3d.data.registry import DataSettings
+from prune3d.data.source import Labelled, Source
 
 
-def read() -> Labelled:
+def read(settings: DataSettings, download: bool) -> Source:
     """Return all images, scaled from the original 0..16 to 0..255."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    return Labelled(images[:, None], digits.target.astype(np.int64))
+    everything = Labelled(images[:, None], digits.target.astype(np.int64))
+    return Source(everything, None, tuple(str(name) for name in digits.target_names))

@@ -1,24 +1,32 @@
-"""Images held as bytes on the device that trains, and turned into batches there."""
+"""Images of one split: held as bytes on the device that trains, or read from their files."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from prune3d.data.split import FORMAT
+from prune3d.data.storage import FORMAT, description_of
+from prune3d.errors import UserError
 from prune3d.tensors import read_arrays
 
 BATCH = 512
+# Pictures from files are larger than those that are held in memory.
+FILES_BATCH = 128
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images and labels of one split.
+    """Images and labels of one split, in memory.
 
     Attributes
     ----------
@@ -38,6 +46,16 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for colour."""
+        return self.images.shape[1]
+
+    @property
+    def side(self) -> int:
+        """Side of the images in pixels."""
+        return self.images.shape[-1]
+
     def to(self, device: torch.device) -> ImageSet:
         """Return the same images on a device."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
@@ -46,38 +64,156 @@ class ImageSet:
         """Return `count` random images, or all where there are no more."""
         if count >= len(self):
             return self
-        generator = torch.Generator().manual_seed(seed)
-        chosen = torch.randperm(len(self), generator=generator)[:count].sort().values
-        chosen = chosen.to(self.labels.device)
+        chosen = choose(count, len(self), seed).to(self.labels.device)
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
+    def take(self, indices: Tensor) -> Tensor:
+        """Return some images as bytes, shape (n, channels, side, side)."""
+        return self.images[indices]
+
     def normalize(self, images: Tensor, side: int) -> Tensor:
-        """Turn bytes into the network's input.
-
-        Parameters
-        ----------
-        images
-            uint8, shape (n, channels, height, width).
-        side
-            Side in pixels to resize to, bilinear with antialiasing.
-
-        Returns
-        -------
-        Tensor
-            float32, shape (n, channels, side, side), mean 0 and spread 1 over the training images.
-        """
-        x = images.float().div_(255)
-        if x.shape[-1] != side:
-            x = F.interpolate(x, (side, side), mode="bilinear", antialias=True)
-        shape = (1, -1, 1, 1)
-        mean = torch.tensor(self.mean, device=x.device).view(shape)
-        spread = torch.tensor(self.spread, device=x.device).clamp_min(1e-6).view(shape)
-        return (x - mean) / spread
+        """Turn bytes into the network's input; see `normalize`."""
+        return normalize(images, side, self.mean, self.spread)
 
     def batches(self, side: int, size: int = BATCH) -> Iterator[Tensor]:
         """Yield all images in order, normalized and resized, in equal parts of `size` or more."""
         for part in self.images.tensor_split(max(1, len(self) // size)):
             yield self.normalize(part, side)
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images of one split that stay in their picture files until they are needed.
+
+    An index only: two arrays for the names, however many there are. It can be pickled for worker
+    processes.
+
+    Attributes
+    ----------
+    root
+        Folder that the names start from.
+    names, ends
+        All names one after another as bytes, uint8, and where each ends, int64, shape (N,).
+    labels
+        int64, shape (N,). The device they are on is the one that batches are put on.
+    mean, spread
+        Of each channel over the training images, pixels in [0, 1].
+    side
+        Side in pixels of the central square that the dense network sees.
+    crop
+        Part of a picture's shorter side that the square keeps, in (0, 1].
+    """
+
+    root: Path
+    names: NDArray[np.uint8]
+    ends: NDArray[np.int64]
+    labels: Tensor
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    side: int
+    crop: float
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def channels(self) -> int:
+        """3: pictures are read in colour."""
+        return 3
+
+    def to(self, device: torch.device) -> ImageFiles:
+        """Return the same images, whose batches will be on a device."""
+        return replace(self, labels=self.labels.to(device))
+
+    def subset(self, count: int, seed: int) -> ImageFiles:
+        """Return `count` random images, or all where there are no more."""
+        if count >= len(self):
+            return self
+        chosen = choose(count, len(self), seed)
+        names = [self._name(int(i)) for i in chosen]
+        return replace(
+            self,
+            names=np.frombuffer(b"".join(names), dtype=np.uint8),
+            ends=np.cumsum([len(name) for name in names], dtype=np.int64),
+            labels=self.labels[chosen.to(self.labels.device)],
+        )
+
+    def path(self, index: int) -> Path:
+        """Return the path of one picture."""
+        return self.root / os.fsdecode(self._name(index))
+
+    def decode(self, index: int, side: int) -> Tensor:
+        """Read one picture, uint8, shape (3, side, side).
+
+        Raises
+        ------
+        UserError
+            If its file is missing or damaged, with its name.
+        """
+        # Pillow is loaded only where pictures are.
+        from prune3d.data.pictures import decode_square
+
+        return torch.from_numpy(decode_square(self.path(index), side, self.crop))
+
+    def take(self, indices: Tensor) -> Tensor:
+        """Return some images as bytes at full side, shape (n, 3, side, side)."""
+        return self._read(indices.tolist(), self.side)
+
+    def normalize(self, images: Tensor, side: int) -> Tensor:
+        """Turn bytes into the network's input; see `normalize`."""
+        return normalize(images, side, self.mean, self.spread)
+
+    def batches(self, side: int, size: int = FILES_BATCH) -> Iterator[Tensor]:
+        """Yield all images in order, normalized and at a side, in equal parts of `size` or more."""
+        for part in torch.arange(len(self)).tensor_split(max(1, len(self) // size)):
+            yield self.normalize(self._read(part.tolist(), side), side)
+
+    def _name(self, index: int) -> bytes:
+        first = int(self.ends[index - 1]) if index else 0
+        return self.names[first : int(self.ends[index])].tobytes()
+
+    def _read(self, indices: list[int], side: int) -> Tensor:
+        # Decoders let other threads run.
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            squares = list(pool.map(partial(self.decode, side=side), indices))
+        return torch.stack(squares).to(self.labels.device)
+
+
+Images = ImageSet | ImageFiles
+
+
+def choose(count: int, of: int, seed: int) -> Tensor:
+    """Return `count` different indices below `of` in rising order, on the CPU."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randperm(of, generator=generator)[:count].sort().values
+
+
+def normalize(
+    images: Tensor, side: int, mean: tuple[float, ...], spread: tuple[float, ...]
+) -> Tensor:
+    """Turn bytes into a network's input.
+
+    Parameters
+    ----------
+    images
+        uint8, shape (n, channels, height, width).
+    side
+        Side in pixels to resize to, bilinear with antialiasing.
+    mean, spread
+        Of each channel, pixels in [0, 1].
+
+    Returns
+    -------
+    Tensor
+        float32, shape (n, channels, side, side), mean 0 and spread 1 over the training images.
+    """
+    x = images.float().div_(255)
+    if x.shape[-1] != side:
+        x = F.interpolate(x, (side, side), mode="bilinear", antialias=True)
+    shape = (1, -1, 1, 1)
+    centre = torch.tensor(mean, device=x.device).view(shape)
+    scale = torch.tensor(spread, device=x.device).clamp_min(1e-6).view(shape)
+    return (x - centre) / scale
 
 
 def split_batches(order: Tensor, size: int) -> list[Tensor]:
@@ -95,28 +231,44 @@ def split_batches(order: Tensor, size: int) -> list[Tensor]:
 class ImageSplits:
     """The images that may be looked at before the final evaluation."""
 
-    train: ImageSet
-    selection: ImageSet
+    train: Images
+    selection: Images
 
     def to(self, device: torch.device) -> ImageSplits:
         """Return the same images on a device."""
         return ImageSplits(self.train.to(device), self.selection.to(device))
 
 
-def load_images(path: str | Path) -> ImageSet:
-    """Read what `prune3d.data.split.save_split` wrote.
+def load_images(path: str | Path) -> Images:
+    """Read what `prune3d.data.storage.save_part` wrote: bytes, or an index of picture files.
 
     Raises
     ------
     prune3d.errors.CheckpointError
         If the file is not such a file.
+    UserError
+        If it is an index and the pictures' folder is gone.
     """
     arrays, header = read_arrays(path, FORMAT)
-    return ImageSet(
-        images=torch.from_numpy(arrays["images"]),
-        labels=torch.from_numpy(arrays["labels"]),
-        mean=tuple(header["mean"]),
-        spread=tuple(header["spread"]),
+    about = description_of(header)
+    labels = torch.from_numpy(arrays["labels"])
+    if "images" in arrays:
+        return ImageSet(torch.from_numpy(arrays["images"]), labels, about.mean, about.spread)
+    root = Path(header["root"])
+    if not root.is_dir():
+        raise UserError(
+            f"{path} lists pictures in {root}, which is no folder any more; put it back, or give "
+            "its new place as data.root."
+        )
+    return ImageFiles(
+        root,
+        arrays["names"],
+        arrays["ends"],
+        labels,
+        about.mean,
+        about.spread,
+        about.side,
+        about.crop,
     )
 
 

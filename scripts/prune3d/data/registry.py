@@ -3,52 +3,143 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from prune3d.errors import UserError
 
 
 @dataclass(frozen=True)
-class DatasetFacts:
-    """What is known of a data set before it is read.
+class GlyphSettings:
+    """What the embedded benchmark is drawn as; see `prune3d.data.glyphs`.
 
     Attributes
     ----------
-    reader
-        ``module:function`` that returns a `prune3d.data.split.Labelled`.
+    classes
+        Number of characters to tell apart.
+    images, test_images
+        How many to draw for training and selection, and for the test.
+    difficulty
+        In [0, 1]: contrast falls, and noise, rotation and the range of sizes grow with it.
+    seed
+        The same seed gives the same bytes.
+    """
+
+    classes: int = 10
+    images: int = 50000
+    test_images: int = 10000
+    difficulty: float = 0.5
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which data set, and how it is to be read: the section ``data`` of the config.
+
+    Attributes
+    ----------
+    name
+        Of a registered data set.
+    root
+        Folder with the data set's files.
+    side
+        Side in pixels of the square images, or None for the data set's own.
+    resident_gb
+        Largest size of all images in 10^9 bytes that is held in memory; larger data sets stay in
+        their picture files.
+    glyphs
+        Of the data set ``glyphs``.
+    """
+
+    name: str
+    root: str = "datasets"
+    side: int | None = None
+    resident_gb: float = 4.0
+    glyphs: GlyphSettings = field(default_factory=GlyphSettings)
+
+    @classmethod
+    def from_config(cls, section: Mapping[str, Any]) -> DataSettings:
+        """Take what is known here from the section ``data`` of an experiment."""
+        own = {f.name: section[f.name] for f in fields(cls) if section.get(f.name) is not None}
+        if "glyphs" in own:
+            own["glyphs"] = GlyphSettings(**own["glyphs"])
+        return cls(**own)
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What is known of a data set before its images are read.
+
+    Attributes
+    ----------
     side
         Side of the square images in pixels.
     channels
         1 for grey, 3 for colour.
     classes
-        Names of the classes; a label is an index into them.
+        Number of classes.
     images
-        Number of images, the test images included.
+        Number of images from which those for training and selection are taken, or None where only
+        a walk through a folder tells.
+    test_images
+        Number of the data set's own test images, 0 where it has none, or None.
+    crop
+        Part of a picture's shorter side that the central square keeps, in (0, 1].
+    """
+
+    side: int
+    channels: int
+    classes: int
+    images: int | None
+    test_images: int | None
+    crop: float = 1.0
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A registered data set.
+
+    Attributes
+    ----------
+    reader
+        ``module:function`` from `DataSettings` to a `prune3d.data.source.Source`.
+    facts
+        What holds for all settings.
+    uses
+        The settings that it depends on, beside its name.
     """
 
     reader: str
-    side: int
-    channels: int
-    classes: tuple[str, ...]
-    images: int
+    facts: DatasetFacts
+    uses: frozenset[str] = frozenset()
 
 
 DATASETS = {
-    "digits": DatasetFacts("prune3d.data.digits:read", 8, 1, tuple("0123456789"), 1797),
+    "digits": Dataset(
+        "prune3d.data.digits:read", DatasetFacts(8, 1, 10, 1797, 0), frozenset({"test_fraction"})
+    ),
 }
 
 
-def facts(name: str) -> DatasetFacts:
+def facts(settings: DataSettings) -> DatasetFacts:
     """Return the facts of a registered data set.
 
     Raises
     ------
     UserError
-        If there is no data set of that name.
+        If there is no data set of that name, or it has no images of the side asked for.
     """
-    if name not in DATASETS:
-        raise UserError(f"unknown data set '{name}'; known are: {', '.join(DATASETS)}.")
-    return DATASETS[name]
+    if settings.name not in DATASETS:
+        raise UserError(f"unknown data set '{settings.name}'; known are: {', '.join(DATASETS)}.")
+    dataset = DATASETS[settings.name]
+    known = dataset.facts
+    if settings.side not in (None, known.side) and "side" not in dataset.uses:
+        raise UserError(
+            f"side is {settings.side}, but the images of '{settings.name}' have {known.side} "
+            "pixels; leave the key out."
+        )
+    return known
 
 
 def held_out(fraction: float, images: int, classes: int) -> int:

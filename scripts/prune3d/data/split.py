@@ -1,46 +1,34 @@
-"""Train, selection and test images, and the files that hold them.
+"""Train, selection and test images: one rule for all data sets.
 
-The test images are the same for every seed. The selection images are a part of the training images
-that depends on the seed: labels of samples and every choice come from them, never from the test
-images, which are in a file of their own that only the final evaluation reads.
+Test images are the data set's own, or a fraction of all images where it has none; they are the same
+for every seed. The selection images are a part of the training images that depends on the seed:
+labels of samples and every choice come from them, never from the test images, which are in a file
+of their own that only the final evaluation reads.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from prune3d.data.registry import DatasetFacts, facts, held_out
+from prune3d.data.pictures import decode_square
+from prune3d.data.registry import DATASETS, DatasetFacts, DataSettings, facts, held_out
+from prune3d.data.source import Labelled, Part, Source
+from prune3d.data.storage import Description
 from prune3d.errors import UserError
+from prune3d.progress import time_left
 from prune3d.seeds import derive_seed
-from prune3d.tensors import write_arrays
 
 TEST_SEED = 0
-FORMAT = "prune3d images 1"
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Images and their labels.
-
-    Attributes
-    ----------
-    images
-        uint8, shape (N, channels, side, side).
-    labels
-        int64, shape (N,), indices of classes.
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-    def take(self, indices: NDArray[np.intp]) -> Labelled:
-        """Return some of the images, in the order of the indices."""
-        return Labelled(self.images[indices], self.labels[indices])
+# Pictures whose pixels give the mean and spread where not all are held in memory.
+STATISTICS_IMAGES = 10_000
+SECONDS_BETWEEN_MESSAGES = 10.0
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,24 +47,75 @@ class Fractions:
     selection: float
 
 
-def prepare(name: str, fractions: Fractions, seed: int) -> dict[str, Labelled]:
-    """Read a data set and split it, each class in the same proportion.
+@dataclass(frozen=True)
+class Splits:
+    """A data set, split.
 
-    Returns
-    -------
-    dict
+    Attributes
+    ----------
+    parts
         ``train``, ``selection`` and ``test``, disjoint.
+    about
+        What their files tell of the data set.
     """
-    known = facts(name)
-    module, function = known.reader.split(":")
-    everything: Labelled = getattr(importlib.import_module(module), function)()
-    check(name, everything, known)
-    rest, test = split_off(everything, fractions.test, TEST_SEED)
+
+    parts: dict[str, Part]
+    about: Description
+
+
+def prepare(
+    settings: DataSettings,
+    fractions: Fractions,
+    seed: int,
+    *,
+    download: bool = False,
+    threads: int = 1,
+) -> Splits:
+    """Read a data set, check every image of it, and split it, each class in the same proportion.
+
+    Parameters
+    ----------
+    settings
+        Which data set.
+    fractions
+        What is held out.
+    seed
+        Of the run; the selection images depend on it.
+    download
+        Whether files that are missing may be fetched.
+    threads
+        Picture files read at a time.
+
+    Raises
+    ------
+    UserError
+        If files are missing or damaged, with their names, or a part would lack a class.
+    """
+    known = facts(settings)
+    source = read_source(settings, download)
+    check(settings.name, source, known)
+    rest, test = source.train, source.test
+    if test is None:
+        rest, test = split_off(rest, fractions.test, TEST_SEED)
     train, selection = split_off(rest, fractions.selection, derive_seed(seed, "data split"))
-    return {"train": train, "selection": selection, "test": test}
+    resident = fits(settings, known, len(rest.labels) + len(test.labels))
+    parts = {
+        name: read_pictures(part, known, resident, threads)
+        for name, part in (("train", train), ("selection", selection), ("test", test))
+    }
+    mean, spread = statistics(sample(parts["train"], known, threads))
+    about = Description(known.side, known.channels, source.classes, mean, spread, known.crop)
+    return Splits(parts, about)
 
 
-def split_off(data: Labelled, fraction: float, seed: int) -> tuple[Labelled, Labelled]:
+def read_source(settings: DataSettings, download: bool) -> Source:
+    """Read a data set by its registered reader."""
+    module, function = DATASETS[settings.name].reader.split(":")
+    source: Source = getattr(importlib.import_module(module), function)(settings, download)
+    return source
+
+
+def split_off(data: Part, fraction: float, seed: int) -> tuple[Part, Part]:
     """Return what is left and what was held out, in the original order."""
     from sklearn.model_selection import train_test_split
 
@@ -87,25 +126,78 @@ def split_off(data: Labelled, fraction: float, seed: int) -> tuple[Labelled, Lab
     return data.take(np.sort(kept)), data.take(np.sort(held))
 
 
-def check(name: str, data: Labelled, known: DatasetFacts) -> None:
+def check(name: str, source: Source, known: DatasetFacts) -> None:
     """Refuse images of another shape than the registry says, and labels out of range."""
     expected = (known.channels, known.side, known.side)
-    if data.images.shape[1:] != expected:
-        raise UserError(
-            f"the images of data set '{name}' have shape {data.images.shape[1:]}, not {expected}."
-        )
-    if data.labels.min() < 0 or data.labels.max() >= len(known.classes):
-        raise UserError(
-            f"data set '{name}' has a label outside 0 to {len(known.classes) - 1}: "
-            f"{data.labels.min()} to {data.labels.max()}."
-        )
+    for part in (source.train, source.test):
+        if part is None:
+            continue
+        if isinstance(part, Labelled) and part.images.shape[1:] != expected:
+            raise UserError(
+                f"the images of data set '{name}' have shape {part.images.shape[1:]}, "
+                f"not {expected}."
+            )
+        if part.labels.min() < 0 or part.labels.max() >= known.classes:
+            raise UserError(
+                f"data set '{name}' has a label outside 0 to {known.classes - 1}: "
+                f"{part.labels.min()} to {part.labels.max()}."
+            )
 
 
-def save_split(path: str | Path, data: Labelled, statistics_of: Labelled) -> None:
-    """Write images and labels, with the channel means and spreads of the training images."""
-    pixels = statistics_of.images.astype(np.float64) / 255
-    header = {
-        "mean": [round(float(value), 6) for value in pixels.mean((0, 2, 3))],
-        "spread": [round(float(value), 6) for value in pixels.std((0, 2, 3))],
-    }
-    write_arrays(path, {"images": data.images, "labels": data.labels}, FORMAT, header)
+def fits(settings: DataSettings, known: DatasetFacts, images: int) -> bool:
+    """Tell whether all images may be held in memory."""
+    return images * known.channels * known.side**2 <= settings.resident_gb * 1e9
+
+
+def read_pictures(part: Part, known: DatasetFacts, resident: bool, threads: int) -> Part:
+    """Read every picture once, so that a damaged one is found now; keep the pixels if `resident`.
+
+    Raises
+    ------
+    UserError
+        With the name of the first file that cannot be read.
+    """
+    if isinstance(part, Labelled):
+        return part
+    # What is not kept is decoded as small as the file allows: that reads the whole file too.
+    side = known.side if resident else 1
+    pixels = np.empty((len(part.labels) if resident else 0, 3, side, side), np.uint8)
+
+    def read(index: int) -> None:
+        square = decode_square(part.path(index), side, known.crop)
+        if resident:
+            pixels[index] = square
+
+    begun = last = time.monotonic()
+    with ThreadPoolExecutor(threads) as pool:
+        for done, _ in enumerate(pool.map(read, range(len(part.labels))), start=1):
+            if time.monotonic() - last > SECONDS_BETWEEN_MESSAGES:
+                last = time.monotonic()
+                left = time_left(last - begun, done, len(part.labels))
+                log.info("%d of %d pictures read, %s", done, len(part.labels), left)
+    return Labelled(pixels, part.labels) if resident else part
+
+
+def sample(train: Part, known: DatasetFacts, threads: int) -> Labelled:
+    """Return the training images, or evenly spaced ones where they stay in their files."""
+    if isinstance(train, Labelled):
+        return train
+    n = len(train.labels)
+    chosen = np.linspace(0, n - 1, min(n, STATISTICS_IMAGES)).astype(np.intp)
+    part = read_pictures(train.take(chosen), known, True, threads)
+    assert isinstance(part, Labelled)
+    return part
+
+
+def statistics(train: Labelled) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and spread of each channel, pixels in [0, 1]."""
+    channels = train.images.shape[1]
+    counts = np.zeros((channels, 256), np.int64)
+    for first in range(0, len(train.images), 4096):
+        for channel, plane in enumerate(train.images[first : first + 4096].swapaxes(0, 1)):
+            counts[channel] += np.bincount(plane.ravel(), minlength=256)
+    levels = np.arange(256) / 255
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    mean = shares @ levels
+    variance = (shares * (levels - mean[:, None]) ** 2).sum(axis=1)
+    return tuple(mean.tolist()), tuple(np.sqrt(variance).tolist())

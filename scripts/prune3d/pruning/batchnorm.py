@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from prune3d.data.images import ImageSet
+from prune3d.data.images import Images
 from prune3d.models.assembly import get_spec
 from prune3d.pruning.options import PruningOptions
 
 
-def reestimate_statistics(model: nn.Module, images: ImageSet, options: PruningOptions) -> int:
+def reestimate_statistics(model: nn.Module, images: Images, options: PruningOptions) -> int:
     """Replace running means and variances by averages over training images, in place.
 
     As "precise batch-norm statistics" in pycls: the average over batches, not an exponential one.

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prune3d.data.images import ImageSet, ImageSplits
+from prune3d.data.images import Images, ImageSplits
 from prune3d.errors import PruningError
 from prune3d.models.assembly import get_spec
 from prune3d.pruning.blocks import Block
@@ -75,7 +75,7 @@ def random(
 
 
 def pooled_features(
-    model: nn.Module, names: Sequence[str], images: ImageSet, side: int
+    model: nn.Module, names: Sequence[str], images: Images, side: int
 ) -> list[Tensor]:
     """Return average-pooled features at the first block's input and at every block's output.
 

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from prune3d.data.images import ImageSet
+from prune3d.data.images import Images
 from prune3d.models.assembly import get_spec
 
 
-def evaluate(model: nn.Module, images: ImageSet) -> dict[str, float | int]:
+def evaluate(model: nn.Module, images: Images) -> dict[str, float | int]:
     """Pass every image once, at the side that the network is meant for.
 
     Returns

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from prune3d.costs import cost
 from prune3d.data.augment import Augmentation, augment
-from prune3d.data.images import ImageSet, split_batches
+from prune3d.data.images import Images, split_batches
 from prune3d.errors import TrainingError
 from prune3d.lineage import Step, add_step
 from prune3d.models.assembly import get_spec
@@ -46,7 +46,7 @@ class Training:
 
 
 def train(
-    model: nn.Module, images: ImageSet, recipe: Recipe, seed: int, resume: ResumeFile | None = None
+    model: nn.Module, images: Images, recipe: Recipe, seed: int, resume: ResumeFile | None = None
 ) -> Training:
     """Train a network in place and leave it as it is after the last epoch.
 
@@ -96,9 +96,7 @@ def train(
     return Training(state.history, state.seconds)
 
 
-def train_epoch(
-    state: TrainingState, images: ImageSet, recipe: Recipe, epoch: int
-) -> dict[str, Any]:
+def train_epoch(state: TrainingState, images: Images, recipe: Recipe, epoch: int) -> dict[str, Any]:
     """Pass every training image once and return the epoch's row of the history."""
     state.model.train()
     order = torch.randperm(len(images), generator=state.generator)
@@ -130,14 +128,14 @@ def train_epoch(
 
 
 def augmented(
-    state: TrainingState, images: ImageSet, recipe: Recipe, batches: list[Tensor]
+    state: TrainingState, images: Images, recipe: Recipe, batches: list[Tensor]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield augmented, normalized inputs and labels, batch by batch."""
     side = get_spec(state.model).side
     how = Augmentation(recipe.shift, recipe.flip)
     for batch in batches:
         chosen = batch.to(images.labels.device)
-        changed = augment(images.images[chosen], how, state.generator)
+        changed = augment(images.take(chosen), how, state.generator)
         yield images.normalize(changed, side), images.labels[chosen]
 
 

@@ -1,0 +1,102 @@
+"""Picture files: read upright, in colour, cut to a square. Needs Pillow and numpy, no torch."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from prune3d.errors import UserError
+
+_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B")
+_COLOURS = ("1", "L", "P", "RGB", "RGBX", "RGBA", "LA", "PA", "RGBa", "La", "CMYK", "YCbCr")
+
+
+def decode_square(path: Path, side: int, crop: float = 1.0) -> NDArray[np.uint8]:
+    """Return the centre of a picture as a square.
+
+    Parameters
+    ----------
+    path
+        The file.
+    side
+        Side of the result in pixels.
+    crop
+        Part of the picture's shorter side that is kept, in (0, 1].
+
+    Returns
+    -------
+    ndarray
+        uint8, shape (3, side, side); bilinear with antialiasing.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, damaged, or of a kind that is not read; see `read_picture`.
+    """
+    picture = read_picture(path, math.ceil(side / crop))
+    edge = crop * min(picture.size)
+    left, top = (picture.width - edge) / 2, (picture.height - edge) / 2
+    box = (left, top, left + edge, top + edge)
+    square = picture.resize((side, side), Image.Resampling.BILINEAR, box=box)
+    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+
+
+def read_picture(path: Path, shortest: int = 0) -> Image.Image:
+    """Read a picture as RGB, turned upright as its EXIF entry says.
+
+    Grey becomes three equal channels, palettes and CMYK become RGB, 16 bits become 8, and
+    transparent parts are laid on white.
+
+    Parameters
+    ----------
+    path
+        The file.
+    shortest
+        A JPEG file may be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side keeps
+        this many pixels, which is faster; 0 for its full size.
+
+    Raises
+    ------
+    UserError
+        In one sentence with the file's name: missing, damaged, several frames, 32-bit pixels.
+    """
+    try:
+        with Image.open(path) as file:
+            if shortest:
+                file.draft(None, (shortest, shortest))
+            # A camera's MPO file is a JPEG whose further frames are previews.
+            frames = getattr(file, "n_frames", 1)
+            if frames > 1 and file.format != "MPO":
+                raise UserError(f"{path} has {frames} frames; allowed is a single picture.")
+            return _to_rgb(ImageOps.exif_transpose(file), path)
+    except (UserError, MemoryError):
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist, but the data set lists it.") from None
+    except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to.
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise UserError(
+            f"{path} is not a readable picture ({reason}); replace or remove it."
+        ) from None
+
+
+def _to_rgb(picture: Image.Image, path: Path) -> Image.Image:
+    if picture.mode in _SIXTEEN_BITS:
+        grey = np.asarray(picture).astype(np.uint16)
+        return Image.fromarray(((grey.astype(np.uint32) + 128) // 257).astype(np.uint8)).convert(
+            "RGB"
+        )
+    if picture.mode not in _COLOURS:
+        raise UserError(
+            f"{path} has pixels of Pillow's mode '{picture.mode}'; allowed are grey, palette, "
+            "RGB, RGBA and CMYK pictures of 8 bits and grey ones of 16."
+        )
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return picture.convert("RGB")
