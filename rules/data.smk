@@ -16,6 +16,7 @@ rule prepare_data:
         # No parameter: what was fetched stays as it is when fetching is forbidden again.
         download=may_download,
     params:
+        **settings("data.glyphs", data_uses("glyphs")),
         name=setting("data.name"),
         root=setting("data.root", data_uses("root")),
         side=setting("data.side", data_uses("side")),

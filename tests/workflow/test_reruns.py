@@ -56,6 +56,16 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.data.download": Rerun(True, set()),
     "defaults.data.side": Rerun(8, set()),
     "defaults.data.resident_gb": Rerun(1.0, set()),
+    **{
+        f"defaults.data.glyphs.{key}": Rerun(value, set())
+        for key, value in {
+            "classes": 5,
+            "images": 100,
+            "test_images": 200,
+            "difficulty": 1.0,
+            "seed": 1,
+        }.items()
+    },
     "defaults.data.test_fraction": Rerun(0.3, EVERYTHING, ALL),
     "defaults.data.selection_fraction": Rerun(0.3, EVERYTHING, ALL),
     "defaults.model.name": Rerun("resnet20", DENSE, ALL),

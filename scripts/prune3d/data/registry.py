@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from prune3d.errors import UserError
+
+SMALLEST_GLYPHS = 8
+# What `glyphs` can be told to draw, in this order: no two that look alike when turned a little.
+CHARACTERS = "AEFGHKMNRXBDCJLPSTUVYZ23456789abdefghkmnqrtyQWΓΔΘΛΞΠΣΦΨΩβδζηλμξπφψω&@#%?!"
 
 
 @dataclass(frozen=True)
@@ -103,23 +107,17 @@ class Dataset:
     Attributes
     ----------
     reader
-        ``module:function`` from `DataSettings` to a `prune3d.data.source.Source`.
+        ``module:function`` from `DataSettings`, and whether files may be fetched, to a
+        `prune3d.data.source.Source`.
     facts
-        What holds for all settings.
+        From `DataSettings` to the facts.
     uses
-        The settings that it depends on, beside its name.
+        The settings that it depends on, beside its name and ``selection_fraction``.
     """
 
     reader: str
-    facts: DatasetFacts
-    uses: frozenset[str] = frozenset()
-
-
-DATASETS = {
-    "digits": Dataset(
-        "prune3d.data.digits:read", DatasetFacts(8, 1, 10, 1797, 0), frozenset({"test_fraction"})
-    ),
-}
+    facts: Callable[[DataSettings], DatasetFacts]
+    uses: frozenset[str]
 
 
 def facts(settings: DataSettings) -> DatasetFacts:
@@ -128,18 +126,55 @@ def facts(settings: DataSettings) -> DatasetFacts:
     Raises
     ------
     UserError
-        If there is no data set of that name, or it has no images of the side asked for.
+        If there is no data set of that name, or none as the settings ask for.
     """
     if settings.name not in DATASETS:
         raise UserError(f"unknown data set '{settings.name}'; known are: {', '.join(DATASETS)}.")
-    dataset = DATASETS[settings.name]
-    known = dataset.facts
-    if settings.side not in (None, known.side) and "side" not in dataset.uses:
+    return DATASETS[settings.name].facts(settings)
+
+
+def _always(known: DatasetFacts) -> Callable[[DataSettings], DatasetFacts]:
+    """Return the facts of a data set whose images have one size."""
+
+    def look_up(settings: DataSettings) -> DatasetFacts:
+        if settings.side not in (None, known.side):
+            raise UserError(
+                f"side is {settings.side}, but the images of '{settings.name}' have {known.side} "
+                "pixels; leave the key out."
+            )
+        return known
+
+    return look_up
+
+
+def _glyphs(settings: DataSettings) -> DatasetFacts:
+    how = settings.glyphs
+    if settings.side is None or settings.side < SMALLEST_GLYPHS:
         raise UserError(
-            f"side is {settings.side}, but the images of '{settings.name}' have {known.side} "
-            "pixels; leave the key out."
+            f"side is {settings.side}; the data set 'glyphs' is drawn at any side of at least "
+            f"{SMALLEST_GLYPHS} pixels."
         )
-    return known
+    if how.classes > len(CHARACTERS):
+        raise UserError(
+            f"glyphs.classes is {how.classes}; allowed is at most {len(CHARACTERS)}, the number "
+            "of characters."
+        )
+    if how.test_images < how.classes:
+        raise UserError(
+            f"glyphs.test_images is {how.test_images}; allowed is at least one of each of the "
+            f"{how.classes} classes."
+        )
+    return DatasetFacts(settings.side, 3, how.classes, how.images, how.test_images)
+
+
+DATASETS = {
+    "digits": Dataset(
+        "prune3d.data.digits:read",
+        _always(DatasetFacts(8, 1, 10, 1797, 0)),
+        frozenset({"test_fraction"}),
+    ),
+    "glyphs": Dataset("prune3d.data.glyphs:read", _glyphs, frozenset({"side", "glyphs"})),
+}
 
 
 def held_out(fraction: float, images: int, classes: int) -> int:
