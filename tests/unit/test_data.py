@@ -23,6 +23,8 @@ from prune3d.errors import CheckpointError, UserError
 FRACTIONS = Fractions(test=0.2, selection=0.25)
 DIGITS = DataSettings("digits")
 
+COUNTLESS = dataclasses.replace(facts(DIGITS), images=None, test_images=None)
+
 
 def split_digits(fractions: Fractions, seed: int) -> dict[str, Labelled]:
     """Return the three parts of the digits."""
@@ -323,7 +325,7 @@ def test_another_side_than_the_data_set_has_is_refused() -> None:
 def test_images_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
     data = Labelled(np.zeros(shape, np.uint8), np.zeros(4, np.int64))
     with pytest.raises(UserError, match=r"'digits' have shape .* not \(1, 8, 8\)"):
-        check("digits", Source(data, None, ()), facts(DIGITS))
+        check("digits", Source(data, None, ()), COUNTLESS)
 
 
 @pytest.mark.parametrize("label", [-1, 10])
@@ -333,7 +335,15 @@ def test_labels_out_of_range_are_refused(label: int, where: str) -> None:
     parts = {name: Labelled(images, np.array([0, 1])) for name in ("train", "test")}
     parts[where] = Labelled(images, np.array([0, label]))
     with pytest.raises(UserError, match=r"outside 0 to 9"):
-        check("digits", Source(**parts, classes=()), facts(DIGITS))
+        check("digits", Source(**parts, classes=()), COUNTLESS)
+
+
+@pytest.mark.parametrize(("images", "test_images"), [(3, 2), (2, 3)])
+def test_another_number_of_images_than_published_is_refused(images: int, test_images: int) -> None:
+    part = Labelled(np.zeros((2, 1, 8, 8), np.uint8), np.array([0, 1]))
+    known = dataclasses.replace(facts(DIGITS), images=images, test_images=test_images)
+    with pytest.raises(UserError, match=r"'digits' has 2 (training|test) images where 3 are"):
+        check("digits", Source(part, part, ()), known)
 
 
 def test_an_unknown_data_set_is_told_with_the_known_ones() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+from prune3d.data.folders import class_names, layout
 from prune3d.errors import UserError
 
 SMALLEST_GLYPHS = 8
@@ -167,6 +169,20 @@ def _glyphs(settings: DataSettings) -> DatasetFacts:
     return DatasetFacts(settings.side, 3, how.classes, how.images, how.test_images)
 
 
+def _imagenet(settings: DataSettings) -> DatasetFacts:
+    return DatasetFacts(settings.side or 224, 3, 1000, 1_281_167, 50_000, crop=0.875)
+
+
+def _imagefolder(settings: DataSettings) -> DatasetFacts:
+    if settings.side is None:
+        raise UserError("side is empty; the data set 'imagefolder' needs the side in pixels.")
+    train, test = layout(Path(settings.root))
+    # Only a walk through the folders would tell how many pictures there are.
+    images = None
+    return DatasetFacts(settings.side, 3, len(class_names(train)), images, None if test else 0)
+
+
+PICTURE_FILES = frozenset({"root", "resident_gb"})
 DATASETS = {
     "digits": Dataset(
         "prune3d.data.digits:read",
@@ -174,6 +190,25 @@ DATASETS = {
         frozenset({"test_fraction"}),
     ),
     "glyphs": Dataset("prune3d.data.glyphs:read", _glyphs, frozenset({"side", "glyphs"})),
+    "cifar10": Dataset(
+        "prune3d.data.cifar:read",
+        _always(DatasetFacts(32, 3, 10, 50_000, 10_000)),
+        frozenset({"root"}),
+    ),
+    "cifar100": Dataset(
+        "prune3d.data.cifar:read",
+        _always(DatasetFacts(32, 3, 100, 50_000, 10_000)),
+        frozenset({"root"}),
+    ),
+    "tiny-imagenet": Dataset(
+        "prune3d.data.tiny_imagenet:read",
+        _always(DatasetFacts(64, 3, 200, 100_000, 10_000)),
+        PICTURE_FILES,
+    ),
+    "imagenet": Dataset("prune3d.data.imagenet:read", _imagenet, PICTURE_FILES | {"side"}),
+    "imagefolder": Dataset(
+        "prune3d.data.folders:read", _imagefolder, PICTURE_FILES | {"side", "test_fraction"}
+    ),
 }
 
 

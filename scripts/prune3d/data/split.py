@@ -119,19 +119,36 @@ def split_off(data: Part, fraction: float, seed: int) -> tuple[Part, Part]:
     """Return what is left and what was held out, in the original order."""
     from sklearn.model_selection import train_test_split
 
-    held_out(fraction, len(data.labels), len(np.unique(data.labels)))
+    labels = data.labels
+    held_out(fraction, len(labels), len(np.unique(labels)))
+    scarce = np.flatnonzero(np.bincount(labels) == 1)
+    if len(scarce):
+        raise UserError(f"class {scarce[0]} has a single image, of which no part can be held out.")
     kept, held = train_test_split(
-        np.arange(len(data.labels)), test_size=fraction, stratify=data.labels, random_state=seed
+        np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=seed
     )
+    for part in (kept, held):
+        missing = np.setdiff1d(labels, labels[part])
+        if len(missing):
+            raise UserError(
+                f"class {missing[0]} has too few images, {np.sum(labels == missing[0])}, to hold "
+                f"out a fraction of {fraction} of them."
+            )
     return data.take(np.sort(kept)), data.take(np.sort(held))
 
 
 def check(name: str, source: Source, known: DatasetFacts) -> None:
-    """Refuse images of another shape than the registry says, and labels out of range."""
+    """Refuse another number or shape of images than is known beforehand, and strange labels."""
     expected = (known.channels, known.side, known.side)
-    for part in (source.train, source.test):
+    numbers = (("training", known.images), ("test", known.test_images))
+    for (kind, number), part in zip(numbers, (source.train, source.test), strict=True):
         if part is None:
             continue
+        if number is not None and len(part.labels) != number:
+            raise UserError(
+                f"data set '{name}' has {len(part.labels)} {kind} images where {number} are "
+                "expected; a part of a data set can be used as 'imagefolder'."
+            )
         if isinstance(part, Labelled) and part.images.shape[1:] != expected:
             raise UserError(
                 f"the images of data set '{name}' have shape {part.images.shape[1:]}, "
