@@ -76,8 +76,8 @@ def test_more_images_begin_with_the_same(glyphs: Labelled) -> None:
 def test_each_setting_changes_the_images(glyphs: Labelled, change: dict[str, float]) -> None:
     other = draw(dataclasses.replace(HOW, **change), 20, TRAIN, 0, 256)
     same = (other.images == glyphs.images[:256]).all((1, 2, 3))
-    # The first images of more classes are of the same characters.
-    assert same.sum() <= 7
+    # With one more class, an image in eight is still of the same character.
+    assert same.mean() < 0.15
 
 
 def test_no_image_occurs_twice_and_the_test_images_are_others(glyphs: Labelled) -> None:
