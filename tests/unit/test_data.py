@@ -353,7 +353,7 @@ def test_an_unknown_data_set_is_told_with_the_known_ones() -> None:
 
 def test_held_out_images_keep_their_order() -> None:
     images = np.arange(100, dtype=np.uint8).reshape(100, 1, 1, 1)
-    kept, held = split_off(Labelled(images, np.arange(100) % 2), 0.3, seed=0)
+    kept, held = split_off(Labelled(images, np.arange(100) % 2), 0.3, 0, "ab")
     for part in (kept, held):
         assert np.all(np.diff(part.images.ravel().astype(int)) > 0)
         assert np.array_equal(part.images.ravel() % 2, part.labels)

@@ -11,10 +11,12 @@ from __future__ import annotations
 import importlib
 import logging
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prune3d.data.pictures import decode_square
 from prune3d.data.registry import DATASETS, DatasetFacts, DataSettings, facts, held_out
@@ -96,8 +98,9 @@ def prepare(
     check(settings.name, source, known)
     rest, test = source.train, source.test
     if test is None:
-        rest, test = split_off(rest, fractions.test, TEST_SEED)
-    train, selection = split_off(rest, fractions.selection, derive_seed(seed, "data split"))
+        rest, test = split_off(rest, fractions.test, TEST_SEED, source.classes)
+    split_seed = derive_seed(seed, "data split")
+    train, selection = split_off(rest, fractions.selection, split_seed, source.classes)
     resident = fits(settings, known, len(rest.labels) + len(test.labels))
     parts = {
         name: read_pictures(part, known, resident, threads)
@@ -115,26 +118,36 @@ def read_source(settings: DataSettings, download: bool) -> Source:
     return source
 
 
-def split_off(data: Part, fraction: float, seed: int) -> tuple[Part, Part]:
-    """Return what is left and what was held out, in the original order."""
+def split_off(data: Part, fraction: float, seed: int, classes: Sequence[str]) -> tuple[Part, Part]:
+    """Return what is left and what was held out, in the original order.
+
+    Raises
+    ------
+    UserError
+        If one of the two would lack a class.
+    """
     from sklearn.model_selection import train_test_split
 
     labels = data.labels
-    held_out(fraction, len(labels), len(np.unique(labels)))
-    scarce = np.flatnonzero(np.bincount(labels) == 1)
-    if len(scarce):
-        raise UserError(f"class {scarce[0]} has a single image, of which no part can be held out.")
+    present = np.unique(labels)
+    held_out(fraction, len(labels), len(present))
+    _check_each_class(np.flatnonzero(np.bincount(labels) == 1), labels, fraction, classes)
     kept, held = train_test_split(
         np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=seed
     )
     for part in (kept, held):
-        missing = np.setdiff1d(labels, labels[part])
-        if len(missing):
-            raise UserError(
-                f"class {missing[0]} has too few images, {np.sum(labels == missing[0])}, to hold "
-                f"out a fraction of {fraction} of them."
-            )
+        _check_each_class(np.setdiff1d(present, labels[part]), labels, fraction, classes)
     return data.take(np.sort(kept)), data.take(np.sort(held))
+
+
+def _check_each_class(
+    missing: NDArray[np.int64], labels: NDArray[np.int64], fraction: float, classes: Sequence[str]
+) -> None:
+    if len(missing):
+        raise UserError(
+            f"class '{classes[missing[0]]}' has too few images, {np.sum(labels == missing[0])}, to "
+            f"hold out a fraction of {fraction} of them."
+        )
 
 
 def check(name: str, source: Source, known: DatasetFacts) -> None:

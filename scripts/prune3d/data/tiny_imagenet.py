@@ -63,6 +63,4 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except OSError:
-        raise UserError(
-            f"{path} does not exist; remove {path.parent} and unpack it again."
-        ) from None
+        raise UserError(f"{path} cannot be read; unpack the data set again.") from None
