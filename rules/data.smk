@@ -21,6 +21,7 @@ rule prepare_data:
         root=setting("data.root", data_uses("root")),
         side=setting("data.side", data_uses("side")),
         resident_gb=setting("data.resident_gb", data_uses("resident_gb")),
+        normalization=setting("data.normalization"),
         test_fraction=setting("data.test_fraction", data_uses("test_fraction")),
         selection_fraction=setting("data.selection_fraction"),
     script:

@@ -156,6 +156,8 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
         # Values that do not fit together.
         ({"defaults__data__name": "mnist"}, ["'digits', data", "'mnist'", "digits"]),
         ({"defaults__data__side": 9}, ["'digits', data", "side is 9", "8 pixels"]),
+        ({"defaults__data__normalization": "imagenet"}, ["'digits', data", "'imagenet'", "grey"]),
+        ({"defaults__data__normalization": "none"}, ["data.normalization is 'none'", "own"]),
         # Of 1797 images 0.005 is 9 of ten classes; 0.001 of the 1437 that are left is 2.
         ({"defaults__data__test_fraction": 0.005}, ["data.test_fraction", "0.005", "1797", "9"]),
         ({"defaults__data__test_fraction": 0.999}, ["data.test_fraction", "0.999", "10 classes"]),

@@ -112,6 +112,14 @@ def test_pictures_in_files_are_those_in_memory(two: Path, tmp_path: Path) -> Non
     assert torch.equal(next(files.batches(16, 100)), next(memory.batches(16, 100)))
 
 
+def test_images_are_normalized_as_networks_trained_on_imagenet_expect(two: Path) -> None:
+    from torchvision.models import ResNet18_Weights
+
+    about = prepare(own(two, normalization="imagenet"), FRACTIONS, 0).about
+    expected = ResNet18_Weights.IMAGENET1K_V1.transforms()
+    assert about.mean == tuple(expected.mean) and about.spread == tuple(expected.std)
+
+
 def test_a_network_is_trained_and_judged_on_pictures_in_files(two: Path, tmp_path: Path) -> None:
     results = []
     for kept in (1.0, 0.0):

@@ -102,8 +102,14 @@ EXPECTED: dict[str, Rerun] = {
     "figures.policies.dpi": Rerun(60, {"plot_policies"}),
 }
 
-# Keys whose change is looked at job by job below; the name of the data set has one value only.
-ELSEWHERE = {"run", "seeds", "experiments", "defaults.data.name"}
+# Keys whose change is looked at job by job below; the digits have one normalization only.
+ELSEWHERE = {
+    "run",
+    "seeds",
+    "experiments",
+    "defaults.data.name",
+    "defaults.data.normalization",
+}
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:
@@ -160,6 +166,12 @@ def test_a_new_point_adds_one_sample_only(finished: Project) -> None:
     change = {"defaults": {"sampling": {"points": [*POINTS, [0.33, 0.5, 0.75]]}}}
     sampled = {p.split("/")[4] for p in outputs(finished, change) if "/samples/" in p}
     assert sampled == {"d33_w50_r75"}
+
+
+def test_another_data_set_reruns_everything_and_its_settings_matter(finished: Project) -> None:
+    glyphs: dict[str, Any] = {"name": "glyphs", "side": 8, "normalization": "imagenet"}
+    config = finished.with_config("glyphs", {"defaults": {"data": glyphs}})
+    assert {job.rule for job in finished.planned(config=config)} - {"all"} == EVERYTHING | TABLES
 
 
 def test_a_new_seed_leaves_the_others_alone(finished: Project) -> None:

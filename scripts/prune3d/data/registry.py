@@ -11,6 +11,9 @@ from typing import Any
 from prune3d.data.folders import class_names, layout
 from prune3d.errors import UserError
 
+# Mean and spread that torchvision's networks trained on ImageNet expect (its documentation of
+# pretrained weights), of pixels in [0, 1].
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SMALLEST_GLYPHS = 8
 # What `glyphs` can be told to draw, in this order: no two that look alike when turned a little.
 CHARACTERS = "AEFGHKMNRXBDCJLPSTUVYZ23456789abdefghkmnqrtyQWΓΔΘΛΞΠΣΦΨΩβδζηλμξπφψω&@#%?!"
@@ -54,6 +57,8 @@ class DataSettings:
     resident_gb
         Largest size of all images in 10^9 bytes that is held in memory; larger data sets stay in
         their picture files.
+    normalization
+        ``own`` for the mean and spread of the training images, ``imagenet`` for `IMAGENET`.
     glyphs
         Of the data set ``glyphs``.
     """
@@ -62,6 +67,7 @@ class DataSettings:
     root: str = "datasets"
     side: int | None = None
     resident_gb: float = 4.0
+    normalization: str = "own"
     glyphs: GlyphSettings = field(default_factory=GlyphSettings)
 
     @classmethod
@@ -114,7 +120,8 @@ class Dataset:
     facts
         From `DataSettings` to the facts.
     uses
-        The settings that it depends on, beside its name and ``selection_fraction``.
+        The settings that it depends on, beside those that all do: name, ``selection_fraction``
+        and ``normalization``.
     """
 
     reader: str
@@ -132,7 +139,13 @@ def facts(settings: DataSettings) -> DatasetFacts:
     """
     if settings.name not in DATASETS:
         raise UserError(f"unknown data set '{settings.name}'; known are: {', '.join(DATASETS)}.")
-    return DATASETS[settings.name].facts(settings)
+    known = DATASETS[settings.name].facts(settings)
+    if settings.normalization == "imagenet" and known.channels != 3:
+        raise UserError(
+            f"normalization is 'imagenet', which is for images in colour; those of "
+            f"'{settings.name}' are grey."
+        )
+    return known
 
 
 def _always(known: DatasetFacts) -> Callable[[DataSettings], DatasetFacts]:

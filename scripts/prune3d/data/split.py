@@ -19,7 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune3d.data.pictures import decode_square
-from prune3d.data.registry import DATASETS, DatasetFacts, DataSettings, facts, held_out
+from prune3d.data.registry import (
+    DATASETS,
+    IMAGENET,
+    DatasetFacts,
+    DataSettings,
+    facts,
+    held_out,
+)
 from prune3d.data.source import Labelled, Part, Source
 from prune3d.data.storage import Description
 from prune3d.errors import UserError
@@ -106,7 +113,8 @@ def prepare(
         name: read_pictures(part, known, resident, threads)
         for name, part in (("train", train), ("selection", selection), ("test", test))
     }
-    mean, spread = statistics(sample(parts["train"], known, threads))
+    measured = settings.normalization == "own"
+    mean, spread = statistics(sample(parts["train"], known, threads)) if measured else IMAGENET
     about = Description(known.side, known.channels, source.classes, mean, spread, known.crop)
     return Splits(parts, about)
 
