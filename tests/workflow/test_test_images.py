@@ -9,7 +9,7 @@ import pytest
 from running import Project
 
 RUN = Path("results/digits/seed0")
-# Every rule runs, with as few trainings as can be.
+# As few trainings as can be.
 SMALL = {
     "defaults": {
         "model": {"name": "resnet8"},
