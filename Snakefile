@@ -8,13 +8,14 @@
 #                                 structure.json      what can be pruned, and what it costs
 #                                 blocks.json         its blocks in the order of removal
 #                                 test.json           accuracy on the test images
+#                                 latency.csv         milliseconds of pruned networks, where needed
 #   {experiment}/seed{seed}/samples/{point}/pruned.safetensors           before fine-tuning
 #                                           model.safetensors            after it
 #                                           metrics.json, provenance.json, history.csv
 #   {experiment}/seed{seed}/samples.csv                                  all fitted samples
 #   {experiment}/seed{seed}/holdout.csv                                  those only predicted
 #   {experiment}/seed{seed}/predictor/{predictor,validation}.json
-#   {experiment}/seed{seed}/budgets/{budget}/optimum.json
+#   {experiment}/seed{seed}/budgets/{budget}/optimum.json, tied.csv
 #                                   {budget}/{policy}/target.json        what to prune to (rivals)
 #                                   {budget}/{policy}/{pruned,model}.safetensors, model.onnx
 #                                                     metrics.json, provenance.json, history.csv

@@ -98,14 +98,29 @@ def figure_settings(name):
     }
 
 
-def budget_macs():
-    """Look up a budget's ratio of the dense MACs by its name."""
+def budget_of(wildcards):
+    """Look up a budget by its name."""
+    budgets = EXPERIMENTS[wildcards.experiment]["budgets"]
+    return next(b for b in budgets if b["name"] == wildcards.budget)
 
-    def look_up(wildcards):
-        budgets = EXPERIMENTS[wildcards.experiment]["budgets"]
-        return next(b["macs"] for b in budgets if b["name"] == wildcards.budget)
 
-    return named("budget.macs", look_up)
+def budget_limits():
+    """Look up each limit of a budget, None where there is none."""
+
+    def limit(name):
+        return named(f"budget.{name}", lambda wildcards: budget_of(wildcards).get(name))
+
+    return {name: limit(name) for name in ("macs", "params", "latency", "latency_ms")}
+
+
+def latencies(wildcards):
+    """Return the table of latencies where a budget or the preference needs it."""
+    # Only the method has a preference; the rule of the rivals has a policy.
+    prefers = "policy" not in wildcards.keys() and (
+        EXPERIMENTS[wildcards.experiment]["optimum"]["prefer"] == "latency"
+    )
+    needs = prefers or {"latency", "latency_ms"} & set(budget_of(wildcards))
+    return {"latency": f"{RUN}/dense/latency.csv".format(**wildcards)} if needs else {}
 
 
 def sample_ratio(axis):

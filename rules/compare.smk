@@ -4,6 +4,7 @@
 rule choose_target:
     input:
         unpack(order_of_removal),
+        unpack(latencies),
         structure=f"{RUN}/dense/structure.json",
     output:
         f"{FINAL}/target.json",
@@ -14,7 +15,7 @@ rule choose_target:
     conda:
         "../envs/analysis.yaml"
     params:
-        macs=budget_macs(),
+        **budget_limits(),
         width_step=setting("lattice.width_step", policy_in("width")),
         side_step=setting("lattice.side_step", policy_in("resolution")),
         round_to=setting("pruning.round_to", policy_in("width")),

@@ -1,14 +1,36 @@
 # Optimize: the realizable network within the budget whose predicted accuracy is highest.
 
 
+rule measure_latency:
+    input:
+        model=f"{RUN}/dense/model.safetensors",
+        structure=f"{RUN}/dense/structure.json",
+        blocks=f"{RUN}/dense/blocks.json",
+    output:
+        f"{RUN}/dense/latency.csv",
+    log:
+        "results/logs/{experiment}/seed{seed}/measure_latency.log",
+    benchmark:
+        "results/benchmarks/{experiment}/seed{seed}/measure_latency.tsv"
+    conda:
+        "../envs/torch.yaml"
+    params:
+        **settings("latency"),
+        round_to=setting("pruning.round_to"),
+    script:
+        "../scripts/measure_latency.py"
+
+
 rule find_optimum:
     input:
+        unpack(latencies),
         predictor=f"{RUN}/predictor/predictor.json",
         samples=f"{RUN}/samples.csv",
         structure=f"{RUN}/dense/structure.json",
         blocks=f"{RUN}/dense/blocks.json",
     output:
-        f"{RUN}/budgets/{{budget}}/optimum.json",
+        optimum=f"{RUN}/budgets/{{budget}}/optimum.json",
+        tied=f"{RUN}/budgets/{{budget}}/tied.csv",
     log:
         "results/logs/{experiment}/seed{seed}/find_optimum/{budget}.log",
     benchmark:
@@ -16,9 +38,9 @@ rule find_optimum:
     conda:
         "../envs/analysis.yaml"
     params:
-        macs=budget_macs(),
-        width_step=setting("lattice.width_step"),
-        side_step=setting("lattice.side_step"),
+        **budget_limits(),
+        **settings("optimum"),
+        **settings("lattice"),
         round_to=setting("pruning.round_to"),
     script:
         "../scripts/find_optimum.py"

@@ -3,23 +3,46 @@
 from prune3d.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.files import read_json, write_json
-    from prune3d.policies import LatticeOptions, optimal_target
+    from prune3d.files import read_json, write_csv, write_json
+    from prune3d.latency import read_latencies
+    from prune3d.optimize import Budget
+    from prune3d.policies import (
+        TIE_COLUMNS,
+        LatticeOptions,
+        OptimumOptions,
+        enumerate_candidates,
+        optimal_target,
+    )
     from prune3d.samples import read_samples
     from prune3d.structure import Structure
-    from prune3d.surrogate import chosen
+    from prune3d.surrogate import chosen, refit
 
-    target = optimal_target(
-        chosen(read_json(job.input.predictor)),
-        read_samples(job.input.samples),
+    predictor = chosen(read_json(job.input.predictor))
+    samples = read_samples(job.input.samples)
+    candidates = enumerate_candidates(
         Structure.from_dict(read_json(job.input.structure)),
         read_json(job.input.blocks)["removal_order"],
-        job.params["macs"],
         job.read(LatticeOptions),
+        read_latencies(job.input.latency) if job.input.get("latency") else None,
     )
-    write_json(job.output[0], target)
-    job.say(
-        target.get("unreachable")
-        or "prune to depth {depth:.3f}, width {width:.3f}, "
-        "resolution {resolution:.3f}: {macs_ratio:.2%} of the MACs".format(**target)
+    target = optimal_target(
+        predictor,
+        samples,
+        candidates,
+        job.read(Budget),
+        job.read(OptimumOptions),
+        refit(predictor, samples, job.params["refits"], job.seed("refits")),
     )
+    write_csv(job.output.tied, target.pop("members"), TIE_COLUMNS)
+    write_json(job.output.optimum, target)
+    if "unreachable" in target:
+        job.say(target["unreachable"])
+    else:
+        job.say(
+            "prune to depth {depth:.3f}, width {width:.3f}, resolution {resolution:.3f}: "
+            "{macs_ratio:.2%} of the MACs; {ties[networks]} of {n_candidates} networks are "
+            "tied".format(**target)
+        )
+        if target["extrapolated"]:
+            names = ", ".join(target["extrapolated"])
+            job.say(f"outside the sampled region in {names}: the prediction is extrapolated")

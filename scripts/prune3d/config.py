@@ -20,6 +20,7 @@ from prune3d.data.registry import facts as data_facts
 from prune3d.errors import ConfigError
 from prune3d.models.registry import ModelFacts
 from prune3d.models.registry import facts as model_facts
+from prune3d.optimize.budget import Budget
 from prune3d.predictor.design import check_design
 from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA
 from prune3d.ratios import kept_blocks, kept_channels, side_of
@@ -179,6 +180,9 @@ def check_experiment(name: str, settings: Config) -> None:
             _check_recipe(settings[section], data.side)
     with _about(name, "budgets"):
         _check_names([budget["name"] for budget in settings["budgets"]])
+    for i, budget in enumerate(settings["budgets"]):
+        with _about(name, f"budgets[{i}]"):
+            Budget.of(budget)
     _check_sampling(name, settings, data.side)
 
 

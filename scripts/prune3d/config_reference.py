@@ -24,8 +24,10 @@ is a named (data set, model, recipe): its settings are those under `defaults` wi
 After a change, `snakemake -n` shows which rules will run again: those that depend on the changed
 value and no others.
 
-Each entry of `defaults.budgets` has a `name`, the folder of its results, and `macs`, the part of
-the dense network's multiply-accumulates that a pruned network may have (above 0, at most 1). In
+Each entry of `defaults.budgets` has a `name`, the folder of its results, and one or more limits,
+all of which the pruned networks obey: `macs` and `params`, up to 1 a part of the dense network's,
+from 1,000 on a number of multiply-accumulates or parameters; `latency`, a part of the dense
+network's, and `latency_ms`, milliseconds on the device where the workflow runs. In
 `config.yaml` the sections `finetune` and `final` begin as copies of `dense` (a YAML anchor): a file
 of your own that changes `dense` does not change them.
 

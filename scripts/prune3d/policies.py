@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prune3d.errors import PruningError
-from prune3d.optimize import BudgetError, Choice, Lattice, largest_within, maximize, solve_kkt
+from prune3d.latency import LatencyTable
+from prune3d.optimize import (
+    Budget,
+    BudgetError,
+    Choice,
+    Lattice,
+    largest_within,
+    maximize,
+    solve_kkt,
+)
+from prune3d.optimize.budget import HAIR
+from prune3d.optimize.kkt import MACS, PARAMS, PowerLaw
 from prune3d.ratios import kept_channels
 from prune3d.samples import Samples
 from prune3d.structure import Structure, enumerate_lattice
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from prune3d.predictor import Ensemble
+
+TIE_COLUMNS = (
+    "depth",
+    "width",
+    "resolution",
+    "macs",
+    "params",
+    "latency_ms",
+    "predicted_accuracy",
+    "share_of_refits",
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +60,22 @@ class LatticeOptions:
     width_step: float = 1.0
     side_step: int = 1
     round_to: int = 1
+
+
+@dataclass(frozen=True)
+class OptimumOptions:
+    """How the optimum is chosen.
+
+    Attributes
+    ----------
+    prefer
+        ``none``, ``params`` or ``latency``: which of the tied networks is taken.
+    extrapolate
+        Whether networks outside the sampled region may be chosen.
+    """
+
+    prefer: str = "none"
+    extrapolate: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,22 +105,30 @@ def distinct_widths(structure: Structure, options: LatticeOptions) -> NDArray[np
 
 
 def enumerate_candidates(
-    structure: Structure, removal_order: Sequence[str], options: LatticeOptions
+    structure: Structure,
+    removal_order: Sequence[str],
+    options: LatticeOptions,
+    latencies: LatencyTable | None = None,
 ) -> Candidates:
-    """Enumerate the realizable networks."""
+    """Enumerate the realizable networks, with their latencies where those are known."""
     widths = distinct_widths(structure, options)
     sides = structure.sides[:: -options.side_step]
     lattice = enumerate_lattice(structure, removal_order, widths, sides, options.round_to)
+    # The first network is the dense one.
+    lattice = replace(lattice, dense_params=int(lattice.params[0, 0]))
+    if latencies is not None:
+        found = latencies.at(lattice.depth, widths, np.asarray(sides, dtype=float))
+        lattice = replace(lattice, latency_ms=found, dense_latency_ms=float(found[0, 0, 0]))
     return Candidates(lattice, widths)
 
 
 def optimal_target(
     predictor: Any,
     samples: Samples,
-    structure: Structure,
-    removal_order: Sequence[str],
-    budget: float,
-    options: LatticeOptions,
+    candidates: Candidates,
+    budget: Budget,
+    options: OptimumOptions | None = None,
+    refits: Ensemble | None = None,
 ) -> dict[str, Any]:
     """Return the optimum of the method, for JSON.
 
@@ -90,45 +138,101 @@ def optimal_target(
         Fitted, with ``predict`` and ``gradient``.
     samples
         Those that it was fitted to; they bound the region that is searched.
-    structure
-        Of the dense network.
-    removal_order
-        Its removable blocks, the least important first.
+    candidates
+        The realizable networks.
     budget
-        Ratio of the dense network's MACs, in (0, 1].
+        What the network may cost.
     options
-        The lattice.
+        How to choose.
+    refits
+        The predictor refitted to redrawn labels; without it nothing is said about ties.
 
     Returns
     -------
     dict
-        See `describe`, with ``region`` and the continuous solution ``kkt``; or ``unreachable``.
+        See `describe`, with ``region``, the continuous solution ``kkt`` and ``extrapolated``, the
+        dimensions in which the network lies outside the region; or ``unreachable``. ``members``
+        has the tied networks, for a table of their own.
     """
+    options = options or OptimumOptions()
     region = samples.region()
-    candidates = enumerate_candidates(structure, removal_order, options)
-    continuous = solve_kkt(predictor, budget, region).to_dict()
-    extra = {"region": region.tolist(), "kkt": continuous, "policy": "dwr", "budget_macs": budget}
+    lattice = candidates.lattice
+    searched = _whole(lattice) if options.extrapolate else region
+    extra = {
+        "region": region.tolist(),
+        "kkt": solve_kkt(predictor, power_laws(lattice, budget), searched).to_dict(),
+        "policy": "dwr",
+        "prefer": options.prefer,
+        **describe_budget(lattice, budget),
+    }
     try:
-        choice = maximize(predictor, candidates.lattice, budget, region=region)
+        choice = maximize(
+            predictor, lattice, budget, region=searched, refits=refits, prefer=options.prefer
+        )
     except BudgetError as error:
-        return {**extra, "unreachable": str(error)}
-    return {**extra, **describe(choice, candidates)}
+        return {**extra, "unreachable": str(error), "members": []}
+    members = choice.ties.members if choice.ties else []
+    outside = extrapolated(choice, region)
+    return {**extra, **describe(choice, candidates), "extrapolated": outside, "members": members}
 
 
-def rival_target(
-    policy: str,
-    structure: Structure,
-    removal_order: Sequence[str],
-    budget: float,
-    options: LatticeOptions,
-) -> dict[str, Any]:
+def extrapolated(choice: Choice, region: NDArray[np.float64]) -> list[str]:
+    """Return the dimensions in which a network lies outside the sampled region."""
+    names = ("depth", "width", "resolution")
+    return [
+        name
+        for name, (low, high) in zip(names, region, strict=True)
+        if not low - 1e-9 <= getattr(choice, name) <= high + 1e-9
+    ]
+
+
+def power_laws(lattice: Lattice, budget: Budget) -> float | list[PowerLaw]:
+    """Return a budget as powers of the ratios; one of MACs alone is the paper's d w^2 r^2.
+
+    The exponents of latency are fitted to the lattice by least squares in the logarithms.
+    """
+    limits = budget.limits(lattice)
+    laws = []
+    for name, limit in limits.items():
+        if name == "macs":
+            laws.append(PowerLaw(name, tuple(MACS), min(1.0, limit / lattice.dense_macs)))
+        elif name == "params":
+            part = limit / float(lattice.dense_params or 1)
+            laws.append(PowerLaw(name, tuple(PARAMS), min(1.0, part)))
+        else:
+            laws.append(_latency_law(lattice, limit))
+    return laws[0].budget if list(limits) == ["macs"] else laws
+
+
+def _latency_law(lattice: Lattice, limit: float) -> PowerLaw:
+    assert lattice.latency_ms is not None  # or the budget would have been refused
+    X = np.log(lattice.points())
+    design = np.column_stack([np.ones(len(X)), X])
+    level, *exponents = np.linalg.lstsq(design, np.log(lattice.latency_ms.ravel()))[0]
+    known = tuple(max(0.0, float(e)) for e in exponents)
+    return PowerLaw("latency_ms", (known[0], known[1], known[2]), float(limit / np.exp(level)))
+
+
+def describe_budget(lattice: Lattice, budget: Budget) -> dict[str, Any]:
+    """Return a budget as it was given, and the limits that follow from it."""
+    limits = budget.limits(lattice)
+    ratio = limits["macs"] / lattice.dense_macs if "macs" in limits else None
+    return {"budget": budget.to_dict(), "limits": limits, "budget_macs": ratio}
+
+
+def _whole(lattice: Lattice) -> NDArray[np.float64]:
+    points = (lattice.depth, lattice.width, lattice.resolution)
+    return np.array([[values.min(), values.max()] for values in points])
+
+
+def rival_target(policy: str, candidates: Candidates, budget: Budget) -> dict[str, Any]:
     """Return what a policy that prunes one dimension alone prunes to, for JSON.
 
     Parameters
     ----------
     policy
         ``depth``, ``width`` or ``resolution``.
-    structure, removal_order, budget, options
+    candidates, budget
         See `optimal_target`.
 
     Returns
@@ -136,8 +240,7 @@ def rival_target(
     dict
         The largest network within the budget, see `describe`; or ``unreachable``.
     """
-    candidates = enumerate_candidates(structure, removal_order, options)
-    extra = {"policy": policy, "budget_macs": budget}
+    extra = {"policy": policy, **describe_budget(candidates.lattice, budget)}
     try:
         choice = largest_within(candidates.lattice, budget, policy)
     except BudgetError as error:
@@ -171,8 +274,9 @@ def check_delivered(model: nn.Module, target: Mapping[str, Any]) -> None:
                 f"the pruned network has {measured[key]} {key} but {target[key]} were expected; "
                 "this is a defect of prune3d, please report it with your model."
             )
-    if measured["macs_ratio"] > target["budget_macs"]:
-        raise PruningError(
-            f"the pruned network has {measured['macs_ratio']:.4f} of the dense MACs, above the "
-            f"budget of {target['budget_macs']}."
-        )
+    for key, limit in target["limits"].items():
+        # Latency is interpolated from measurements, not counted.
+        if key in measured and measured[key] > limit * (1 + HAIR):
+            raise PruningError(
+                f"the pruned network has {measured[key]} {key}, above the budget of {limit:g}."
+            )

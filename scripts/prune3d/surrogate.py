@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from prune3d.predictor import (
+    Ensemble,
+    bootstrap,
     choose_order,
     error_intervals,
     from_dict,
@@ -102,6 +104,11 @@ def fit_both(samples: Samples, settings: Settings) -> dict[str, Any]:
 def chosen(fitted: Mapping[str, Any]) -> Any:
     """Return the predictor whose maximum is sought."""
     return from_dict(fitted["predictors"][fitted["chosen"]])
+
+
+def refit(predictor: Any, samples: Samples, n: int, seed: int) -> Ensemble:
+    """Return a predictor refitted to redrawn labels, see `prune3d.predictor.bootstrap`."""
+    return bootstrap(predictor, samples.ratios, samples.accuracy, n=n, random_state=seed)
 
 
 def validate(fit: Samples, held: Samples, fitted: Mapping[str, Any]) -> dict[str, Any]:

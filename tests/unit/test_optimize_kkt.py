@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
 import pytest
 
 from prune3d.optimize import solve_kkt
+from prune3d.optimize.kkt import PowerLaw
 
 WIDE = [(0.05, 1)] * 3
 
@@ -156,3 +158,59 @@ def test_solutions_are_the_same_from_run_to_run_and_plain_json():
 def test_wrong_arguments_are_refused(budget, region, message):
     with pytest.raises(ValueError, match=message):
         solve_kkt(Saturating(1, 1, 1), budget, region)
+
+
+def test_of_two_budgets_the_binding_one_has_a_multiplier():
+    """A budget of parameters that is not reached leaves the closed form of the other."""
+    a, b, c, budget = 0.02, 0.03, 0.025, 0.2
+    m = (a * b * c / budget) ** (1 / 3)
+    laws = [PowerLaw("macs", (1, 2, 2), budget), PowerLaw("params", (1, 2, 0), 0.9)]
+    solution = solve_kkt(Saturating(a, b, c), laws, WIDE)
+    assert solution.active_budgets == ["macs"]
+    assert solution.multipliers["macs"] == pytest.approx(m, rel=1e-4)
+    found = (solution.depth, solution.width, solution.resolution)
+    np.testing.assert_allclose(found, [a / m, (b / m) ** 0.5, (c / m) ** 0.5], atol=1e-4)
+    assert max(map(abs, solution.residuals.values())) < 1e-5
+
+
+def test_two_active_budgets_in_closed_form():
+    """D w^2 = P and d w^2 r^2 = T give r^2 = T / P; on d w^2 = P the best has a / d = b / w^2."""
+    a, b, c, budget, part = 0.1, 0.1, 0.01, 0.1, 0.15
+    laws = [PowerLaw("macs", (1, 2, 2), budget), PowerLaw("params", (1, 2, 0), part)]
+    solution = solve_kkt(Saturating(a, b, c), laws, WIDE)
+    assert solution.active_budgets == ["macs", "params"]
+    assert solution.resolution == pytest.approx((budget / part) ** 0.5, abs=1e-6)
+    assert solution.depth == pytest.approx(part**0.5, abs=1e-4)
+    assert solution.width**2 == pytest.approx(part**0.5, abs=1e-4)
+    # r F_r = 2 mu_macs and d F_d = mu_macs + mu_params.
+    macs = c / (budget / part)
+    assert solution.multipliers["macs"] == pytest.approx(macs, rel=1e-3)
+    assert solution.multipliers["params"] == pytest.approx(a / part**0.5 - macs, abs=2e-3)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_several_budgets_are_no_worse_than_a_scan(seed):
+    rng = np.random.default_rng(seed)
+    costs = rng.uniform(0.001, 0.05, 3)
+    laws = [
+        PowerLaw("macs", (1, 2, 2), rng.uniform(0.1, 0.6)),
+        PowerLaw("params", (1, 2, 0), rng.uniform(0.1, 0.6)),
+        PowerLaw("latency_ms", tuple(rng.uniform(0.2, 1.5, 3)), rng.uniform(0.3, 0.8)),
+    ]
+    X = np.array(list(itertools.product(np.linspace(0.05, 1, 60), repeat=3)))
+    for law in laws:
+        X = X[np.prod(X ** np.array(law.exponents), axis=1) <= law.budget]
+    surface = Saturating(*costs)
+    solution = solve_kkt(surface, laws, WIDE)
+    assert solution.value >= surface.predict(X).max() - 1e-9
+    point = np.array([solution.depth, solution.width, solution.resolution])
+    for law in laws:
+        assert np.prod(point ** np.array(law.exponents)) <= law.budget * (1 + 1e-6)
+    assert max(map(abs, solution.residuals.values()), default=0) < 1e-4
+
+
+def test_several_budgets_that_no_point_meets():
+    laws = [PowerLaw("macs", (1, 2, 2), 0.5), PowerLaw("params", (1, 2, 0), 0.01)]
+    solution = solve_kkt(Saturating(0.02, 0.03, 0.02), laws, [(0.5, 1)] * 3)
+    assert not solution.feasible
+    assert "no point of the region has the cost 0.01: the cost in params runs" in solution.reason

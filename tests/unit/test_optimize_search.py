@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from prune3d.optimize import BudgetError, Lattice, largest_within, maximize
+from prune3d.optimize import Budget, BudgetError, Lattice, largest_within, maximize
+from prune3d.predictor import LowRankPolynomialRegressor, bootstrap
 
 
 class Surface:
@@ -143,12 +145,15 @@ def test_errors_say_what_is_near_and_whether_a_wider_region_helps():
     lattice, surface = regular_lattice(), Surface(lambda X: X[:, 0])
     region = [(0.6, 1), (0.6, 1), (0.6, 1)]
     with pytest.raises(
-        BudgetError, match=r"0.05 of the .* with 0.07776; sampling a wider .* would help"
+        BudgetError,
+        match=r"0.05 of the .* with 0.07776 of the MACs; sampling a wider .* would help",
     ):
         maximize(surface, lattice, 0.05, region=region)
-    with pytest.raises(BudgetError, match=r"with 0.07776; sampling a wider region would not help"):
+    with pytest.raises(
+        BudgetError, match=r"with 0.07776 of the MACs; sampling a wider region would not help"
+    ):
         maximize(surface, lattice, 0.001, region=region)
-    with pytest.raises(BudgetError, match=r"none lies in the sampled region, the cheapest outside"):
+    with pytest.raises(BudgetError, match=r"none lies in the sampled region, the nearest outside"):
         maximize(surface, lattice, 0.5, region=[(0.61, 0.62)] * 3)
     with pytest.raises(BudgetError, match="none is allowed"):
         maximize(surface, lattice, 0.5, allowed=np.zeros(lattice.shape, bool))
@@ -204,7 +209,9 @@ def test_one_axis_equals_a_loop(seed):
 
 
 def test_one_axis_errors_name_the_smallest_ratio():
-    with pytest.raises(BudgetError, match=r"depth alone .* budget 0.1 .* network has 0.2; raise"):
+    with pytest.raises(
+        BudgetError, match=r"depth alone .* budget 0.1 .* network has 0.2 of the MACs; raise"
+    ):
         largest_within(regular_lattice(), 0.1, "depth")
     with pytest.raises(ValueError, match="'height' but must be one of depth, width, resolution"):
         largest_within(regular_lattice(), 0.1, "height")
@@ -230,3 +237,134 @@ def test_a_hundred_thousand_networks_take_less_than_two_seconds():
     assert time.perf_counter() - began < 2
     assert choice.n_candidates == 100_000
     assert choice.index == (19, 99, 49)
+
+
+class Refits:
+    """Many predictors: a function with random tilts."""
+
+    def __init__(self, function, tilts):
+        self.function, self.tilts = function, tilts
+
+    def predict(self, X):
+        return self.function(X) + self.tilts @ np.asarray(X).T
+
+    def chunks(self, X):
+        for start in range(0, len(X), 7):
+            yield slice(start, start + 7), self.predict(X[start : start + 7])
+
+
+def timed(rng, lattice):
+    """Give a lattice parameters and latencies of the dense network."""
+    times = rng.uniform(1, 10, lattice.shape)
+    return replace(lattice, dense_params=100, latency_ms=times, dense_latency_ms=10)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_several_budgets_equal_a_loop_over_all_networks(seed):
+    rng = np.random.default_rng(seed)
+    lattice = timed(rng, random_lattice(rng))
+    limits = {
+        "macs": rng.uniform(0.2, 1),
+        "params": rng.uniform(0.2, 1),
+        "latency": rng.uniform(0.3, 1),
+        "latency_ms": rng.uniform(3, 10),
+    }
+    budget = Budget(**{name: limits[name] for name in limits if rng.random() < 0.6} or limits)
+    a = rng.standard_normal(3)
+    found = []
+    for d, w, s in itertools.product(*map(range, lattice.shape)):
+        used = [
+            part
+            for name, part in (
+                ("macs", lattice.macs[d, w, s] / 1000),
+                ("params", lattice.params[d, w] / 100),
+                ("latency", lattice.latency_ms[d, w, s] / 10),
+                ("latency_ms", lattice.latency_ms[d, w, s]),
+            )
+            for part in [part / limits[name]]
+            if getattr(budget, name) is not None
+        ]
+        if max(used) <= 1:
+            point = (lattice.depth[d], lattice.width[d, w], lattice.resolution[s])
+            found.append((-float(np.dot(a, point)), max(used) < 0.9, (d, w, s)))
+    surface = Surface(lambda X: X @ a)
+    if not found:
+        with pytest.raises(BudgetError, match="the nearest is depth"):
+            maximize(surface, lattice, budget)
+        return
+    full = [entry for entry in found if not entry[1]] or found
+    assert maximize(surface, lattice, budget, floor=0.9).index == min(full)[2]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_ties_are_networks_as_good_as_the_best_in_some_refits(seed):
+    rng = np.random.default_rng(seed)
+    lattice = timed(rng, random_lattice(rng))
+    refits = Refits(lambda X: 0.9 + 0.05 * X.sum(axis=1), 0.05 * rng.standard_normal((50, 3)))
+    surface = Surface(refits.function)
+    choice = maximize(surface, lattice, 1.0, floor=0, refits=refits)
+    X = lattice.points()
+    within = np.flatnonzero(lattice.macs.ravel() <= 1000)
+    values = refits.predict(X[within])
+    best = int(np.flatnonzero(within == np.ravel_multi_index(choice.index, lattice.shape))[0])
+    share = np.mean(values >= values[:, [best]], axis=0)
+    ties = choice.ties
+    assert (ties.refits, ties.examined, ties.networks) == (50, len(within), (share > 0.05).sum())
+    found = {(m["depth"], m["width"], m["resolution"]) for m in ties.members}
+    assert found == {tuple(point) for point in X[within[share > 0.05]].tolist()}
+    optima = X[within[np.argmax(values, axis=1)]]
+    for m, axis in enumerate(("depth", "width", "resolution")):
+        expected = np.quantile(optima[:, m], [0.05, 0.95])
+        np.testing.assert_allclose(ties.optimum_interval[axis], expected)
+    np.testing.assert_allclose(ties.accuracy_interval, np.quantile(values[:, best], [0.05, 0.95]))
+    flat = within[share > 0.05]
+    for prefer, amounts in (
+        ("params", np.broadcast_to(lattice.params[:, :, None], lattice.shape)),
+        ("latency", lattice.latency_ms),
+    ):
+        other = maximize(surface, lattice, 1.0, floor=0, refits=refits, prefer=prefer)
+        assert amounts[other.index] == amounts.ravel()[flat].min()
+        assert other.ties.networks == ties.networks
+        assert json.loads(json.dumps(other.to_dict()))["ties"]["level"] == 0.05
+
+
+def test_a_preference_needs_refits_and_latencies():
+    surface = Surface(lambda X: X[:, 0])
+    with pytest.raises(ValueError, match="prefer is 'params', which needs refits"):
+        maximize(surface, regular_lattice(), 0.5, prefer="params")
+    with pytest.raises(ValueError, match="prefer is 'speed' but must be one of none, params"):
+        maximize(surface, regular_lattice(), 0.5, prefer="speed")
+    refits = Refits(lambda X: X[:, 0], np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="the lattice has no latencies"):
+        maximize(surface, regular_lattice(), 0.5, prefer="latency", refits=refits)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({}, "a budget limits nothing; give one or more of macs, params, latency, latency_ms"),
+        ({"macs": 1.5}, "macs is 1.5 but must be a part .* or a number of MACs of at least 1000"),
+        ({"params": 0}, "params is 0 but must be"),
+        ({"latency": 2}, "latency is 2 but .* latency_ms takes milliseconds"),
+        ({"latency_ms": 0}, "latency_ms is 0 but must be above 0"),
+    ],
+)
+def test_wrong_budgets_are_refused(limits, message):
+    with pytest.raises(ValueError, match=message):
+        Budget(**limits)
+
+
+def test_a_million_networks_are_searched_with_refits():
+    depth, width, sides = np.linspace(0.3, 1, 50), np.linspace(0.3, 1, 400), np.linspace(0.3, 1, 50)
+    macs = 1e8 * depth[:, None, None] * width[:, None] ** 2 * sides**2
+    lattice = Lattice(
+        depth, np.tile(width, (50, 1)), sides, macs.astype(int), macs[:, :, 0].astype(int), 10**8
+    )
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0.3, 1, (20, 3))
+    y = 0.9 - 0.1 * ((1 - X) ** 2).sum(axis=1) + 0.002 * rng.standard_normal(20)
+    predictor = LowRankPolynomialRegressor(2).fit(X, y)
+    refits = bootstrap(predictor, X, y, n=200)
+    choice = maximize(predictor, lattice, 0.3, floor=0.97, refits=refits)
+    assert choice.n_candidates == choice.ties.examined > 5_000
+    assert choice.ties.networks >= 1

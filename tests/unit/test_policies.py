@@ -13,8 +13,11 @@ from torch import nn
 
 import prune3d
 from prune3d.errors import PruningError
+from prune3d.latency import LatencyTable
+from prune3d.optimize import Budget
 from prune3d.policies import (
     LatticeOptions,
+    OptimumOptions,
     check_delivered,
     enumerate_candidates,
     optimal_target,
@@ -95,6 +98,29 @@ def networks(structure: Structure) -> list[tuple[float, float, float, int]]:
     return found
 
 
+def optimum(
+    predictor: Any,
+    fitted: Samples,
+    structure: Structure,
+    budget: float | dict[str, float],
+    options: LatticeOptions = OPTIONS,
+    **more: Any,
+) -> dict[str, Any]:
+    candidates = enumerate_candidates(structure, ORDER, options, more.pop("latencies", None))
+    chosen = more.pop("options_of_optimum", None)
+    return optimal_target(predictor, fitted, candidates, Budget.of(budget), chosen, **more)
+
+
+def rival(
+    policy: str,
+    structure: Structure,
+    order: list[str],
+    budget: float | dict[str, float],
+    options: LatticeOptions = OPTIONS,
+) -> dict[str, Any]:
+    return rival_target(policy, enumerate_candidates(structure, order, options), Budget.of(budget))
+
+
 Networks = list[tuple[float, float, float, int]]
 DENSE_MACS = 40_813_184
 
@@ -105,7 +131,7 @@ def test_the_optimum_is_the_best_of_all_networks(
     structure: Structure, networks: Networks, surface: int, budget: float
 ) -> None:
     predictor = SURFACES[surface]
-    found = optimal_target(predictor, samples(0.4), structure, ORDER, budget, OPTIONS)
+    found = optimum(predictor, samples(0.4), structure, budget)
     table = np.array(networks)
     inside = (table[:, :3] >= 0.4 - 1e-9).all(1)
     within = inside & (table[:, 3] <= budget * DENSE_MACS)
@@ -126,7 +152,7 @@ def test_the_optimum_is_the_best_of_all_networks(
 def test_a_rival_takes_the_largest_network_that_shrinks_one_dimension(
     structure: Structure, networks: Networks, policy: str, axis: int, budget: float
 ) -> None:
-    found = rival_target(policy, structure, ORDER, budget, OPTIONS)
+    found = rival(policy, structure, ORDER, budget)
     table = np.array(networks)
     others = [i for i in range(3) if i != axis]
     line = table[(table[:, others] == 1).all(1)]
@@ -140,8 +166,8 @@ def test_a_rival_takes_the_largest_network_that_shrinks_one_dimension(
 def test_width_and_resolution_alone_need_no_order_of_removal(
     structure: Structure, policy: str, budget: float
 ) -> None:
-    alone = rival_target(policy, structure, [], budget, OPTIONS)
-    full = rival_target(policy, structure, ORDER, budget, OPTIONS)
+    alone = rival(policy, structure, [], budget)
+    full = rival(policy, structure, ORDER, budget)
     if "unreachable" not in full:
         # A lattice without the other depths is smaller by as much.
         assert alone.pop("lattice_networks") * (len(ORDER) + 1) == full.pop("lattice_networks")
@@ -159,31 +185,33 @@ def test_the_side_step_leaves_out_sides_down_from_the_dense_one(
     macs = [macs for *_, resolution, macs in networks if round(32 * resolution) in sides]
     # Widths that keep the same channels are there once.
     assert set(lattice.macs.ravel().tolist()) == set(macs)
-    found = rival_target("resolution", structure, ORDER, 0.6, options)
+    found = rival("resolution", structure, ORDER, 0.6, options)
     # The maps of 22 pixels have 22, 11 and 6 of 32, 16 and 8: at most 0.75^2 of each. 27 have 0.71.
     assert found["resolution"] == 22 / 32
 
 
 @pytest.mark.parametrize("policy", ["depth", "width", "resolution"])
 def test_a_rival_that_cannot_reach_the_budget_says_so(structure: Structure, policy: str) -> None:
-    found = rival_target(policy, structure, ORDER, 1e-4, OPTIONS)
+    found = rival(policy, structure, ORDER, 1e-4)
     assert f"{policy} alone cannot meet the budget 0.0001" in found["unreachable"]
     assert found["policy"] == policy
 
 
 @pytest.mark.parametrize("budget", [1e-4, 0.01])
 def test_an_optimum_that_cannot_be_reached_says_so(structure: Structure, budget: float) -> None:
-    found = optimal_target(SURFACES[0], samples(0.5), structure, ORDER, budget, OPTIONS)
+    found = optimum(SURFACES[0], samples(0.5), structure, budget)
     assert f"no network meets the budget {budget:g}" in found["unreachable"]
     assert "macs" not in found
     json.dumps(found, allow_nan=False)
 
 
 def test_targets_are_plain_values(structure: Structure) -> None:
-    found = optimal_target(SURFACES[0], samples(0.4), structure, ORDER, 0.25, OPTIONS)
+    found = optimum(SURFACES[0], samples(0.4), structure, 0.25)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["region"] == [[0.4, 1], [0.4, 1], [0.4, 1]]
     assert found["budget_macs"] == 0.25
+    assert found["limits"] == {"macs": 0.25 * DENSE_MACS}
+    assert found["extrapolated"] == []
 
 
 @pytest.mark.parametrize("round_to", [1, 4])
@@ -195,7 +223,7 @@ def test_pruning_to_a_target_gives_what_was_promised(
     model = make_network("resnet20", size=32)
     structure = analyze(model)
     options = LatticeOptions(width_step=0.01, round_to=round_to)
-    target = optimal_target(SURFACES[1], samples(0.3), structure, ORDER, 0.3, options)
+    target = optimum(SURFACES[1], samples(0.3), structure, 0.3, options)
     pruned = prune3d.prune(
         model,
         target["depth"],
@@ -212,5 +240,57 @@ def test_pruning_to_a_target_gives_what_was_promised(
         wrong[key] += 1
         with pytest.raises(PruningError, match=rf"{target[key]} {key} but {target[key] + 1}"):
             check_delivered(pruned, wrong)
-    with pytest.raises(PruningError, match=r"above the budget of 0\.1\."):
-        check_delivered(pruned, {**target, "budget_macs": 0.1})
+    with pytest.raises(PruningError, match=r"has \d+ macs, above the budget of 1000\."):
+        check_delivered(pruned, {**target, "limits": {"macs": 1000}})
+
+
+def test_several_budgets_hold_together(structure: Structure) -> None:
+    parameters = enumerate_candidates(structure, ORDER, OPTIONS).lattice.dense_params
+    assert parameters == sum(p.numel() for p in prune3d.build("resnet20", 10, 32).parameters())
+    alone = optimum(SURFACES[0], samples(0.3), structure, {"macs": 0.3})
+    both = optimum(SURFACES[0], samples(0.3), structure, {"macs": 0.3, "params": 0.15})
+    assert alone["params"] > 0.15 * parameters
+    assert both["params"] <= 0.15 * parameters
+    assert both["macs_ratio"] <= 0.3
+    assert both["predicted_accuracy"] < alone["predicted_accuracy"]
+    # The same in numbers of their own.
+    absolute = {"macs": 0.3 * DENSE_MACS, "params": 0.15 * parameters}
+    same = optimum(SURFACES[0], samples(0.3), structure, absolute)
+    assert same["index"] == both["index"]
+    for policy in ("depth", "width"):
+        found = rival(policy, structure, ORDER, {"macs": 0.5, "params": 0.6})
+        assert found["macs_ratio"] <= 0.5
+        assert found["params"] <= 0.6 * parameters
+
+
+def product_of(lattice_depth: Any, width: Any, side: Any) -> np.ndarray:
+    """Return a latency that is linear in each dimension."""
+    return np.multiply.outer(np.multiply.outer(0.2 + lattice_depth, 0.1 + width), side / 32.0)
+
+
+def test_latency_budgets_use_the_table(structure: Structure) -> None:
+    depth, width = np.array([2, 5, 9]) / 9, np.array([0.1, 0.5, 1.0])
+    side = np.array([8.0, 20.0, 32.0])
+    table = LatencyTable(depth, width, side, product_of(depth, width, side), "a device", None)
+    found = optimum(SURFACES[0], samples(0.3), structure, {"latency_ms": 0.5}, latencies=table)
+    at = (np.array([found["depth"]]), np.array([found["width_asked"]]))
+    expected = product_of(*at, np.array([32 * found["resolution"]]))[0, 0, 0]
+    assert found["latency_ms"] == pytest.approx(expected)
+    assert 0.97 * 0.5 <= found["latency_ms"] <= 0.5
+    part = {"latency": 0.5 / (1.2 * 1.1)}
+    same = optimum(SURFACES[0], samples(0.3), structure, part, latencies=table)
+    assert same["index"] == found["index"]
+    with pytest.raises(ValueError, match="does not know the dense network's ms"):
+        optimum(SURFACES[0], samples(0.3), structure, part)
+
+
+def test_networks_outside_the_sampled_region_are_chosen_only_when_asked(
+    structure: Structure,
+) -> None:
+    refused = optimum(SURFACES[0], samples(0.7), structure, 0.1)
+    assert "sampling a wider region would help" in refused["unreachable"]
+    options = OptimumOptions(extrapolate=True)
+    found = optimum(SURFACES[0], samples(0.7), structure, 0.1, options_of_optimum=options)
+    assert found["extrapolated"]
+    for axis in ("depth", "width", "resolution"):
+        assert (axis in found["extrapolated"]) == (found[axis] < 0.7 - 1e-9)

@@ -13,7 +13,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"defaults": {"dense": {"epochs": "ten"}}}, "defaults.dense.epochs is 'ten'; allowed is"),
     (
         {"defaults": {"budgets": [{"name": "x", "macs": 1.5}]}},
-        "defaults.budgets[0].macs is 1.5; allowed is above 0 and at most 1",
+        "budgets[0]: macs is 1.5 but must be a part of the dense network's, above 0 and at most 1",
+    ),
+    ({"defaults": {"budgets": [{"name": "x"}]}}, "budgets[0]: a budget limits nothing; give one"),
+    (
+        {"defaults": {"budgets": [{"name": "x", "latency": 3}]}},
+        "budgets[0]: latency is 3 but must be a part of the dense network's",
     ),
     ({"defaults": {"sampling": {"depth": [0.1]}}}, "sampling.depth: depth 0.1 would keep 1 of 6"),
     (

@@ -92,6 +92,13 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.predictor.shape": Rerun("increasing", FIT, "dwr"),
     "defaults.lattice.width_step": Rerun(0.05, TARGETS, "dwr width"),
     "defaults.lattice.side_step": Rerun(2, TARGETS, "dwr resolution"),
+    "defaults.optimum.refits": Rerun(200, OPTIMUM, "dwr"),
+    "defaults.optimum.prefer": Rerun("params", OPTIMUM, "dwr"),
+    "defaults.optimum.extrapolate": Rerun(True, OPTIMUM, "dwr"),
+    # No budget of the tiny run needs latencies.
+    "defaults.latency.device": Rerun("cpu", set()),
+    "defaults.latency.batch_size": Rerun(2, set()),
+    "defaults.latency.runs": Rerun(5, set()),
     "defaults.budgets": Rerun([{"name": "half", "macs": 0.4}], TARGETS, ALL),
     "defaults.policies": Rerun(["dwr", "depth", "width"], TABLES),
     "figures.dimensions.size": Rerun([5.0, 3.0], {"plot_dimensions"}),

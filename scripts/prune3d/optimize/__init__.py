@@ -9,29 +9,34 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prune3d.optimize.choice import BudgetError, Choice, NearTie
+    from prune3d.optimize.budget import Budget
+    from prune3d.optimize.choice import BudgetError, Choice, NearTie, Ties
     from prune3d.optimize.kkt import KKTSolution, solve_kkt
     from prune3d.optimize.lattice import Lattice
     from prune3d.optimize.one_axis import largest_within
     from prune3d.optimize.search import maximize
 
 __all__ = [
+    "Budget",
     "BudgetError",
     "Choice",
     "KKTSolution",
     "Lattice",
     "NearTie",
+    "Ties",
     "largest_within",
     "maximize",
     "solve_kkt",
 ]
 
 _HOME = {
+    "Budget": "budget",
     "BudgetError": "choice",
     "Choice": "choice",
     "KKTSolution": "kkt",
     "Lattice": "lattice",
     "NearTie": "choice",
+    "Ties": "choice",
     "largest_within": "one_axis",
     "maximize": "search",
     "solve_kkt": "kkt",

@@ -26,6 +26,12 @@ class Lattice:
         Parameters, the same for every image side.
     dense_macs : int
         Multiply-accumulates of the dense network, to which budgets refer.
+    dense_params : int, optional
+        Its parameters, where budgets refer to them.
+    latency_ms : ndarray of shape (D, W, S), optional
+        Milliseconds of a forward pass, where they are known.
+    dense_latency_ms : float, optional
+        Those of the dense network.
 
     Raises
     ------
@@ -39,6 +45,9 @@ class Lattice:
     macs: NDArray[np.int64]
     params: NDArray[np.int64]
     dense_macs: int
+    dense_params: int | None = None
+    latency_ms: NDArray[np.float64] | None = None
+    dense_latency_ms: float | None = None
 
     def __post_init__(self) -> None:
         """Make arrays of what was given and check it."""
@@ -47,6 +56,8 @@ class Lattice:
         for name in ("macs", "params"):
             object.__setattr__(self, name, _whole_numbers(name, getattr(self, name)))
         object.__setattr__(self, "dense_macs", int(self.dense_macs))
+        if self.latency_ms is not None:
+            object.__setattr__(self, "latency_ms", np.asarray(self.latency_ms, dtype=np.float64))
         self._check_shapes()
         self._check_values()
 
@@ -87,7 +98,13 @@ class Lattice:
                 f"depth, width and resolution must have 1, 2 and 1 dimensions, got "
                 f"{self.depth.ndim}, {self.width.ndim} and {self.resolution.ndim}"
             )
-        expected = {"width": self.shape[:2], "macs": self.shape, "params": self.shape[:2]}
+        expected: dict[str, tuple[int, ...]] = {
+            "width": self.shape[:2],
+            "macs": self.shape,
+            "params": self.shape[:2],
+        }
+        if self.latency_ms is not None:
+            expected["latency_ms"] = self.shape
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(
@@ -102,6 +119,8 @@ class Lattice:
             wrong = values[~((values > 0) & (values <= 1 + 1e-9))]
             if wrong.size:
                 raise ValueError(f"{name} has the ratio {wrong[0]} but ratios must be in (0, 1]")
+        if self.latency_ms is not None and not np.all(self.latency_ms > 0):
+            raise ValueError("latency_ms must be above 0")
         if self.macs.min() < 0 or self.params.min() < 0:
             raise ValueError("macs and params must not be negative")
         if self.dense_macs < 1:

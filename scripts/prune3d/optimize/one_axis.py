@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from prune3d.optimize.budget import allowed_macs
+from prune3d.optimize.budget import HAIR, UNITS, Budget, amounts, dense
 from prune3d.optimize.choice import BudgetError, Choice
 from prune3d.optimize.lattice import Lattice
+from prune3d.optimize.search import describe, usage
 
 AXES = ("depth", "width", "resolution")
 
 
-def largest_within(lattice: Lattice, budget: float, axis: str) -> Choice:
+def largest_within(
+    lattice: Lattice, budget: float | Budget | Mapping[str, float], axis: str
+) -> Choice:
     """Choose the costliest network within the budget that shrinks one dimension alone.
 
     The two other dimensions stay at their largest level. Equal costs go to the first index.
@@ -19,8 +24,8 @@ def largest_within(lattice: Lattice, budget: float, axis: str) -> Choice:
     Parameters
     ----------
     lattice : Lattice
-    budget : float
-        Fraction of the dense MACs, in (0, 1].
+    budget : float, Budget or mapping
+        A fraction of the dense MACs in (0, 1], or see `Budget`.
     axis : {"depth", "width", "resolution"}
 
     Returns
@@ -35,28 +40,29 @@ def largest_within(lattice: Lattice, budget: float, axis: str) -> Choice:
     ValueError
         If the budget or the axis is not as above.
     """
-    limit = allowed_macs(lattice, budget)
+    budget = Budget.of(budget)
+    used = usage(lattice, budget)
     line = _line(lattice, axis)
     macs = np.array([lattice.macs[index] for index in line])
-    within = np.flatnonzero(macs <= limit)
+    parts = np.array([used[index] for index in line])
+    within = np.flatnonzero(parts <= 1 + HAIR)
     if not len(within):
+        least = line[int(np.argmin(parts))]
         raise BudgetError(
-            f"{axis} alone cannot meet the budget {budget:g} of the dense MACs: its smallest "
-            f"network has {macs.min() / lattice.dense_macs:.4g}; raise the budget or leave out the "
-            f"policy {axis}"
+            f"{axis} alone cannot meet the budget {budget.describe()}: its smallest network has "
+            f"{_costs(lattice, budget, least)}; raise the budget or leave out the policy {axis}"
         )
-    best = within[np.argmax(macs[within])]
-    d, w, s = line[best]
-    return Choice(
-        index=(d, w, s),
-        depth=float(lattice.depth[d]),
-        width=float(lattice.width[d, w]),
-        resolution=float(lattice.resolution[s]),
-        macs=int(macs[best]),
-        params=int(lattice.params[d, w]),
-        macs_ratio=float(macs[best] / lattice.dense_macs),
-        predicted_accuracy=None,
-        n_candidates=len(within),
+    best = line[within[np.argmax(macs[within])]]
+    flat = int(np.ravel_multi_index(best, lattice.shape))
+    return describe(lattice, flat, None, len(within))
+
+
+def _costs(lattice: Lattice, budget: Budget, index: tuple[int, int, int]) -> str:
+    return " and ".join(
+        f"{amounts(lattice, name)[index] / dense(lattice, name):.4g} of the {UNITS[name]}"
+        if name != "latency_ms"
+        else f"{amounts(lattice, name)[index]:.4g} ms"
+        for name in budget.limits(lattice)
     )
 
 

@@ -1,0 +1,24 @@
+"""Measure how long networks pruned to a grid take on this device."""
+
+from prune3d.job import Job
+
+with Job(snakemake) as job:
+    from prune3d.checkpoint import load
+    from prune3d.files import read_json, write_csv
+    from prune3d.latency import COLUMNS, LatencyOptions, LatencyTable, measure_table
+    from prune3d.structure import Structure
+
+    structure = Structure.from_dict(read_json(job.input.structure))
+    device = job.device()  # sets the number of threads as well
+    rows = measure_table(
+        load(job.input.model, "cpu" if job.params["device"] == "cpu" else device),
+        read_json(job.input.blocks)["removal_order"],
+        structure.blocks,
+        structure.sides,
+        job.params["round_to"],
+        job.read(LatencyOptions),
+        job.say,
+    )
+    write_csv(job.output[0], rows, COLUMNS)
+    table = LatencyTable.from_rows(rows)
+    job.say(f"{len(rows)} latencies on {table.device}, interpolation off by {table.error:.1%}")

@@ -1,0 +1,276 @@
+"""How long pruned networks take on this device: measured on some, interpolated to all.
+
+Real networks are pruned to a coarse grid of depths, widths and image sides and timed. In between
+latency is interpolated linearly in each; below the smallest width it is that of the smallest.
+Some more networks are timed to tell how far off that is.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune3d.files import read_csv
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+COLUMNS = (
+    "role",
+    "depth",
+    "width",
+    "side",
+    "latency_ms",
+    "device",
+    "threads",
+    "batch_size",
+    "runs",
+)
+WIDTHS = (1.0, 0.8, 0.6, 0.4, 0.25, 0.12)
+DEPTHS, SIDES = 5, 5  # levels, evenly over what can be
+CHECKED = 6
+WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class LatencyOptions:
+    """How latencies are measured.
+
+    Attributes
+    ----------
+    batch_size
+        Images a forward pass.
+    runs
+        Forward passes of which the median is taken.
+    """
+
+    batch_size: int = 1
+    runs: int = 30
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Measured latencies on a grid.
+
+    Attributes
+    ----------
+    depth, width, side
+        Levels, ascending: ratio of blocks, ratio of channels asked for, pixels.
+    latency_ms
+        Shape (depths, widths, sides).
+    device
+        Its name.
+    error
+        Median relative error of the interpolation at the networks measured besides, or None.
+    """
+
+    depth: NDArray[np.float64]
+    width: NDArray[np.float64]
+    side: NDArray[np.float64]
+    latency_ms: NDArray[np.float64]
+    device: str
+    error: float | None
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Mapping[str, Any]]) -> LatencyTable:
+        """Make a table from rows of `COLUMNS`."""
+        grid = [row for row in rows if row["role"] == "grid"]
+        depth, width, side = (
+            np.unique([float(row[name]) for row in grid]) for name in ("depth", "width", "side")
+        )
+        values = np.full((len(depth), len(width), len(side)), np.nan)
+        for row in grid:
+            d, w, s = (
+                int(np.searchsorted(levels, float(row[name])))
+                for levels, name in ((depth, "depth"), (width, "width"), (side, "side"))
+            )
+            values[d, w, s] = float(row["latency_ms"])
+        table = cls(depth, width, side, values, str(rows[0]["device"]), None)
+        return replace(table, error=table.error_at(rows))
+
+    def at(
+        self, depth: NDArray[np.float64], width: NDArray[np.float64], side: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Interpolate to all combinations.
+
+        Parameters
+        ----------
+        depth, width, side
+            Shapes (D,), (W,) and (S,).
+
+        Returns
+        -------
+        ndarray of shape (D, W, S)
+            Milliseconds.
+        """
+        values = self.latency_ms
+        known, asked = (self.depth, self.width, self.side), (depth, width, side)
+        for axis in range(3):
+            values = _interpolate(values, known[axis], asked[axis], axis)
+        return values
+
+    def error_at(self, rows: Sequence[Mapping[str, Any]]) -> float | None:
+        """Return the median relative error at the rows that are no part of the grid."""
+        errors = []
+        for row in rows:
+            if row["role"] == "check":
+                place = [np.array([float(row[name])]) for name in ("depth", "width", "side")]
+                measured = float(row["latency_ms"])
+                errors.append(abs(float(self.at(*place)[0, 0, 0]) / measured - 1))
+        return statistics.median(errors) if errors else None
+
+
+def read_latencies(path: str | Path) -> LatencyTable:
+    """Read the file of a table."""
+    return LatencyTable.from_rows(read_csv(path))
+
+
+def measure_table(
+    dense: nn.Module,
+    removal_order: Sequence[str],
+    blocks: int,
+    sides: Sequence[int],
+    round_to: int,
+    options: LatencyOptions,
+    say: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Time networks pruned to a grid, and some others.
+
+    Parameters
+    ----------
+    dense
+        The dense network, on the device to measure.
+    removal_order
+        Its removable blocks, the first to go first.
+    blocks
+        Number of blocks that depth counts.
+    sides
+        Image sides in pixels that it can take, ascending.
+    round_to
+        See `prune3d.ratios.kept_channels`.
+    options
+        How to measure.
+    say
+        Told about the progress.
+
+    Returns
+    -------
+    list of dict
+        Rows of `COLUMNS`.
+    """
+    import torch
+
+    depths = [(blocks - k) / blocks for k in _spread(len(removal_order) + 1, DEPTHS)]
+    usable = [side for side in sides if side >= sides[-1] / 4]
+    levels = [usable[i] for i in _spread(len(usable), SIDES)]
+    rng = np.random.default_rng(0)
+    between = [
+        (
+            (blocks - int(rng.integers(len(removal_order) + 1))) / blocks,
+            round(float(rng.uniform(WIDTHS[-1], 1)), 3),
+            int(rng.choice(usable)),
+        )
+        for _ in range(CHECKED)
+    ]
+    known = {
+        "device": device_name(next(dense.parameters()).device),
+        "threads": torch.get_num_threads(),
+        "batch_size": options.batch_size,
+        "runs": options.runs,
+    }
+    rows = []
+    points = [("grid", d, w, levels) for d, w in product(depths, WIDTHS)]
+    points += [("check", d, w, [side]) for d, w, side in between]
+    for role, depth, width, own_sides in points:
+        network = _pruned(dense, depth, width, removal_order, round_to)
+        for side in own_sides:
+            took = latency(network, side, options)
+            row = {"role": role, "depth": depth, "width": width, "side": side, "latency_ms": took}
+            rows.append({**row, **known})
+        if width == WIDTHS[-1]:
+            say(f"depth {depth:.3g} measured")
+    return rows
+
+
+def latency(model: nn.Module, side: int, options: LatencyOptions) -> float:
+    """Return the median milliseconds of a forward pass on the model's device."""
+    import torch
+
+    from prune3d.models.assembly import get_spec
+
+    device = next(model.parameters()).device
+    images = torch.zeros(options.batch_size, get_spec(model).in_channels, side, side, device=device)
+    model.eval()
+    taken = []
+    with torch.inference_mode():
+        for run in range(WARM_UP + options.runs):
+            _wait(device)
+            begun = time.perf_counter()
+            model(images)
+            _wait(device)
+            if run >= WARM_UP:
+                taken.append(1000 * (time.perf_counter() - begun))
+    return statistics.median(taken)
+
+
+def device_name(device: torch.device) -> str:
+    """Return the product name of a device, also of a CPU where the system tells it."""
+    from prune3d.job import describe_device
+
+    if device.type != "cpu":
+        return describe_device(device)
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _pruned(
+    dense: nn.Module, depth: float, width: float, removal_order: Sequence[str], round_to: int
+) -> nn.Module:
+    from prune3d.pruning import PruningOptions, prune
+
+    # Which channels are left makes no difference to the time.
+    options = PruningOptions(channel_criterion="l1", round_to=round_to)
+    return prune(dense, depth, width, options=options, removal_order=removal_order)
+
+
+def _interpolate(
+    values: NDArray[np.float64],
+    known: NDArray[np.float64],
+    asked: NDArray[np.float64],
+    axis: int,
+) -> NDArray[np.float64]:
+    """Interpolate linearly along one axis; beyond its ends the values stay."""
+    if len(known) == 1:
+        return np.repeat(values, len(asked), axis=axis)
+    lower = np.clip(np.searchsorted(known, asked) - 1, 0, len(known) - 2)
+    share = np.clip((asked - known[lower]) / (known[lower + 1] - known[lower]), 0, 1)
+    shape = [1, 1, 1]
+    shape[axis] = -1
+    share = share.reshape(shape)
+    return np.take(values, lower, axis) * (1 - share) + np.take(values, lower + 1, axis) * share
+
+
+def _spread(count: int, levels: int) -> list[int]:
+    """Return about as many indices below `count`, evenly spread, both ends among them."""
+    return sorted({round(i) for i in np.linspace(0, count - 1, levels)})
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(device)

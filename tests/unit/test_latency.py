@@ -1,0 +1,67 @@
+"""Latencies: interpolation by hand, and real networks timed."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.interpolate import RegularGridInterpolator
+
+import prune3d
+from prune3d.files import write_csv
+from prune3d.latency import (
+    COLUMNS,
+    WIDTHS,
+    LatencyOptions,
+    LatencyTable,
+    latency,
+    measure_table,
+    read_latencies,
+)
+
+
+def rows(values: np.ndarray, levels: list[list[float]]) -> list[dict[str, object]]:
+    known = {"device": "this one", "threads": 1, "batch_size": 1, "runs": 3}
+    return [
+        {"role": "grid", "depth": d, "width": w, "side": s, "latency_ms": values[i, j, k], **known}
+        for (i, d), (j, w), (k, s) in itertools.product(*map(enumerate, levels))
+    ]
+
+
+def test_latencies_are_interpolated_linearly_and_held_beyond_the_ends() -> None:
+    rng = np.random.default_rng(0)
+    levels = [[0.25, 0.5, 1.0], [0.1, 1.0], [8.0, 16.0, 32.0]]
+    values = rng.uniform(1, 5, (3, 2, 3))
+    table = LatencyTable.from_rows(rows(values, levels))
+    asked = [np.array([0.3, 0.5, 0.9]), np.array([0.1, 0.47]), np.array([8.0, 13.0, 32.0, 20.0])]
+    expected = RegularGridInterpolator(levels, values)(
+        np.stack(np.meshgrid(*asked, indexing="ij"), axis=-1)
+    )
+    np.testing.assert_allclose(table.at(*asked), expected)
+    below = table.at(np.array([0.1]), np.array([0.01]), np.array([4.0]))
+    assert below[0, 0, 0] == values[0, 0, 0]
+    check = {**rows(values, levels)[0], "role": "check", "latency_ms": values[0, 0, 0] / 2}
+    assert LatencyTable.from_rows([*rows(values, levels), check]).error == pytest.approx(1.0)
+
+
+def test_real_networks_are_timed_and_read_back(tmp_path: Path) -> None:
+    dense = prune3d.build("resnet8", 10, 16)
+    told: list[str] = []
+    options = LatencyOptions(batch_size=2, runs=3)
+    found = measure_table(dense, ["layer1.0"], 3, range(1, 17), 1, options, told.append)
+    write_csv(tmp_path / "latency.csv", found, COLUMNS)
+    table = read_latencies(tmp_path / "latency.csv")
+    assert table.depth.tolist() == [2 / 3, 1.0]
+    assert table.width.tolist() == sorted(WIDTHS)
+    assert (table.side.min(), table.side.max()) == (4, 16)
+    assert np.all(table.latency_ms > 0)
+    assert table.error is not None
+    assert table.device and len(told) == 2
+
+
+def test_four_times_the_work_takes_longer() -> None:
+    model = prune3d.build("resnet20", 10, 64)
+    options = LatencyOptions(batch_size=4, runs=5)
+    assert latency(model, 64, options) > 1.5 * latency(model, 16, options)
