@@ -20,6 +20,7 @@ from prune3d.data.registry import facts as data_facts
 from prune3d.errors import ConfigError
 from prune3d.models.registry import ModelFacts
 from prune3d.models.registry import facts as model_facts
+from prune3d.optimal_design import Polynomial, TreeCost, optimal_points
 from prune3d.optimize.budget import Budget
 from prune3d.predictor.design import check_design
 from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA
@@ -82,6 +83,7 @@ def overlay(base: Config, top: Config) -> dict[str, Any]:
 def design_of(settings: Config) -> Design:
     """Return an experiment's sampling design."""
     sampling = settings["sampling"]
+    chosen = optimal_design_of(settings) if sampling["design"] == "optimal" else ()
     return Design(
         kind=sampling["design"],
         depth=tuple(sampling["depth"]),
@@ -89,7 +91,30 @@ def design_of(settings: Config) -> Design:
         resolution=tuple(sampling["resolution"]),
         points=to_points(sampling["points"]),
         holdout=to_points(sampling["holdout"]),
+        chosen=chosen,
     )
+
+
+def optimal_design_of(settings: Config) -> tuple[Point, ...]:
+    """Return the samples of an optimal design for an experiment's predictor and budgets."""
+    sampling, predictor = settings["sampling"], settings["predictor"]
+    # What is to be chosen later is taken at its default.
+    degree, rank = (
+        default if predictor[key] == "cv" else predictor[key]
+        for key, default in (("degree", 3), ("rank", 1))
+    )
+    part = settings["data"]["selection_fraction"]
+    label = part / (1 - part)
+    points = optimal_points(
+        [sampling[axis] for axis in AXES],
+        sampling["count"],
+        Polynomial(predictor["kind"], degree, rank),
+        [b["macs"] for b in settings["budgets"] if b.get("macs", 2) <= 1],
+        # Batch norms and blocks see at most all training images.
+        TreeCost(train=settings["finetune"]["epochs"] + 1 + label, score=1 + label),
+        sampling["criterion"],
+    )
+    return to_points(points)
 
 
 def check_schema(config: Config, schema: Config) -> None:
@@ -226,7 +251,9 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _check_sampling(name: str, settings: Config, side: int) -> None:
-    design, predictor = design_of(settings), settings["predictor"]
+    with _about(name, "sampling"):
+        design = design_of(settings)
+    predictor = settings["predictor"]
     realize = _Realize(
         model_facts(settings["model"]["name"]),
         side,

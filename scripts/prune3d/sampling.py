@@ -52,7 +52,8 @@ class Design:
     Attributes
     ----------
     kind
-        ``axes``: each dimension alone; ``grid``: all combinations; ``list``: only `points`.
+        ``axes``: each dimension alone; ``grid``: all combinations; ``list``: only `points`;
+        ``optimal``: `chosen` ones of all combinations.
     depth, width, resolution
         Levels of each dimension in the order in which they are pruned, without 1.0.
     points
@@ -60,6 +61,8 @@ class Design:
     holdout
         Points that are never fitted, only predicted. They are pruned from the dense network, as
         the final network is.
+    chosen
+        Of an optimal design, see `prune3d.optimal_design`; parents before children.
     """
 
     kind: str
@@ -68,6 +71,7 @@ class Design:
     resolution: tuple[float, ...] = ()
     points: tuple[Point, ...] = ()
     holdout: tuple[Point, ...] = ()
+    chosen: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,8 @@ def designed_points(design: Design) -> list[Point]:
         points += [Point(1.0, 1.0, r) for r in resolution]
     elif design.kind == "grid":
         points = [Point(*ratios) for ratios in product(*levels)]
+    elif design.kind == "optimal":
+        points = [DENSE, *design.chosen]
     else:
         points = [DENSE]
     return list(dict.fromkeys(points))

@@ -133,7 +133,7 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
         ({"defaults__data__selection_fraction": 0}, ["selection_fraction is 0", "above 0"]),
         ({"defaults__pruning__round_to": 0}, ["round_to is 0", "at least 1"]),
         ({"defaults__pruning__probe_images": 15}, ["probe_images is 15", "at least 16"]),
-        ({"defaults__sampling__design": "cube"}, ["'cube'", "axes, grid, list"]),
+        ({"defaults__sampling__design": "cube"}, ["'cube'", "axes, grid, optimal, list"]),
         ({"defaults__sampling__depth": [1]}, ["sampling.depth[0] is 1", "below 1"]),
         ({"defaults__sampling__width": [0.5, 0]}, ["sampling.width[1] is 0", "above 0"]),
         ({"defaults__sampling__width": [0.5, 0.5]}, ["sampling.width", "without repetitions"]),

@@ -80,6 +80,9 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.pruning.round_to": Rerun(4, TARGETS | EVERY_SAMPLE, "dwr width"),
     "defaults.pruning.probe_images": Rerun(128, {"rank_blocks"} | TARGETS | EVERY_SAMPLE, ALL),
     "defaults.sampling.design": Rerun("axes", COLLECT, "dwr"),
+    # The tiny run has the design grid.
+    "defaults.sampling.count": Rerun(5, set()),
+    "defaults.sampling.criterion": Rerun("i", set()),
     "defaults.sampling.depth": Rerun([0.67, 0.83], NEW_SAMPLE, "dwr"),
     "defaults.sampling.width": Rerun([0.5, 0.35], NEW_SAMPLE, "dwr"),
     "defaults.sampling.resolution": Rerun([0.75, 0.625], NEW_SAMPLE, "dwr"),
