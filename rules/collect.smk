@@ -29,6 +29,7 @@ rule prune_sample:
 
 rule finetune_sample:
     input:
+        unpack(teacher("finetune")),
         pruned=f"{RUN}/samples/{{point}}/pruned.safetensors",
         provenance=f"{RUN}/samples/{{point}}/pruned_provenance.json",
         train=f"{RUN}/data/train.safetensors",
@@ -45,7 +46,7 @@ rule finetune_sample:
     conda:
         "../envs/torch.yaml"
     params:
-        **settings("finetune"),
+        **recipe("finetune"),
     script:
         "../scripts/finetune_sample.py"
 

@@ -13,6 +13,7 @@ from prune3d.data.registry import DATASETS
 from prune3d.errors import UserError
 from prune3d.progress import WorkflowProgress
 from prune3d.sampling import DENSE, sampling_tree
+from prune3d.train.recipe import SCHEDULE_KEYS, matters
 
 SCHEMA = yaml.safe_load((Path(workflow.basedir) / "config/schema.yaml").read_text())
 try:
@@ -89,6 +90,35 @@ def settings(section, matters=lambda wildcards: True):
     prefix = f"defaults.{section}."
     keys = [k.removeprefix(prefix) for k in leaf_keys(SCHEMA) if k.startswith(prefix)]
     return {key: setting(f"{section}.{key}", matters) for key in keys}
+
+
+def recipe(section):
+    """Look up how a job trains, key by key: what has an effect, and what it rewinds."""
+
+    def of(other, key, rewinding):
+        def has_effect(wildcards):
+            values = EXPERIMENTS[wildcards.experiment]
+            if rewinding and values[section]["schedule"] != "rewind":
+                return False
+            return matters(values[other], key)
+
+        return setting(f"{other}.{key}", has_effect)
+
+    values = {key: of(section, key, False) for key in settings(section)}
+    originals = () if section == "dense" else SCHEDULE_KEYS
+    values |= {f"original_{key}": of("dense", key, True) for key in originals}
+    return {**values, **settings("compute")}
+
+
+def teacher(section):
+    """Return a function that gives the dense network where a recipe distils it."""
+
+    def look_up(wildcards):
+        if EXPERIMENTS[wildcards.experiment][section]["distillation"] == 0:
+            return {}
+        return {"teacher": f"{RUN}/dense/model.safetensors".format(**wildcards)}
+
+    return look_up
 
 
 def figure_settings(name):

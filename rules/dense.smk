@@ -17,7 +17,7 @@ rule train_dense:
     conda:
         "../envs/torch.yaml"
     params:
-        **settings("dense"),
+        **recipe("dense"),
         model=setting("model.name"),
     script:
         "../scripts/train_dense.py"

@@ -29,6 +29,7 @@ rule prune_final:
 
 rule finetune_final:
     input:
+        unpack(teacher("final")),
         pruned=f"{FINAL}/pruned.safetensors",
         provenance=f"{FINAL}/pruned_provenance.json",
         train=f"{RUN}/data/train.safetensors",
@@ -43,7 +44,7 @@ rule finetune_final:
     conda:
         "../envs/torch.yaml"
     params:
-        **settings("final"),
+        **recipe("final"),
     script:
         "../scripts/finetune_final.py"
 

@@ -1,7 +1,6 @@
 """Fine-tune the final network of a policy."""
 
 from prune3d.job import Job
-from prune3d.train.recipe import Recipe
 
 with Job(snakemake) as job:
     from prune3d.checkpoint import load, unreachable_reason
@@ -10,7 +9,7 @@ with Job(snakemake) as job:
     session = Session(job, stage=f"{job.wildcards.budget}/{job.wildcards.policy}")
     reason = unreachable_reason(job.input.pruned)
     if reason is None:
-        session.train(load(job.input.pruned), job.read(Recipe))
+        session.train(load(job.input.pruned), "final")
     else:
         session.write_unreachable(reason)
     job.write_provenance(

@@ -1,7 +1,6 @@
 """Fine-tune a pruned network of the sampling tree and judge it on the selection images."""
 
 from prune3d.job import Job
-from prune3d.train.recipe import Recipe
 
 with Job(snakemake) as job:
     from prune3d.checkpoint import load
@@ -9,7 +8,7 @@ with Job(snakemake) as job:
 
     session = Session(job, stage=job.wildcards.point)
     model = load(job.input.pruned)
-    session.train(model, job.read(Recipe))
+    session.train(model, "finetune")
     session.write_metrics(model)
     job.write_provenance(
         job.output.provenance,

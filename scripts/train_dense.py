@@ -2,7 +2,6 @@
 
 from prune3d.data.storage import describe
 from prune3d.job import Job
-from prune3d.train.recipe import Recipe
 
 with Job(snakemake) as job:
     from prune3d.models import build
@@ -12,6 +11,6 @@ with Job(snakemake) as job:
     session = Session(job, stage="dense")
     session.seed_initialization()
     model = build(job.params["model"], len(data.classes), data.side, data.channels)
-    session.train(model, job.read(Recipe))
+    session.train(model, "dense")
     session.write_metrics(model)
     job.write_provenance(job.output.provenance, seconds={"training": session.seconds})

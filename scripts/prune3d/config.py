@@ -203,6 +203,7 @@ def check_experiment(name: str, settings: Config) -> None:
     for section in ("dense", "finetune", "final"):
         with _about(name, section):
             _check_recipe(settings[section], data.side)
+            _check_dense_network(section, settings[section], settings["dense"])
     with _about(name, "budgets"):
         _check_names([budget["name"] for budget in settings["budgets"]])
     for i, budget in enumerate(settings["budgets"]):
@@ -242,6 +243,31 @@ def _check_recipe(recipe: Config, side: int) -> None:
         raise ConfigError(f"warmup_epochs is {warmup}; allowed is at most epochs, {epochs}.")
     if shift >= side:
         raise ConfigError(f"shift is {shift}; allowed is less than the images' side, {side}.")
+    if recipe["cutout"] > side:
+        raise ConfigError(
+            f"cutout is {recipe['cutout']}; allowed is at most the images' side, {side}."
+        )
+
+
+def _check_dense_network(section: str, recipe: Config, dense: Config) -> None:
+    """Refuse what needs a dense network in its own training, or more epochs of it than it had."""
+    rewinds, epochs = recipe["schedule"] == "rewind", recipe["epochs"]
+    if section != "dense":
+        if rewinds and epochs > dense["epochs"]:
+            raise ConfigError(
+                f"schedule is rewind and epochs is {epochs}; allowed is at most dense.epochs, "
+                f"{dense['epochs']}."
+            )
+    elif rewinds:
+        raise ConfigError(
+            "schedule is rewind; allowed is one of cosine, step, one_cycle: there is nothing to "
+            "rewind yet."
+        )
+    elif recipe["distillation"] > 0:
+        raise ConfigError(
+            f"distillation is {recipe['distillation']}; allowed is 0: the dense network is what "
+            "others follow."
+        )
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -50,6 +50,9 @@ class Job:
         self.wildcards, self.resources = snakemake.wildcards, snakemake.resources
         self.threads = int(snakemake.threads)
         self.rule = str(snakemake.rule)
+        self.gpus = int(getattr(snakemake, "resources", {}).get("gpu", 0))
+        # Only for what has no part in the results; the rest comes as parameters.
+        self._config = getattr(snakemake, "config", {})
         self._log_file = str(snakemake.log[0]) if snakemake.log else None
         self._begun = time.monotonic()
         self._device: torch.device | None = None
@@ -121,6 +124,10 @@ class Job:
         file = ResumeFile.beside(output, self.digest())
         self._remove_after.append(file.path)
         return file
+
+    def tensorboard_folder(self, output: str) -> Path | None:
+        """Return where the training that writes `output` puts event files, if it is to."""
+        return Path(output).with_name("tensorboard") if self._config.get("tensorboard") else None
 
     def digest(self) -> str:
         """Return a SHA-256 of the parameters, the inputs' contents, the device and the versions."""

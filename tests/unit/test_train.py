@@ -250,8 +250,10 @@ def test_a_continued_training_ends_bit_equal(
         interrupt_after(patch, epochs)
         continue_training(make_network, file)
     epochs_run: list[int] = []
-    run = loop.train_epoch
-    monkeypatch.setattr(loop, "train_epoch", lambda *a: (epochs_run.append(a[3]), run(*a))[1])
+    run = loop.Trainer.epoch
+    monkeypatch.setattr(
+        loop.Trainer, "epoch", lambda *a: (epochs_run.append(a[1]), run(*a))[1], raising=True
+    )
     model, training = continue_training(make_network, file)
     assert epochs_run == list(range(epochs, 4))
     assert_same_weights(model, undisturbed)

@@ -37,7 +37,15 @@ RECIPE: dict[str, Any] = {
     "weight_decay": 0.01,
     "shift": 0,
     "flip": True,
+    "schedule": "one_cycle",
+    "cutout": 2,
+    "label_smoothing": 0.1,
+    "ema": 0.9,
 }
+FINETUNING: dict[str, Any] = {"distillation": 0.5}
+# Without effect beside the other values.
+IDLE: dict[str, Any] = {"decay_at": [0.3], "decay_factor": 0.2, "temperature": 2.0}
+SECTIONS = ("dense", "finetune", "final")
 
 
 @dataclass(frozen=True)
@@ -70,9 +78,19 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.data.selection_fraction": Rerun(0.3, EVERYTHING, ALL),
     "defaults.model.name": Rerun("resnet20", DENSE, ALL),
     **{f"defaults.dense.{key}": Rerun(value, DENSE, ALL) for key, value in RECIPE.items()},
+    **{f"defaults.{s}.{key}": Rerun(v, set()) for s in SECTIONS for key, v in IDLE.items()},
     # A sample's children are pruned from it once more.
-    **{f"defaults.finetune.{key}": Rerun(v, EVERY_SAMPLE, "dwr") for key, v in RECIPE.items()},
-    **{f"defaults.final.{key}": Rerun(v, FINETUNE_FINAL, ALL) for key, v in RECIPE.items()},
+    **{
+        f"defaults.finetune.{key}": Rerun(v, EVERY_SAMPLE, "dwr")
+        for key, v in (RECIPE | FINETUNING).items()
+    },
+    **{
+        f"defaults.final.{key}": Rerun(v, FINETUNE_FINAL, ALL)
+        for key, v in (RECIPE | FINETUNING).items()
+    },
+    "defaults.compute.precision": Rerun("float32", DENSE, ALL),
+    "defaults.compute.channels_last": Rerun("never", DENSE, ALL),
+    "defaults.compute.compile": Rerun(True, DENSE, ALL),
     "defaults.pruning.block_criterion": Rerun(
         "random", {"rank_blocks"} | TARGETS | EVERY_SAMPLE, "dwr depth"
     ),
@@ -104,6 +122,7 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.latency.runs": Rerun(5, set()),
     "defaults.budgets": Rerun([{"name": "half", "macs": 0.4}], TARGETS, ALL),
     "defaults.policies": Rerun(["dwr", "depth", "width"], TABLES),
+    "tensorboard": Rerun(True, set()),
     "figures.dimensions.size": Rerun([5.0, 3.0], {"plot_dimensions"}),
     "figures.dimensions.dpi": Rerun(60, {"plot_dimensions"}),
     "figures.predictions.size": Rerun([5.0, 3.0], {"plot_predictions"}),
@@ -119,6 +138,7 @@ ELSEWHERE = {
     "experiments",
     "defaults.data.name",
     "defaults.data.normalization",
+    "defaults.dense.distillation",  # must be 0
 }
 
 
@@ -182,6 +202,26 @@ def test_another_data_set_reruns_everything_and_its_settings_matter(finished: Pr
     glyphs: dict[str, Any] = {"name": "glyphs", "side": 8, "normalization": "imagenet"}
     config = finished.with_config("glyphs", {"defaults": {"data": glyphs}})
     assert {job.rule for job in finished.planned(config=config)} - {"all"} == EVERYTHING | TABLES
+
+
+def test_a_rewound_recipe_depends_on_the_original(finished: Project) -> None:
+    rewound = {"defaults": {"final": {"schedule": "rewind"}}}
+    config = finished.with_config("rewound", rewound)
+    done = finished.planned(config=config)
+    assert {job.rule for job in done} - {"all"} == FINETUNE_FINAL
+    # What the rewinding replaces has no effect.
+    rewound["defaults"]["final"]["learning_rate"] = 0.01
+    assert finished.planned(config=finished.with_config("rewound2", rewound)) == done
+
+
+def test_the_dense_network_is_an_input_of_distillation_only(finished: Project) -> None:
+    dense = "results/digits/seed0/dense/model.safetensors"
+    for part, expected in ((0.0, False), (0.5, True)):
+        change = {"defaults": {"final": {"distillation": part, "epochs": 2}}}
+        jobs = finished.planned(config=finished.with_config("distil", change))
+        trainings = [job for job in jobs if job.rule == "finetune_final"]
+        assert trainings
+        assert all((dense in job.input) == expected for job in trainings)
 
 
 def test_a_new_seed_leaves_the_others_alone(finished: Project) -> None:

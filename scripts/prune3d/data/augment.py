@@ -1,32 +1,94 @@
-"""Random changes to training images, in batches on the device."""
+"""Random changes to training images, in batches on the device, as bytes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What training images go through.
+    """What training images go through, lengths in pixels of the images before resizing.
 
     Attributes
     ----------
     shift
-        Largest shift in pixels, up to the images' side less one: reflection padding and a random
-        crop back to the same side.
+        Largest shift, up to the images' side less one: reflection padding and a random crop back
+        to the same side.
     flip
         Whether half of the images are mirrored left to right.
+    cutout
+        Side of a square, anywhere inside the image, that is filled with the mean colour, up to the
+        images' side; 0 for none (arXiv 1708.04552, without squares that reach over the edge).
     """
 
     shift: int
     flip: bool
+    cutout: int = 0
+
+    def scaled(self, factor: float) -> Augmentation:
+        """Return the same for images of `factor` times the side; what is on stays on."""
+
+        def scale(length: int) -> int:
+            return max(1, round(length * factor)) if length else 0
+
+        return Augmentation(scale(self.shift), self.flip, scale(self.cutout))
 
 
-def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
+@dataclass(frozen=True)
+class Draw:
+    """The random numbers of one batch of n images, on the CPU; None for what is off.
+
+    Attributes
+    ----------
+    offsets
+        Row and column in the padded image at which the crop begins, int64, shape (2, n).
+    mirrored
+        Which images are mirrored, bool, shape (n,).
+    holes
+        First row and column of the square that is cut out, int64, shape (2, n).
+    """
+
+    offsets: Tensor | None
+    mirrored: Tensor | None
+    holes: Tensor | None
+
+    def part(self, chosen: slice) -> Draw:
+        """Return the numbers of some of the images."""
+        return Draw(
+            None if self.offsets is None else self.offsets[:, chosen],
+            None if self.mirrored is None else self.mirrored[chosen],
+            None if self.holes is None else self.holes[:, chosen],
+        )
+
+
+def draw(how: Augmentation, count: int, side: int, generator: torch.Generator) -> Draw:
+    """Draw the random numbers for a batch.
+
+    Parameters
+    ----------
+    how
+        What to do.
+    count
+        Number of images.
+    side
+        Their side in pixels.
+    generator
+        A CPU generator; the same state gives the same numbers for any device.
+    """
+    offsets = mirrored = holes = None
+    if how.shift:
+        offsets = torch.randint(0, 2 * how.shift + 1, (2, count), generator=generator)
+    if how.flip:
+        mirrored = torch.rand(count, generator=generator) < 0.5
+    if how.cutout:
+        holes = torch.randint(0, side - how.cutout + 1, (2, count), generator=generator)
+    return Draw(offsets, mirrored, holes)
+
+
+def apply(images: Tensor, how: Augmentation, drawn: Draw, fill: Tensor | None = None) -> Tensor:
     """Return changed images.
 
     Parameters
@@ -35,28 +97,55 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Te
         Any dtype, shape (n, channels, side, side).
     how
         What to do.
-    generator
-        A CPU generator; the same state gives the same result on any device.
+    drawn
+        The random numbers for these images.
+    fill
+        Value of each channel in the square that is cut out, of the images' dtype, shape
+        (channels,), on their device; by default 0.
 
     Returns
     -------
     Tensor
         Same shape and dtype.
     """
-    if how.shift:
-        images = _shift(images, how.shift, generator)
-    if how.flip:
-        mirrored = torch.rand(len(images), generator=generator) < 0.5
-        chosen = mirrored.to(images.device).view(-1, 1, 1, 1)
-        images = torch.where(chosen, images.flip(3), images)
+    if drawn.offsets is not None or drawn.mirrored is not None:
+        images = _crop_and_mirror(images, how, drawn)
+    if drawn.holes is not None:
+        images = _cut_out(images, how.cutout, drawn.holes, fill)
     return images
 
 
-def _shift(images: Tensor, largest: int, generator: torch.Generator) -> Tensor:
-    n, side = len(images), images.shape[-1]
-    # Reflection is not implemented for bytes; bytes are exact in float32.
-    padded = F.pad(images.float(), (largest,) * 4, mode="reflect").to(images.dtype)
-    offsets = torch.randint(0, 2 * largest + 1, (2, n, 1), generator=generator)
-    rows, columns = (offsets + torch.arange(side)).to(images.device)
-    batch = torch.arange(n, device=images.device)[:, None, None]
-    return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+def augment(
+    images: Tensor,
+    how: Augmentation,
+    generator: torch.Generator,
+    fill: Tensor | None = None,
+) -> Tensor:
+    """Draw and apply; see there."""
+    return apply(images, how, draw(how, len(images), images.shape[-1], generator), fill)
+
+
+def _crop_and_mirror(images: Tensor, how: Augmentation, drawn: Draw) -> Tensor:
+    """Take every output pixel from its place in the unpadded image: one pass, one copy."""
+    n, channels, side, _ = images.shape
+    places = torch.arange(side).expand(2, n, side)
+    if drawn.mirrored is not None:
+        backwards = torch.where(drawn.mirrored[:, None], side - 1 - places[1], places[1])
+        places = torch.stack((places[0], backwards))
+    if drawn.offsets is not None:
+        # Reflection: -1 is 1, and side is side - 2.
+        places = (places + drawn.offsets[:, :, None] - how.shift).abs()
+        places = side - 1 - (side - 1 - places).abs()
+    rows, columns = places.to(images.device, non_blocking=True)
+    source = (rows[:, :, None] * side + columns[:, None, :]).view(n, 1, -1)
+    flat = images.reshape(n, channels, -1)
+    return flat.gather(2, source.expand(n, channels, -1)).view(n, channels, side, side)
+
+
+def _cut_out(images: Tensor, size: int, holes: Tensor, fill: Tensor | None) -> Tensor:
+    place = torch.arange(images.shape[-1])
+    first = holes[:, :, None]
+    inside = ((place >= first) & (place < first + size)).to(images.device, non_blocking=True)
+    hole = (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
+    values = images.new_zeros(images.shape[1]) if fill is None else fill
+    return torch.where(hole, values.view(1, -1, 1, 1), images)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -210,10 +210,13 @@ def normalize(
     x = images.float().div_(255)
     if x.shape[-1] != side:
         x = F.interpolate(x, (side, side), mode="bilinear", antialias=True)
-    shape = (1, -1, 1, 1)
-    centre = torch.tensor(mean, device=x.device).view(shape)
-    scale = torch.tensor(spread, device=x.device).clamp_min(1e-6).view(shape)
-    return (x - centre) / scale
+    return (x - _by_channel(mean, x.device)) / _by_channel(spread, x.device).clamp_min(1e-6)
+
+
+@lru_cache(maxsize=16)
+def _by_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    # Kept on the device: a copy for each batch would make a GPU wait.
+    return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 
 def split_batches(order: Tensor, size: int) -> list[Tensor]:

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import math
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+import torch.distributed as dist
 from torch import Tensor, nn
 
+from prune3d.checkpoint import digest
 from prune3d.costs import cost
-from prune3d.data.augment import Augmentation, augment
-from prune3d.data.images import Images, split_batches
-from prune3d.errors import TrainingError
+from prune3d.data.augment import Augmentation
+from prune3d.data.images import ImageFiles, Images
+from prune3d.data.loader import Batch, Layout, Shard, TrainingLoader
+from prune3d.errors import TrainingError, UserError
 from prune3d.lineage import Step, add_step
 from prune3d.models.assembly import get_spec
-from prune3d.progress import time_left
+from prune3d.seeds import derive_seed
+from prune3d.train.averaging import WeightAverage
+from prune3d.train.batchnorm import share_batch_norm
+from prune3d.train.compute import Compute, keep_memory, make_plan
+from prune3d.train.losses import training_loss
 from prune3d.train.recipe import Recipe, learning_rate
+from prune3d.train.report import Progress, TensorBoard
 from prune3d.train.resume import ResumeFile, TrainingState, restore_state, save_state
 from prune3d.train.sgd import NesterovSGD
 
 HISTORY_COLUMNS = ("epoch", "learning_rate", "train_loss", "train_top1", "images")
-SECONDS_BETWEEN_MESSAGES = 10.0
+DEFAULT = Compute()
+Penalty = Callable[[nn.Module], None]
 log = logging.getLogger(__name__)
 
 
@@ -45,105 +55,268 @@ class Training:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Task:
+    """A training, wherever it runs; the attributes are the parameters of `train`."""
+
+    model: nn.Module
+    images: Images
+    recipe: Recipe
+    seed: int
+    resume: ResumeFile | None = None
+    compute: Compute = DEFAULT
+    teacher: nn.Module | None = None
+    penalty: Penalty | None = None
+    tensorboard: Path | None = None
+
+
 def train(
-    model: nn.Module, images: Images, recipe: Recipe, seed: int, resume: ResumeFile | None = None
+    model: nn.Module,
+    images: Images,
+    recipe: Recipe,
+    seed: int,
+    resume: ResumeFile | None = None,
+    *,
+    compute: Compute | None = None,
+    teacher: nn.Module | None = None,
+    penalty: Penalty | None = None,
+    tensorboard: Path | None = None,
 ) -> Training:
     """Train a network in place and leave it as it is after the last epoch.
 
     Parameters
     ----------
     model
-        On the device of the images.
+        Built by prune3d, on the device that trains.
     images
-        Training images.
+        Training images, on any device.
     recipe
         How to train.
     seed
-        For the batch order and the augmentation.
+        For the batch order, the augmentation, and random layers of the network.
     resume
         Where to keep the state of the training, and to look for the state of an interrupted one.
-        On a CPU a resumed training ends bit-equal to an undisturbed one.
+        On a CPU a resumed training ends bit-equal to an undisturbed one. A state of another
+        network, recipe, seed or other images is not used.
+    compute
+        Number format, memory layout, processes; by default what is fastest for the device.
+    teacher
+        The network that the recipe's `distillation` follows.
+    penalty
+        Called with the network after each backward pass, without gradients being recorded; may
+        change the gradients of its parameters in place.
+    tensorboard
+        Folder for event files; by default none are written.
 
     Raises
     ------
     TrainingError
         If the loss is no longer finite.
+    UserError
+        If the recipe needs a teacher and there is none, the device cannot do what `compute` asks
+        for, or the state cannot be written.
     """
-    model.zero_grad(set_to_none=True)
-    state = TrainingState(
-        model=model,
-        optimizer=NesterovSGD(model, recipe.momentum, recipe.weight_decay),
-        generator=torch.Generator().manual_seed(seed),
-        history=[],
-    )
-    if resume is not None and restore_state(resume, state):
-        log.info("continuing after epoch %d of %d", len(state.history), recipe.epochs)
-    first = len(state.history)
-    begun = last_message = time.monotonic()
-    before = state.seconds
-    for epoch in range(first, recipe.epochs):
-        row = train_epoch(state, images, recipe, epoch)
-        state.history.append(row)
-        state.seconds = before + time.monotonic() - begun
-        if resume is not None:
-            save_state(resume, state)
-        if time.monotonic() - last_message > SECONDS_BETWEEN_MESSAGES or epoch == recipe.epochs - 1:
-            last_message = time.monotonic()
-            log.info(describe(row, recipe, epoch + 1 - first, last_message - begun, len(images)))
+    if recipe.distillation and teacher is None:
+        raise UserError(f"distillation is {recipe.distillation}, but there is no teacher.")
+    compute = compute or DEFAULT
+    teacher = teacher if recipe.distillation else None
+    task = Task(model, images, recipe, seed, resume, compute, teacher, penalty, tensorboard)
+    if resume is not None:
+        task = replace(task, resume=replace(resume, digest=_digest(task, resume.digest)))
+    if compute.processes > 1:
+        from prune3d.train.parallel import train_in_processes
+
+        training = train_in_processes(task)
+    else:
+        training = Trainer(task, next(model.parameters()).device).run()
     model.eval()
-    passes = sum(int(row["images"]) for row in state.history)
+    passes = sum(int(row["images"]) for row in training.history)
     add_step(model, Step("train", passes, cost(model).macs))
-    return Training(state.history, state.seconds)
+    if teacher is not None:
+        add_step(model, Step("teach", passes, cost(teacher).macs))
+    return training
 
 
-def train_epoch(state: TrainingState, images: Images, recipe: Recipe, epoch: int) -> dict[str, Any]:
-    """Pass every training image once and return the epoch's row of the history."""
-    state.model.train()
-    order = torch.randperm(len(images), generator=state.generator)
-    batches = split_batches(order, recipe.batch_size)
-    total_loss = torch.zeros((), device=images.labels.device)
-    correct = torch.zeros((), dtype=torch.int64, device=images.labels.device)
-    rate = 0.0
-    for i, (inputs, labels) in enumerate(augmented(state, images, recipe, batches)):
-        rate = learning_rate(recipe, epoch + (i + 0.5) / len(batches))
-        logits = state.model(inputs)
-        loss = F.cross_entropy(logits, labels)
-        loss.backward()
-        state.optimizer.step(rate)
-        total_loss += loss.detach() * len(labels)
-        correct += (logits.detach().argmax(1) == labels).sum()
-    mean_loss = float(total_loss) / len(images)
-    if not math.isfinite(mean_loss):
-        raise TrainingError(
-            f"the training loss is {mean_loss} in epoch {epoch + 1}; lower learning_rate "
-            f"({recipe.learning_rate}) or raise warmup_epochs ({recipe.warmup_epochs})."
+class Trainer:
+    """One process's part in a training.
+
+    Parameters
+    ----------
+    task
+        The training; its network is trained in place.
+    device
+        Where this process computes.
+    shard
+        Its part of each batch; with several, torch.distributed must be initialized.
+    """
+
+    def __init__(self, task: Task, device: torch.device, shard: Shard | None = None) -> None:
+        self._task, self._shard = task, shard or Shard()
+        model, recipe = task.model, task.recipe
+        keep_memory()
+        self._plan = make_plan(task.compute, model, device)
+        model.to(device)
+        model.to(memory_format=self._plan.memory_format)
+        model.zero_grad(set_to_none=True)
+        self._teacher = None if task.teacher is None else task.teacher.to(device).eval()
+        self._loader = TrainingLoader(task.images, self._layout(), device)
+        self._state = TrainingState(
+            model=model,
+            optimizer=NesterovSGD(model, recipe.momentum, recipe.weight_decay),
+            generator=torch.Generator().manual_seed(task.seed),
+            history=[],
+            average=WeightAverage(model, recipe.ema) if recipe.ema else None,
         )
-    return {
-        "epoch": epoch + 1,
-        "learning_rate": rate,
-        "train_loss": mean_loss,
-        "train_top1": int(correct) / len(images),
-        "images": len(images),
-    }
+        self._forward = self._prepare(model)
+
+    def run(self) -> Training:
+        """Train from the beginning, or from the state that was kept, to the end."""
+        task, state, recipe = self._task, self._state, self._task.recipe
+        if task.resume is not None and restore_state(task.resume, state):
+            log.info("continuing after epoch %d of %d", len(state.history), recipe.epochs)
+        first, before = len(state.history), state.seconds
+        progress = Progress(recipe.epochs, first, len(self._loader))
+        leads = self._shard.rank == 0
+        board = TensorBoard(task.tensorboard, first) if task.tensorboard and leads else None
+        devices = [self._plan.device] if self._plan.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            for epoch in range(first, recipe.epochs):
+                row = self.epoch(epoch, progress)
+                state.history.append(row)
+                state.seconds = before + progress.seconds()
+                if task.resume is not None and leads:
+                    save_state(task.resume, state)
+                if board is not None:
+                    board.add(row)
+                if progress.due() or epoch == recipe.epochs - 1:
+                    progress.tell(epoch + 1, row["train_loss"], row["train_top1"])
+        if board is not None:
+            board.close()
+        if state.average is not None:
+            state.average.write_to(state.model)
+        state.model.to(memory_format=torch.contiguous_format)
+        return Training(state.history, state.seconds)
+
+    def epoch(self, epoch: int, progress: Progress) -> dict[str, Any]:
+        """Pass every training image once and return the epoch's row of the history."""
+        recipe, device = self._task.recipe, self._plan.device
+        # For layers that draw random numbers, so that a resumed training draws the same.
+        torch.manual_seed(derive_seed(self._task.seed, "layers", str(epoch), str(self._shard.rank)))
+        self._state.model.train()
+        steps = self._loader.steps()
+        total = torch.zeros(2, device=device)
+        seen, rate = 0, 0.0
+        for i, batch in enumerate(self._loader.epoch(self._state.generator)):
+            rate = learning_rate(recipe, epoch + (i + 0.5) / steps)
+            total += self._step(batch, rate)
+            seen += len(batch.labels)
+            if i + 1 < steps and progress.due():
+                loss, top1 = (value / max(seen, 1) for value in total.tolist())
+                self._check(loss, epoch)
+                progress.tell(epoch + (i + 1) / steps, loss, top1)
+        if self._shard.processes > 1:
+            dist.all_reduce(total)
+        loss, top1 = (value / len(self._loader) for value in total.tolist())
+        self._check(loss, epoch)
+        return {
+            "epoch": epoch + 1,
+            "learning_rate": rate,
+            "train_loss": loss,
+            "train_top1": top1,
+            "images": len(self._loader),
+        }
+
+    def _step(self, batch: Batch, rate: float) -> Tensor:
+        """Take a step and return the sums of loss and of right answers over the images."""
+        task, count = self._task, len(batch.labels)
+        with self._plan.autocast():
+            logits = self._forward(batch.inputs)
+        logits = logits.float()
+        loss = training_loss(logits, batch.labels, task.recipe, self._teach(batch))
+        if count == 0:
+            loss = logits.sum()  # the mean of nothing is not a number
+        # Gradients are averaged over processes, whose parts of the batch may differ in size.
+        share = count * self._shard.processes / batch.size
+        (loss if share == 1 else loss * share).backward()
+        if task.penalty is not None:
+            with torch.no_grad():
+                task.penalty(self._state.model)
+        self._state.optimizer.step(rate)
+        if self._state.average is not None:
+            self._state.average.update(self._state.model)
+        right = (logits.detach().argmax(1) == batch.labels).sum()
+        return torch.stack((loss.detach() * count, right.float()))
+
+    def _teach(self, batch: Batch) -> Tensor | None:
+        if self._teacher is None or batch.teacher_inputs is None:
+            return None
+        with torch.no_grad(), self._plan.autocast():
+            logits: Tensor = self._teacher(batch.teacher_inputs)
+        return logits.float()
+
+    def _layout(self) -> Layout:
+        task, recipe = self._task, self._task.recipe
+        return Layout(
+            batch_size=recipe.batch_size,
+            side=get_spec(task.model).side,
+            augmentation=Augmentation(recipe.shift, recipe.flip, recipe.cutout),
+            shard=self._shard,
+            workers=task.compute.workers,
+            memory_format=self._plan.memory_format,
+            teacher_side=None if task.teacher is None else get_spec(task.teacher).side,
+        )
+
+    def _prepare(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
+        """Return what computes the forward pass: the network, shared and compiled as asked for."""
+        forward: Any = model
+        if self._shard.processes > 1:
+            share_batch_norm(model)
+            device = self._plan.device
+            forward = nn.parallel.DistributedDataParallel(
+                model,
+                device_ids=[device.index] if device.type == "cuda" else None,
+                broadcast_buffers=False,
+            )
+        return torch.compile(forward) if self._plan.compile else forward
+
+    def _check(self, loss: float, epoch: int) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(_divergence(self._task.recipe, loss, epoch))
 
 
-def augmented(
-    state: TrainingState, images: Images, recipe: Recipe, batches: list[Tensor]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield augmented, normalized inputs and labels, batch by batch."""
-    side = get_spec(state.model).side
-    how = Augmentation(recipe.shift, recipe.flip)
-    for batch in batches:
-        chosen = batch.to(images.labels.device)
-        changed = augment(images.take(chosen), how, state.generator)
-        yield images.normalize(changed, side), images.labels[chosen]
-
-
-def describe(row: dict[str, Any], recipe: Recipe, done: int, seconds: float, images: int) -> str:
-    """Return a line of progress: epoch, speed, accuracy, time left."""
-    left = time_left(seconds, done, done + recipe.epochs - row["epoch"])
-    rate = images * done / max(seconds, 1e-9)
+def _divergence(recipe: Recipe, loss: float, epoch: int) -> str:
+    rates = recipe
+    while rates.schedule == "rewind" and rates.original is not None:
+        rates = rates.original
+    prefix = f"{rates.name}." if rates.name else ""
+    which = f" of the recipe '{recipe.name}'" if recipe.name else ""
     return (
-        f"epoch {row['epoch']}/{recipe.epochs}, {rate:.0f} images/s, loss {row['train_loss']:.3f}, "
-        f"training accuracy {100 * row['train_top1']:.1f} %, {left}"
+        f"the training loss{which} is {loss} in epoch {epoch + 1}; lower {prefix}learning_rate "
+        f"({rates.learning_rate}) or raise {prefix}warmup_epochs ({rates.warmup_epochs})."
     )
+
+
+def _digest(task: Task, known: str) -> str:
+    """Return what a state must have been made with to be continued."""
+    networks = {"model": task.model, "teacher": task.teacher}
+    content = {
+        "known": known,
+        "recipe": asdict(task.recipe),
+        "seed": task.seed,
+        "compute": asdict(replace(task.compute, workers=0)),
+        "specs": [get_spec(n).to_dict() for n in networks.values() if n is not None],
+    }
+    arrays = {
+        f"{kind} {name}": tensor.detach().cpu().numpy()
+        for kind, network in networks.items()
+        if network is not None
+        for name, tensor in network.state_dict().items()
+    }
+    arrays["labels"] = task.images.labels.cpu().numpy()
+    if isinstance(task.images, ImageFiles):
+        arrays |= {"names": task.images.names}
+        content["files"] = [str(task.images.root), task.images.side, task.images.crop]
+    else:
+        arrays["images"] = task.images.images.cpu().numpy()
+    text = json.dumps(content, sort_keys=True) + digest({}, arrays)
+    return hashlib.sha256(text.encode()).hexdigest()

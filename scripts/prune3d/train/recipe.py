@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+# One-cycle begins at 1/25 of the highest rate and ends at 1/10,000 of where it began.
+ONE_CYCLE_START = 1 / 25
+ONE_CYCLE_END = ONE_CYCLE_START / 1e4
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stochastic gradient descent with Nesterov momentum and a learning rate that falls to zero.
+    """Stochastic gradient descent with Nesterov momentum.
 
     Attributes
     ----------
@@ -24,22 +30,62 @@ class Recipe:
         In [0, 1).
     weight_decay
         L2 penalty on the weights of convolutions and linear layers, not on biases and norms.
-    shift, flip
+    shift, flip, cutout
         Augmentation, see `prune3d.data.augment.Augmentation`.
+    schedule
+        How the rate falls, see `learning_rate`.
+    decay_at, decay_factor
+        With ``step``: parts of the epochs, in (0, 1), at which the rate is multiplied by the
+        factor, in (0, 1).
+    label_smoothing
+        Part of a label's weight that is spread over all classes, in [0, 1).
+    ema
+        Decay of the exponential moving average of weights and statistics that becomes the trained
+        network, in [0, 1); 0 for none.
+    distillation
+        Part of the loss that follows a teacher's outputs instead of the labels, in [0, 1].
+    temperature
+        By which both networks' logits are divided in that part, above 0.
+    original
+        With ``rewind``: the recipe whose last epochs are repeated.
+    name
+        Section of the config, for messages.
     """
 
     epochs: int
-    batch_size: int
-    learning_rate: float
-    warmup_epochs: float
-    momentum: float
-    weight_decay: float
-    shift: int
-    flip: bool
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    warmup_epochs: float = 0.0
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    shift: int = 0
+    flip: bool = False
+    cutout: int = 0
+    schedule: str = "cosine"
+    decay_at: tuple[float, ...] = (0.5, 0.75)
+    decay_factor: float = 0.1
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    distillation: float = 0.0
+    temperature: float = 4.0
+    original: Recipe | None = None
+    name: str = ""
 
 
 def learning_rate(recipe: Recipe, progress: float) -> float:
-    """Return the learning rate: linear rise, then half a cosine (arXiv 1608.03983, no restarts).
+    """Return the learning rate at a moment.
+
+    All schedules but ``rewind`` first rise linearly for `warmup_epochs`, then fall:
+
+    ``cosine``
+        along half a cosine to 0 (arXiv 1608.03983, without restarts);
+    ``step``
+        by `decay_factor` at each of `decay_at`;
+    ``one_cycle``
+        linearly to nearly 0; the rise begins at 1/25 instead of 0 (arXiv 1708.07120, with the
+        constants of `torch.optim.lr_scheduler.OneCycleLR`);
+    ``rewind``
+        is the original recipe's rate over its last epochs (arXiv 2003.02389).
 
     Parameters
     ----------
@@ -48,8 +94,54 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
     progress
         Epochs done, in [0, recipe.epochs].
     """
+    if recipe.schedule == "rewind":
+        if recipe.original is None:
+            raise ValueError("the schedule 'rewind' needs an original recipe.")
+        return learning_rate(recipe.original, recipe.original.epochs - recipe.epochs + progress)
+    start = ONE_CYCLE_START if recipe.schedule == "one_cycle" else 0.0
     if progress < recipe.warmup_epochs:
-        return recipe.learning_rate * progress / recipe.warmup_epochs
+        part = start + (1 - start) * progress / recipe.warmup_epochs
+    else:
+        part = _SCHEDULES[recipe.schedule](recipe, progress)
+    return recipe.learning_rate * part
+
+
+def _cosine(recipe: Recipe, progress: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * _fallen(recipe, progress)))
+
+
+def _step(recipe: Recipe, progress: float) -> float:
+    return recipe.decay_factor ** sum(progress >= at * recipe.epochs for at in recipe.decay_at)
+
+
+def _one_cycle(recipe: Recipe, progress: float) -> float:
+    return 1 - (1 - ONE_CYCLE_END) * _fallen(recipe, progress)
+
+
+def _fallen(recipe: Recipe, progress: float) -> float:
     rest = recipe.epochs - recipe.warmup_epochs
-    done = (progress - recipe.warmup_epochs) / rest if rest > 0 else 1.0
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    return min((progress - recipe.warmup_epochs) / rest, 1.0) if rest > 0 else 1.0
+
+
+_SCHEDULES = {"cosine": _cosine, "step": _step, "one_cycle": _one_cycle}
+SCHEDULES = (*_SCHEDULES, "rewind")
+# What a rewound recipe takes from the original.
+SCHEDULE_KEYS = (
+    "epochs",
+    "learning_rate",
+    "warmup_epochs",
+    "schedule",
+    "decay_at",
+    "decay_factor",
+)
+
+
+def matters(settings: Mapping[str, Any], key: str) -> bool:
+    """Tell whether a key of a recipe has any effect beside its other values."""
+    if key in ("learning_rate", "warmup_epochs"):
+        return settings["schedule"] != "rewind"
+    if key in ("decay_at", "decay_factor"):
+        return settings["schedule"] == "step"
+    if key == "temperature":
+        return settings["distillation"] > 0
+    return True

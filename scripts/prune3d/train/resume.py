@@ -18,9 +18,10 @@ from torch import nn
 from prune3d.checkpoint import digest
 from prune3d.errors import CheckpointError
 from prune3d.tensors import read_arrays, write_arrays
+from prune3d.train.averaging import WeightAverage
 from prune3d.train.sgd import NesterovSGD
 
-FORMAT = "prune3d training 1"
+FORMAT = "prune3d training 2"
 log = logging.getLogger(__name__)
 
 
@@ -58,6 +59,8 @@ class TrainingState:
         The CPU generator of batch order and augmentation.
     history
         One row for each epoch done.
+    average
+        The moving average of the network, where there is one.
     seconds
         Time spent in the epochs done, over all runs of this training.
     """
@@ -66,13 +69,25 @@ class TrainingState:
     optimizer: NesterovSGD
     generator: torch.Generator
     history: list[dict[str, Any]]
+    average: WeightAverage | None = None
     seconds: float = 0.0
 
 
 def save_state(file: ResumeFile, state: TrainingState) -> None:
-    """Write the state; the file before it stays whole until the new one is."""
+    """Write the state; the file before it stays whole until the new one is.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written, as on a full disk.
+    """
     arrays = _arrays(state)
-    header = {"history": state.history, "seconds": state.seconds, "parameters": file.digest}
+    header = {
+        "history": state.history,
+        "seconds": state.seconds,
+        "steps": state.average.steps if state.average else 0,
+        "parameters": file.digest,
+    }
     write_arrays(file.path, arrays, FORMAT, {**header, "digest": digest(header, arrays)})
 
 
@@ -92,7 +107,7 @@ def restore_state(file: ResumeFile, state: TrainingState) -> bool:
     except CheckpointError as error:
         log.warning("starting anew: %s", error)
         return False
-    content = {key: header.get(key) for key in ("history", "seconds", "parameters")}
+    content = {key: header.get(key) for key in ("history", "seconds", "steps", "parameters")}
     if header.get("digest") != digest(content, arrays):
         log.warning("starting anew: %s is damaged", file.path)
         return False
@@ -105,6 +120,10 @@ def restore_state(file: ResumeFile, state: TrainingState) -> bool:
     for name, momentum in state.optimizer.momenta.items():
         momentum.copy_(tensors[f"momentum.{name}"])
     state.generator.set_state(tensors["generator"])
+    if state.average is not None:
+        for name, value in state.average.values.items():
+            value.copy_(tensors[f"average.{name}"])
+        state.average.steps = header["steps"]
     state.history[:] = header["history"]
     state.seconds = header["seconds"]
     return True
@@ -113,5 +132,7 @@ def restore_state(file: ResumeFile, state: TrainingState) -> bool:
 def _arrays(state: TrainingState) -> dict[str, NDArray[Any]]:
     tensors = {f"model.{k}": v.detach() for k, v in state.model.state_dict().items()}
     tensors |= {f"momentum.{k}": v for k, v in state.optimizer.momenta.items()}
+    if state.average is not None:
+        tensors |= {f"average.{k}": v for k, v in state.average.values.items()}
     tensors["generator"] = state.generator.get_state()
     return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}

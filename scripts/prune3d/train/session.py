@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from prune3d.checkpoint import save, save_unreachable
+from prune3d.checkpoint import load, save, save_unreachable
 from prune3d.costs import cost
 from prune3d.data.images import load_images
 from prune3d.files import write_csv, write_json
 from prune3d.lineage import Step, add_step, bill, get_lineage, name_stage
 from prune3d.pruning.realized import realized
+from prune3d.train.compute import Compute
 from prune3d.train.evaluate import evaluate
 from prune3d.train.loop import HISTORY_COLUMNS, train
-from prune3d.train.recipe import Recipe
+from prune3d.train.recipe import SCHEDULE_KEYS, Recipe
 
 if TYPE_CHECKING:
     from prune3d.job import Job
@@ -45,18 +47,36 @@ class Session:
         """Seed torch's global generator, which initializes weights."""
         torch.manual_seed(self._job.seed("initialization"))
 
-    def train(self, model: nn.Module, recipe: Recipe) -> None:
-        """Train in place; write the model and its history."""
+    def train(self, model: nn.Module, section: str) -> None:
+        """Train in place by the recipe of a section; write the model and its history."""
         job = self._job
         device = job.device()
-        images = load_images(job.input.train).to(device)
+        recipe = read_recipe(job, section)
         model.to(device)
-        state = job.resume_file(job.output.model)
-        training = train(model, images, recipe, job.seed("batch order", self._stage), state)
+        training = train(
+            model,
+            load_images(job.input.train),
+            recipe,
+            job.seed("batch order", self._stage),
+            job.resume_file(job.output.model),
+            compute=self._compute(),
+            teacher=load(job.input.teacher, device) if recipe.distillation else None,
+            tensorboard=job.tensorboard_folder(job.output.model),
+        )
         self.seconds = training.seconds
         name_stage(model, self._stage)
         write_csv(job.output.history, training.history, HISTORY_COLUMNS)
         save(model, job.output.model)
+
+    def _compute(self) -> Compute:
+        job = self._job
+        on_gpu = job.device().type == "cuda"
+        return replace(
+            job.read(Compute),
+            # Without a GPU one thread trains.
+            workers=job.threads if on_gpu else job.threads - 1,
+            processes=max(1, job.gpus) if on_gpu else 1,
+        )
 
     def write_metrics(self, model: nn.Module) -> None:
         """Judge the network on the selection images and write its metrics."""
@@ -73,6 +93,16 @@ class Session:
         """Write outputs that say why there is no network."""
         write_csv(self._job.output.history, [], HISTORY_COLUMNS)
         save_unreachable(self._job.output.model, reason)
+
+
+def read_recipe(job: Job, section: str) -> Recipe:
+    """Return the recipe that a job's parameters hold, with the one that it rewinds, if any."""
+    recipe = replace(job.read(Recipe), name=section)
+    if recipe.schedule != "rewind":
+        return recipe
+    given = {key: job.params[f"original_{key}"] for key in SCHEDULE_KEYS}
+    original = Recipe(name="dense", **{k: v for k, v in given.items() if v is not None})
+    return replace(recipe, original=original)
 
 
 def network_metrics(model: nn.Module, stage: str) -> dict[str, Any]:

@@ -1,0 +1,258 @@
+"""Training images in shuffled, augmented batches, from memory or from picture files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from prune3d.data.augment import Augmentation, apply, draw
+from prune3d.data.images import ImageFiles, Images, ImageSet, split_batches
+from prune3d.errors import UserError
+
+# Part of the free memory of a GPU that images may take.
+RESIDENT_PART = 0.5
+PREFETCHED_BATCHES = 4
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part of every batch that one of several processes computes.
+
+    Attributes
+    ----------
+    rank
+        Number of this process, from 0.
+    processes
+        How many there are.
+    """
+
+    rank: int = 0
+    processes: int = 1
+
+    def of(self, count: int) -> slice:
+        """Return this process's part of `count` images; the parts differ by at most one image."""
+        first = count * self.rank // self.processes
+        return slice(first, count * (self.rank + 1) // self.processes)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one process computes in one step.
+
+    Attributes
+    ----------
+    inputs
+        float32, shape (n, channels, side, side), normalized.
+    labels
+        int64, shape (n,).
+    size
+        Images of the whole batch, over all processes.
+    teacher_inputs
+        The same images at a teacher's side, where there is one.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    size: int
+    teacher_inputs: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How images become batches.
+
+    Attributes
+    ----------
+    batch_size
+        Images of a step, over all processes.
+    side
+        Side in pixels that the network takes.
+    augmentation
+        Random changes, in pixels of the images before resizing.
+    shard
+        The part of each batch that is wanted.
+    workers
+        Processes that decode picture files; 0 decodes in this one.
+    memory_format
+        Of the inputs.
+    teacher_side
+        Side in pixels that a teacher takes, where there is one.
+    """
+
+    batch_size: int
+    side: int
+    augmentation: Augmentation
+    shard: Shard = Shard()
+    workers: int = 0
+    memory_format: torch.memory_format = torch.contiguous_format
+    teacher_side: int | None = None
+
+    @property
+    def largest_side(self) -> int:
+        """The largest side that is needed."""
+        return max(self.side, self.teacher_side or 0)
+
+
+class TrainingLoader:
+    """Batches of an epoch, again and again.
+
+    Images in memory are moved to the device where they fit beside the network, and are augmented
+    there at full size, then resized. Picture files are decoded and resized by worker processes
+    ahead of their use, and augmented at the smaller side with lengths scaled alike.
+
+    Parameters
+    ----------
+    images
+        Training images.
+    layout
+        How they become batches.
+    device
+        Where batches are wanted.
+    """
+
+    def __init__(self, images: Images, layout: Layout, device: torch.device) -> None:
+        self._images, self._layout, self._device = images, layout, device
+        self._labels = images.labels.to(device)
+        how = layout.augmentation
+        self._source: _Source
+        self._side = images.side
+        if isinstance(images, ImageFiles):
+            self._source = _Files(images, layout, device)
+            self._side = layout.largest_side
+            how = how.scaled(self._side / images.side)
+        elif fits(images, device):
+            self._source = _Resident(images.images.to(device))
+        else:
+            self._source = _Host(images.images, device)
+        self._how = how
+        mean = torch.tensor(images.mean, device=device)
+        self._fill = (255 * mean).round().to(torch.uint8)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def steps(self) -> int:
+        """Return the number of batches of an epoch."""
+        return len(split_batches(torch.arange(len(self)), self._layout.batch_size))
+
+    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
+        """Yield every image once, in the order and with the changes that the generator gives.
+
+        Every process draws the numbers of the whole batch, so that the images do not depend on how
+        many processes share them.
+        """
+        layout = self._layout
+        order = torch.randperm(len(self), generator=generator)
+        batches = split_batches(order, layout.batch_size)
+        parts = [batch[layout.shard.of(len(batch))] for batch in batches]
+        for batch, part, pixels in zip(batches, parts, self._source.read(parts), strict=True):
+            drawn = draw(self._how, len(batch), self._side, generator)
+            drawn = drawn.part(layout.shard.of(len(batch)))
+            changed = apply(pixels, self._how, drawn, self._fill)
+            labels = self._labels[part.to(self._device, non_blocking=True)]
+            inputs = self._inputs(changed, layout.side)
+            taught = layout.teacher_side
+            yield Batch(
+                inputs,
+                labels,
+                len(batch),
+                self._inputs(changed, taught) if taught else None,
+            )
+
+    def _inputs(self, pixels: Tensor, side: int) -> Tensor:
+        inputs = self._images.normalize(pixels, side)
+        return inputs.contiguous(memory_format=self._layout.memory_format)
+
+
+def fits(images: ImageSet, device: torch.device) -> bool:
+    """Tell whether images may be held on a device: always on the CPU, where they are already."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return images.images.nbytes <= RESIDENT_PART * free
+
+
+class _Source(Protocol):
+    def read(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Yield the bytes of each part, which is indices on the CPU, on the device."""
+
+
+class _Resident:
+    def __init__(self, pixels: Tensor) -> None:
+        self._pixels = pixels
+
+    def read(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        for part in parts:
+            yield self._pixels.index_select(0, part.to(self._pixels.device, non_blocking=True))
+
+
+class _Host:
+    def __init__(self, pixels: Tensor, device: torch.device) -> None:
+        self._pixels, self._device = pixels.cpu(), device
+
+    def read(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        for part in parts:
+            pinned = self._pixels.index_select(0, part).pin_memory()
+            yield pinned.to(self._device, non_blocking=True)
+
+
+class _Files:
+    def __init__(self, files: ImageFiles, layout: Layout, device: torch.device) -> None:
+        from torch.utils.data import DataLoader
+
+        self._device = device
+        self._parts = _Parts()
+        self._loader: Any = DataLoader(
+            _Decoder(files.to(torch.device("cpu")), layout.largest_side),  # type: ignore[arg-type]
+            batch_sampler=self._parts,
+            num_workers=layout.workers,
+            collate_fn=_unchanged,  # type: ignore[arg-type]
+            pin_memory=device.type == "cuda",
+            persistent_workers=layout.workers > 0,
+            prefetch_factor=PREFETCHED_BATCHES if layout.workers else None,
+        )
+
+    def read(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        self._parts.parts = [part.tolist() for part in parts]
+        for pixels in self._loader:
+            if isinstance(pixels, str):
+                raise UserError(pixels)
+            yield pixels.to(self._device, non_blocking=True)
+
+
+class _Parts:
+    """The batches of the coming epoch, as DataLoader's batch sampler."""
+
+    def __init__(self) -> None:
+        self.parts: list[list[int]] = []
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.parts)
+
+
+class _Decoder:
+    """Picture files as DataLoader's data set, a batch at a time."""
+
+    def __init__(self, files: ImageFiles, side: int) -> None:
+        self._files, self._side = files, side
+
+    def __getitems__(self, indices: list[int]) -> Tensor | str:
+        try:
+            squares = [self._files.decode(index, self._side) for index in indices]
+        except UserError as error:
+            # DataLoader would wrap its sentence in a traceback.
+            return str(error)
+        if not squares:
+            return torch.empty(0, self._files.channels, self._side, self._side, dtype=torch.uint8)
+        return torch.stack(squares)
+
+
+def _unchanged(batch: Tensor | str) -> Tensor | str:
+    return batch

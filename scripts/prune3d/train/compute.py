@@ -1,0 +1,123 @@
+"""How the arithmetic of a training is done: number format, memory layout, compiler, allocator."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import nn
+
+from prune3d.errors import UserError
+
+# On a CPU with several threads batch norm is slow where fewer channels lie side by side, as
+# measured (docs/benchmarks.md).
+CHANNELS_LAST_CHANNELS = 9
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What may be chosen.
+
+    Attributes
+    ----------
+    precision
+        ``float32``, ``bfloat16`` (mixed: weights, statistics and loss stay float32), or ``auto``:
+        bfloat16 on GPUs that have it, float32 elsewhere.
+    channels_last
+        ``always``, ``never``, or ``auto``: where it was measured to be faster.
+    compile
+        Whether torch compiles the network, which takes about a minute.
+    workers
+        Processes that decode picture files; images in memory need none.
+    processes
+        Processes, each with a GPU of its own, among which every batch is divided; without GPUs
+        they share the CPU.
+    """
+
+    precision: str = "auto"
+    channels_last: str = "auto"
+    compile: bool = False
+    workers: int = 0
+    processes: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was chosen for one network on one device.
+
+    Attributes
+    ----------
+    device
+        Where to compute.
+    bfloat16
+        Whether convolutions and linear layers compute in bfloat16.
+    memory_format
+        Of weights and inputs.
+    compile
+        Whether to compile.
+    """
+
+    device: torch.device
+    bfloat16: bool
+    memory_format: torch.memory_format
+    compile: bool
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context of forward passes."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+
+
+def make_plan(compute: Compute, model: nn.Module, device: torch.device) -> Plan:
+    """Choose what is left to `auto`.
+
+    Raises
+    ------
+    UserError
+        If the device cannot do what is asked for.
+    """
+    bfloat16 = compute.precision == "bfloat16"
+    if device.type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+        if bfloat16 and not able:
+            raise UserError(
+                f"precision is bfloat16, but {torch.cuda.get_device_name(device)} has none; "
+                "allowed is float32 or auto."
+            )
+        bfloat16 = bfloat16 or (compute.precision == "auto" and able)
+    last = compute.channels_last == "always"
+    if compute.channels_last == "auto":
+        last = bfloat16 if device.type == "cuda" else _pays_on_cpu(model)
+    return Plan(
+        device=device,
+        bfloat16=bfloat16,
+        memory_format=torch.channels_last if last else torch.contiguous_format,
+        compile=compute.compile,
+    )
+
+
+def _pays_on_cpu(model: nn.Module) -> bool:
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    narrowest = min((layer.out_channels for layer in convolutions), default=0)
+    return torch.get_num_threads() == 1 or narrowest >= CHANNELS_LAST_CHANNELS
+
+
+@cache
+def keep_memory() -> None:
+    """Tell the C library to keep freed memory for the next step instead of giving it back.
+
+    Activations of one step are freed and needed again in the next; having each page mapped and
+    zeroed anew took up to a third of a step. Does nothing where the C library is not glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
