@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,13 +21,14 @@ from torch import Tensor, nn
 import prune3d
 from prune3d.data.images import ImageSet, ImageSplits, split_batches
 from prune3d.errors import TrainingError
+from prune3d.job import Job
 from prune3d.lineage import Step, get_lineage
 from prune3d.train import loop
 from prune3d.train.evaluate import evaluate
 from prune3d.train.loop import train
 from prune3d.train.recipe import Recipe, learning_rate
 from prune3d.train.resume import ResumeFile
-from prune3d.train.session import Session
+from prune3d.train.session import Session, read_recipe
 from prune3d.train.sgd import NesterovSGD
 
 Network = Callable[..., nn.Module]
@@ -348,23 +350,41 @@ def test_evaluation_uses_the_side_of_the_pruned_network(make_network: Network) -
     assert seen == [(10, 3, 4, 4)]
 
 
+def fake_job(
+    folder: Path, files: dict[str, Path], params: dict[str, Any], said: list[str]
+) -> SimpleNamespace:
+    """Return what a session needs of a job."""
+    job = SimpleNamespace(
+        input=SimpleNamespace(**files),
+        output=SimpleNamespace(**{name: folder / name for name in ("model", "history", "metrics")}),
+        params=params,
+        threads=1,
+        gpus=0,
+        device=lambda: torch.device("cpu"),
+        seed=lambda *purpose: 0,
+        resume_file=lambda output: None,
+        tensorboard_folder=lambda output: None,
+        say=said.append,
+    )
+    job.read = lambda kind: Job.read(job, kind)
+    return job
+
+
+def params_of(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as a job's parameters."""
+    values = dataclasses.asdict(recipe)
+    return {key: value for key, value in values.items() if key not in ("name", "original")}
+
+
 def test_a_session_bills_training_and_judging_on_the_selection_images(
     tmp_path: Path, make_network: Network, digits: ImageSplits, digits_files: dict[str, Path]
 ) -> None:
     said: list[str] = []
-    job = SimpleNamespace(
-        input=SimpleNamespace(**digits_files),
-        output=SimpleNamespace(
-            **{name: tmp_path / name for name in ("model", "history", "metrics")}
-        ),
-        device=lambda: torch.device("cpu"),
-        seed=lambda *purpose: 0,
-        resume_file=lambda output: None,
-        say=said.append,
-    )
+    params = params_of(dataclasses.replace(RECIPE, epochs=2, batch_size=256))
+    job = fake_job(tmp_path, digits_files, params, said)
     model = make_network("resnet8", size=8, channels=1)
     session = Session(job, "d100_w100_r50")
-    session.train(model, dataclasses.replace(RECIPE, epochs=2, batch_size=256))
+    session.train(model, "finetune")
     session.write_metrics(model)
     macs = prune3d.cost(model).macs
     steps = {step.action: step for step in get_lineage(model)}
@@ -380,3 +400,43 @@ def test_a_session_bills_training_and_judging_on_the_selection_images(
     top1 = accuracy_score(digits.selection.labels.numpy(), logits.argmax(1).numpy())
     assert metrics["selection"]["top1"] == pytest.approx(top1)
     assert said == [f"selection accuracy {100 * top1:.2f} %"]
+
+
+def test_a_session_distils_and_bills_the_teacher(
+    tmp_path: Path, make_network: Network, digits: ImageSplits, digits_files: dict[str, Path]
+) -> None:
+    teacher = make_network("resnet14", size=8, channels=1)
+    prune3d.save(teacher, tmp_path / "dense.safetensors")
+    recipe = dataclasses.replace(RECIPE, epochs=1, batch_size=256, distillation=0.5)
+    files = {**digits_files, "teacher": tmp_path / "dense.safetensors"}
+    job = fake_job(tmp_path, files, params_of(recipe), [])
+    model = prune3d.prune(make_network("resnet8", size=8, channels=1), resolution=0.5)
+    Session(job, "point").train(model, "finetune")
+    images = len(digits.train)
+    assert get_lineage(model)[-2:] == (
+        Step("train", images, prune3d.cost(model).macs, "point"),
+        Step("teach", images, prune3d.cost(teacher).macs, "point"),
+    )
+
+
+def test_a_rewound_recipe_is_read_with_the_original() -> None:
+    params = params_of(dataclasses.replace(RECIPE, schedule="rewind"))
+    params |= {"learning_rate": None, "warmup_epochs": None}
+    original = {"epochs": 30, "learning_rate": 0.2, "warmup_epochs": 2, "schedule": "step"}
+    original |= {"decay_at": [0.5], "decay_factor": 0.2}
+    params |= {f"original_{key}": value for key, value in original.items()}
+    job = fake_job(Path(), {}, params, [])
+    recipe = read_recipe(job, "finetune")
+    assert recipe.original == Recipe(
+        30, 128, 0.2, 2, schedule="step", decay_at=[0.5], decay_factor=0.2, name="dense"
+    )
+    assert learning_rate(recipe, 0) == pytest.approx(0.2 * 0.2)
+
+
+def test_a_divergence_names_the_recipe_and_what_to_change(make_network: Network) -> None:
+    recipe = dataclasses.replace(RECIPE, learning_rate=1e30, warmup_epochs=0, name="finetune")
+    told = (
+        r"of the recipe 'finetune' is .* lower finetune\.learning_rate .* finetune\.warmup_epochs"
+    )
+    with pytest.raises(TrainingError, match=told):
+        train(make_network("resnet8", size=8), random_images(40), recipe, seed=0)
