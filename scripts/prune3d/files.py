@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import tempfile
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from prune3d.errors import UserError
+
+# A full disk, a quota, a limit on the size of files, a broken disk.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @contextmanager
@@ -27,10 +31,20 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     ------
     Path
         Name to write to, in the same folder and with the same suffix.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be written or the disk is full; the file is then as it was.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
+        )
+    except OSError as error:
+        raise unwritable(path, error.strerror) from None
     os.close(handle)
     temporary = Path(name)
     try:
@@ -40,8 +54,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise unwritable(path, error.strerror) from None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def unwritable(path: str | Path, reason: object) -> UserError:
+    """Return the error that a file cannot be written, as on a full disk."""
+    return UserError(f"{path} cannot be written ({reason}).")
 
 
 def write_text(path: str | Path, text: str) -> None:

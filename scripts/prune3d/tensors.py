@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from prune3d.errors import CheckpointError
-from prune3d.files import atomic_path
+from prune3d.files import atomic_path, unwritable
 
 Header = dict[str, Any]
 KEY = "prune3d"
@@ -43,7 +43,10 @@ def write_arrays(
     text = json.dumps({**header, "format": file_format}, sort_keys=True)
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     with atomic_path(path) as temporary:
-        save_file(contiguous, temporary, metadata={KEY: text})
+        try:
+            save_file(contiguous, temporary, metadata={KEY: text})
+        except SafetensorError as error:
+            raise unwritable(path, error) from None
 
 
 def read_arrays(path: str | Path, file_format: str) -> tuple[dict[str, NDArray[Any]], Header]:

@@ -137,9 +137,9 @@ def _crop_and_mirror(images: Tensor, how: Augmentation, drawn: Draw) -> Tensor:
         places = (places + drawn.offsets[:, :, None] - how.shift).abs()
         places = side - 1 - (side - 1 - places).abs()
     rows, columns = places.to(images.device, non_blocking=True)
-    source = (rows[:, :, None] * side + columns[:, None, :]).view(n, 1, -1)
-    flat = images.reshape(n, channels, -1)
-    return flat.gather(2, source.expand(n, channels, -1)).view(n, channels, side, side)
+    source = (rows[:, :, None] * side + columns[:, None, :]).view(n, 1, side * side)
+    flat = images.reshape(n, channels, side * side)
+    return flat.gather(2, source.expand(n, channels, side * side)).view(n, channels, side, side)
 
 
 def _cut_out(images: Tensor, size: int, holes: Tensor, fill: Tensor | None) -> Tensor:

@@ -122,7 +122,8 @@ def restore_state(file: ResumeFile, state: TrainingState) -> bool:
     state.generator.set_state(tensors["generator"])
     if state.average is not None:
         for name, value in state.average.values.items():
-            value.copy_(tensors[f"average.{name}"])
+            # Files hold counters as arrays of one number.
+            value.copy_(tensors[f"average.{name}"].view_as(value))
         state.average.steps = header["steps"]
     state.history[:] = header["history"]
     state.seconds = header["seconds"]

@@ -1,0 +1,203 @@
+"""Training batches: against torchvision's transforms, and from files against from memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from prune3d.data.augment import Augmentation, apply, augment, draw
+from prune3d.data.images import ImageFiles, ImageSet, load_images
+from prune3d.data.loader import Batch, Layout, Shard, TrainingLoader
+from prune3d.data.source import Listed
+from prune3d.data.storage import Description, save_part
+from prune3d.errors import UserError
+
+CPU = torch.device("cpu")
+NOTHING = Augmentation(0, False)
+ABOUT = Description(16, 3, ("cat", "dog"), (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+
+
+def image_set(count: int = 23, side: int = 16) -> ImageSet:
+    """Return random images, the label of each its number."""
+    pixels = torch.randint(
+        0, 256, (count, 3, side, side), generator=torch.Generator().manual_seed(0)
+    )
+    return ImageSet(pixels.byte(), torch.arange(count), ABOUT.mean, ABOUT.spread)
+
+
+def epoch(loader: TrainingLoader, seed: int = 0) -> list[Batch]:
+    """Return all batches of an epoch."""
+    return list(loader.epoch(torch.Generator().manual_seed(seed)))
+
+
+def counts(images: Tensor) -> Counter[bytes]:
+    """Count equal images."""
+    return Counter(image.numpy().tobytes() for image in images)
+
+
+def chi_square(found: Counter[bytes], expected: Counter[bytes]) -> float:
+    """Return the statistic of two samples of one size over its degrees of freedom."""
+    kinds = set(found) | set(expected)
+    return sum((found[k] - expected[k]) ** 2 / (found[k] + expected[k]) for k in kinds) / (
+        len(kinds) - 1
+    )
+
+
+@pytest.mark.parametrize("kind", ["shift", "flip", "shift and flip", "cutout"])
+def test_augmentation_has_the_distribution_of_torchvisions(kind: str) -> None:
+    from torchvision.transforms import v2
+
+    n, side = 4000, 5
+    image = torch.arange(2 * side * side, dtype=torch.uint8).reshape(1, 2, side, side) + 1
+    crop = v2.RandomCrop(side, padding=2, padding_mode="reflect")
+    how, theirs = {
+        "shift": (Augmentation(2, False), [crop]),
+        "flip": (Augmentation(0, True), [v2.RandomHorizontalFlip()]),
+        "shift and flip": (Augmentation(2, True), [crop, v2.RandomHorizontalFlip()]),
+        "cutout": (
+            Augmentation(0, False, 2),
+            [v2.RandomErasing(1.0, scale=(4 / 25, 4 / 25), ratio=(1, 1), value=0)],
+        ),
+    }[kind]
+    torch.manual_seed(1)
+    transform = v2.Compose(theirs)
+    expected = counts(torch.cat([transform(image) for _ in range(n)]))
+    found = counts(augment(image.repeat(n, 1, 1, 1), how, torch.Generator().manual_seed(2)))
+    assert set(found) == set(expected)
+    # About 1 for equal distributions; a kind that is 1.5 times as likely would give 2.
+    assert chi_square(found, expected) < 1.8
+
+
+def test_a_draw_for_a_batch_is_the_draws_for_its_parts() -> None:
+    images = image_set().images
+    how = Augmentation(3, True, 5)
+    drawn = draw(how, len(images), 16, torch.Generator().manual_seed(0))
+    whole = apply(images, how, drawn)
+    parts = [slice(0, 9), slice(9, 9), slice(9, 23)]
+    assert torch.equal(torch.cat([apply(images[p], how, drawn.part(p)) for p in parts]), whole)
+
+
+@pytest.mark.parametrize("size", [1, 5, 16])
+def test_cutout_fills_one_square_with_the_mean_colour(size: int) -> None:
+    images = image_set(200)
+    fill = torch.tensor([1, 2, 3], dtype=torch.uint8)
+    how = Augmentation(0, False, size)
+    changed = augment(images.images, how, torch.Generator().manual_seed(0), fill)
+    for before, after in zip(images.images, changed, strict=True):
+        rows, columns = np.nonzero((after == fill[:, None, None]).all(0).numpy())
+        hole = np.zeros((16, 16), bool)
+        # Its corners, unless random pixels have just this colour.
+        hole[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
+        assert hole.sum() == size**2
+        assert torch.equal(before[:, ~hole], after[:, ~hole])
+
+
+def test_every_image_is_seen_once_with_its_label_and_normalized() -> None:
+    images = image_set()
+    batches = epoch(TrainingLoader(images, Layout(8, 16, NOTHING), CPU))
+    labels = torch.cat([batch.labels for batch in batches])
+    assert [len(batch.labels) for batch in batches] == [8, 8, 7] == [b.size for b in batches]
+    assert sorted(labels.tolist()) == list(range(23))
+    assert labels.tolist() != list(range(23))
+    expected = images.normalize(images.images, 16)[labels]
+    assert torch.equal(torch.cat([batch.inputs for batch in batches]), expected)
+
+
+def test_augmentation_precedes_the_resizing_of_images_in_memory() -> None:
+    images = image_set()
+    how = Augmentation(4, True)
+    (batch,) = epoch(TrainingLoader(images, Layout(23, 8, how), CPU), seed=5)
+    generator = torch.Generator().manual_seed(5)
+    order = torch.randperm(23, generator=generator)
+    expected = images.normalize(augment(images.images[order], how, generator), 8)
+    assert torch.equal(batch.inputs, expected)
+
+
+def test_a_teacher_sees_the_same_images_at_its_side() -> None:
+    images = image_set()
+    layout = Layout(23, 8, Augmentation(4, True), teacher_side=16)
+    (batch,) = epoch(TrainingLoader(images, layout, CPU))
+    assert batch.teacher_inputs is not None
+    resized = torch.nn.functional.interpolate(
+        batch.teacher_inputs, (8, 8), mode="bilinear", antialias=True
+    )
+    torch.testing.assert_close(resized, batch.inputs, atol=1e-4, rtol=1e-4)
+
+
+def test_inputs_have_the_memory_format_that_is_wanted() -> None:
+    layout = Layout(8, 16, NOTHING, memory_format=torch.channels_last)
+    for batch in epoch(TrainingLoader(image_set(), layout, CPU)):
+        assert batch.inputs.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_shards_put_together_are_the_batches_of_one_process(processes: int) -> None:
+    how = Augmentation(2, True, 3)
+    whole = epoch(TrainingLoader(image_set(), Layout(8, 16, how), CPU))
+    shards = [
+        epoch(TrainingLoader(image_set(), Layout(8, 16, how, Shard(rank, processes)), CPU))
+        for rank in range(processes)
+    ]
+    for batch, *parts in zip(whole, *shards, strict=True):
+        assert torch.equal(torch.cat([part.inputs for part in parts]), batch.inputs)
+        assert torch.equal(torch.cat([part.labels for part in parts]), batch.labels)
+        assert {part.size for part in parts} == {batch.size}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Callable[[int], ImageFiles]:
+    """Return a maker of picture files, all pixels of a picture its number."""
+
+    def make(count: int) -> ImageFiles:
+        (tmp_path / "p").mkdir()
+        for i in range(count):
+            Image.new("RGB", (20, 18), (i, 2 * i, 3 * i)).save(tmp_path / f"p/{i}.png")
+        names = tuple(f"{i}.png" for i in range(count))
+        save_part(tmp_path / "index", Listed(tmp_path / "p", names, np.arange(count)), ABOUT)
+        loaded = load_images(tmp_path / "index")
+        assert isinstance(loaded, ImageFiles)
+        return loaded
+
+    return make
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_picture_files_come_in_the_order_of_images_in_memory(
+    files: Callable[[int], ImageFiles], workers: int
+) -> None:
+    in_files = files(23)
+    side, how = 12, Augmentation(4, True, 4)
+    in_memory = ImageSet(
+        torch.stack([in_files.decode(i, side) for i in range(23)]),
+        torch.arange(23),
+        ABOUT.mean,
+        ABOUT.spread,
+    )
+    # Lengths are those of the dense network's images.
+    smaller = Augmentation(3, True, 3)
+    streamed = TrainingLoader(in_files, Layout(8, side, how, workers=workers), CPU)
+    resident = TrainingLoader(in_memory, Layout(8, side, smaller), CPU)
+    for seed in (0, 1):
+        for one, other in zip(epoch(streamed, seed), epoch(resident, seed), strict=True):
+            assert torch.equal(one.inputs, other.inputs)
+            assert torch.equal(one.labels, other.labels)
+    assert streamed.steps() == 3
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_picture_is_told_by_name_in_one_sentence(
+    files: Callable[[int], ImageFiles], workers: int
+) -> None:
+    in_files = files(5)
+    in_files.path(3).write_bytes(b"nonsense")
+    loader = TrainingLoader(in_files, Layout(2, 16, NOTHING, workers=workers), CPU)
+    with pytest.raises(UserError, match=r"3\.png") as caught:
+        epoch(loader)
+    assert "\n" not in str(caught.value)
