@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from training import bench_training
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -140,5 +141,5 @@ def bench_optimizer() -> None:
 
 
 if __name__ == "__main__":
-    for bench in (bench_predictor, bench_lattice, bench_start, bench_optimizer):
+    for bench in (bench_predictor, bench_lattice, bench_start, bench_optimizer, bench_training):
         bench()
