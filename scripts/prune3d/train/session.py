@@ -16,7 +16,7 @@ from prune3d.lineage import Step, add_step, bill, get_lineage, name_stage
 from prune3d.pruning.realized import realized
 from prune3d.train.compute import Compute
 from prune3d.train.evaluate import evaluate
-from prune3d.train.loop import HISTORY_COLUMNS, train
+from prune3d.train.loop import HISTORY_COLUMNS, Penalty, train
 from prune3d.train.recipe import SCHEDULE_KEYS, Recipe
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Session:
         """Seed torch's global generator, which initializes weights."""
         torch.manual_seed(self._job.seed("initialization"))
 
-    def train(self, model: nn.Module, section: str) -> None:
+    def train(self, model: nn.Module, section: str, penalty: Penalty | None = None) -> None:
         """Train in place by the recipe of a section; write the model and its history."""
         job = self._job
         device = job.device()
@@ -60,6 +60,7 @@ class Session:
             job.seed("batch order", self._stage),
             job.resume_file(job.output.model),
             compute=self._compute(),
+            penalty=penalty,
             teacher=load(job.input.teacher, device) if recipe.distillation else None,
             tensorboard=job.tensorboard_folder(job.output.model),
         )
