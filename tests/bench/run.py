@@ -140,6 +140,36 @@ def bench_optimizer() -> None:
         show(what, float(done.stdout))
 
 
+def bench_data() -> None:
+    """Draw glyphs, and check and decode a picture file."""
+    import tempfile
+
+    from PIL import Image
+
+    from prune3d.data.glyphs import TRAIN, draw
+    from prune3d.data.pictures import decode_square
+    from prune3d.data.registry import GlyphSettings
+
+    how = GlyphSettings()
+    show("draw 1,000 glyphs of 32x32", median_seconds(lambda: draw(how, 32, TRAIN, 0, 1000)))
+    small = np.random.default_rng(0).integers(0, 256, (12, 15, 3), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.jpg"
+        Image.fromarray(small).resize((500, 400), Image.Resampling.BICUBIC).save(path, quality=90)
+        for side in (224, 112, 1):
+            show(
+                f"decode a JPEG picture of 500x400 to {side}x{side}",
+                median_seconds(lambda side=side: decode_square(path, side), 20),
+            )
+
+
 if __name__ == "__main__":
-    for bench in (bench_predictor, bench_lattice, bench_start, bench_optimizer, bench_training):
+    for bench in (
+        bench_data,
+        bench_predictor,
+        bench_lattice,
+        bench_start,
+        bench_optimizer,
+        bench_training,
+    ):
         bench()
