@@ -51,7 +51,8 @@ def main() -> None:
     data = DataSettings.from_config(settings["data"])
     for key, value in (item.split("=") for item in options.set):
         data = change(data, key, yaml.safe_load(value))
-    recipe = Recipe(**{f.name: settings["dense"][f.name] for f in fields(Recipe)})
+    known = {f.name for f in fields(Recipe)}
+    recipe = Recipe(**{k: v for k, v in settings["dense"].items() if k in known})
     if options.epochs:
         recipe = replace(recipe, epochs=options.epochs)
     name = options.model or settings["model"]["name"]
