@@ -44,6 +44,7 @@ include: "rules/optimize.smk"
 include: "rules/final.smk"
 include: "rules/compare.smk"
 include: "rules/paper.smk"
+include: "rules/ablate.smk"
 
 
 rule all:
@@ -58,4 +59,10 @@ rule all:
             figure=["dimensions", "predictions"],
             kind=["pdf", "png"],
         ),
+        [
+            f"results/figures/{experiment}_seed{SEEDS[0]}_{budget['name']}_surface.{kind}"
+            for experiment in METHOD
+            for budget in EXPERIMENTS[experiment]["budgets"]
+            for kind in ("pdf", "png")
+        ],
         all_final("model.onnx"),

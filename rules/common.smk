@@ -192,6 +192,31 @@ def sample_metrics(role):
     return look_up
 
 
+def fitted_networks(folder):
+    """Look up the metrics of the fitted samples of all seeds, in a folder of the run."""
+
+    def look_up(wildcards):
+        names = TREES[wildcards.experiment].named("fit")
+        run = RUN.replace("{experiment}", wildcards.experiment)
+        return [
+            f"{run}/{folder}/{name}/metrics.json".format(seed=seed)
+            for seed in SEEDS
+            for name in names
+        ]
+
+    return look_up
+
+
+def macs_budgets():
+    """Look up the budgets that are parts of the dense network's MACs."""
+
+    def look_up(wildcards):
+        budgets = EXPERIMENTS[wildcards.experiment]["budgets"]
+        return [b["macs"] for b in budgets if b.get("macs", 2) <= 1]
+
+    return named("budgets", look_up)
+
+
 def order_of_removal(wildcards):
     """Return the file with the order in which blocks are removed, for policies that remove any."""
     removes = wildcards.policy in ("dwr", "depth")

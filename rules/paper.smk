@@ -55,3 +55,27 @@ rule tabulate_predictors:
         "../envs/analysis.yaml"
     script:
         "../scripts/tabulate_predictors.py"
+
+
+rule plot_surface:
+    input:
+        samples=f"{RUN}/samples.csv",
+        predictor=f"{RUN}/predictor/predictor.json",
+        optimum=f"{RUN}/budgets/{{budget}}/optimum.json",
+        tied=f"{RUN}/budgets/{{budget}}/tied.csv",
+    output:
+        pdf="results/figures/{experiment}_seed{seed}_{budget}_surface.pdf",
+        png=report(
+            "results/figures/{experiment}_seed{seed}_{budget}_surface.png",
+            category="Figures",
+        ),
+    log:
+        "results/logs/{experiment}/seed{seed}/plot_surface/{budget}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/seed{seed}/plot_surface/{budget}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        **figure_settings("surface"),
+    script:
+        "../scripts/plot_surface.py"

@@ -59,6 +59,11 @@ class Polynomial:
             return np.hstack([np.ones((len(X), 1)), varying])
         return tensor_rows(basis)
 
+    @property
+    def unknowns(self) -> int:
+        """Number of free coefficients."""
+        return len(self.charges())
+
     def charges(self) -> Array:
         """Return the roughness of each coefficient, shape (m,)."""
         one = eigenvalues(self.degree)
@@ -133,11 +138,11 @@ def optimal_points(
             f"count is {count} but the levels have {dense} combinations beside the dense network; "
             "lower it or add levels."
         )
-    if count + 1 < rows.shape[1]:
+    if count + 1 < polynomial.unknowns:
         raise ConfigError(
-            f"count is {count}, too few samples for a polynomial with {rows.shape[1]} free "
-            f"coefficients, one of which the dense network gives; allowed is {rows.shape[1] - 1} "
-            "and more."
+            f"count is {count}, too few samples for a polynomial with {polynomial.unknowns} free "
+            "coefficients, one of which the dense network gives; allowed is "
+            f"{polynomial.unknowns - 1} and more."
         )
     surface = polynomial.rows(budget_surface(domain, budgets), domain)
     search = _Search(

@@ -14,7 +14,13 @@ import pytest
 from prune3d.files import read_csv, write_csv
 from prune3d.predictor import LowRankPolynomialRegressor
 from prune3d.report import policies, predictors
-from prune3d.report.figures import Style, draw_dimensions, draw_policies, draw_predictions
+from prune3d.report.figures import (
+    Style,
+    draw_dimensions,
+    draw_policies,
+    draw_predictions,
+    draw_surface,
+)
 from prune3d.report.text import latex, markdown, mean_and_spread, percent, scaled
 from prune3d.samples import COLUMNS, Samples, read_samples
 from prune3d.surrogate import Settings, fit_both
@@ -393,3 +399,32 @@ def test_predictions_are_drawn_against_the_measured_accuracy_of_both_kinds() -> 
         measured = [value for part in parts for value in part.accuracy]
         assert drawn[label].get_xdata() == pytest.approx(100 * np.array(measured))
         assert drawn[label].get_ydata() == pytest.approx(100 * np.array(predicted))
+
+
+def surface_inputs() -> tuple[Samples, dict[str, Any], dict[str, Any], list[dict[str, str]]]:
+    """Return samples, the fit, an optimum of a quarter of the MACs, and two tied networks."""
+    run = drawn_samples(0)[0]
+    fitted = fit_both(run, Settings("low_rank", 2, 1, 1e-3))
+    continuous = {"feasible": True, "depth": 0.7, "width": 0.8}
+    optimum = {"budget_macs": 0.25, "kkt": continuous, "depth": 0.6, "width": 0.75}
+    tied = [{"depth": "0.6", "width": "0.75"}, {"depth": "0.8", "width": "0.6"}]
+    return run, fitted, optimum, tied
+
+
+def test_the_surface_shows_samples_ties_and_optimum() -> None:
+    run, fitted, optimum, tied = surface_inputs()
+    figure = draw_surface(run, fitted, optimum, tied, Style((5, 4), 60))
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert lines["samples"].get_xdata().tolist() == run.ratios[:, 0].tolist()
+    assert lines["tied networks"].get_ydata().tolist() == [0.75, 0.6]
+    assert (lines["optimum"].get_xdata()[0], lines["optimum"].get_ydata()[0]) == (0.6, 0.75)
+    assert lines["continuous optimum"].get_xdata()[0] == 0.7
+    assert len(figure.axes) == 2  # a panel and its colour bar
+
+
+def test_the_surface_is_drawn_without_an_optimum_or_a_budget_of_macs() -> None:
+    run, fitted, optimum, _ = surface_inputs()
+    missed = {**optimum, "unreachable": "none", "kkt": {"feasible": False}}
+    for known in (missed, {**missed, "budget_macs": None}, {**missed, "budget_macs": 1e-6}):
+        figure = draw_surface(run, fitted, known, [], Style((5, 4), 60))
+        assert [line.get_label() for line in figure.axes[0].lines] == ["samples"]

@@ -219,3 +219,44 @@ def test_an_unreachable_policy_is_left_out_with_the_reason(clone_of_finished: Pr
     assert "its smallest network has 0.2" in reasons[0]
     with (project.folder / "results/tables/left_out.csv").open() as stream:
         assert "depth" in {row["policy"] for row in csv.DictReader(stream)}
+
+
+@pytest.mark.slow
+def test_ablations_write_a_table_and_a_figure_each(clone_of_finished: Project) -> None:
+    project = clone_of_finished
+    names = ("degree", "rank", "samples", "scratch")
+    targets = [f"results/figures/digits_ablation_{name}.png" for name in names]
+    assert not [path for path in targets if (project.folder / path).exists()]
+    done = project.run("--cores", "2", *targets)
+    assert done.returncode == 0, done.stderr[-5000:]
+    for name in names:
+        with (project.folder / f"results/tables/digits_ablation_{name}.csv").open() as stream:
+            assert len(list(csv.DictReader(stream))) >= (11 if name == "scratch" else 4)
+    summary = read(project, "results/tables/digits_ablation_scratch.json")
+    assert summary["networks"] == 11
+    # Two epochs from scratch cost more than one of fine-tuning, even with the pruning.
+    assert summary["scratch_cost_macs"] > summary["pruned_cost_macs"]
+    # The tiny run's points are no whole grid.
+    refused = project.run("--cores", "1", "results/figures/digits_ablation_design.png")
+    assert refused.returncode != 0
+    assert "designs can only be compared on the samples of a whole grid" in refused.stderr
+
+
+@pytest.mark.slow
+def test_latencies_are_measured_once_for_budgets_that_need_them(
+    clone_of_finished: Project,
+) -> None:
+    project = clone_of_finished
+    budgets = [{"name": "fast", "latency": 0.8, "params": 0.9}, {"name": "half", "macs": 0.5}]
+    config = project.with_config("fast", {"defaults": {"budgets": budgets}})
+    target = str(RUN / "budgets/fast/optimum.json")
+    rules = {job.rule for job in project.planned(target, config=config)}
+    assert rules == {"measure_latency", "find_optimum"}
+    done = project.run("--cores", "1", target, config=config)
+    assert done.returncode == 0, done.stderr[-5000:]
+    optimum = read(project, target)
+    assert optimum["latency_ms"] <= optimum["limits"]["latency_ms"]
+    assert optimum["params"] <= optimum["limits"]["params"]
+    budgets[0]["latency"] = 0.7
+    config = project.with_config("fast", {"defaults": {"budgets": budgets}})
+    assert {job.rule for job in project.planned(target, config=config)} == {"find_optimum"}

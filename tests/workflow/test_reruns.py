@@ -16,7 +16,7 @@ from running import ROOT, TINY, PlannedJob, Project
 TABLES = {"tabulate_policies", "plot_policies"}
 FINETUNE_FINAL = {"finetune_final", "evaluate_final", "export_onnx"} | TABLES
 PRUNE_FINAL = {"prune_final"} | FINETUNE_FINAL
-OPTIMUM = {"find_optimum"} | PRUNE_FINAL
+OPTIMUM = {"find_optimum", "plot_surface"} | PRUNE_FINAL
 TARGETS = {"choose_target"} | OPTIMUM
 VALIDATE = {"validate_predictor", "tabulate_predictors", "plot_predictions"}
 FIT = {"fit_predictor", "plot_dimensions"} | VALIDATE | OPTIMUM
@@ -127,6 +127,11 @@ EXPECTED: dict[str, Rerun] = {
     "figures.dimensions.dpi": Rerun(60, {"plot_dimensions"}),
     "figures.predictions.size": Rerun([5.0, 3.0], {"plot_predictions"}),
     "figures.predictions.dpi": Rerun(60, {"plot_predictions"}),
+    "figures.surface.size": Rerun([5.0, 3.0], {"plot_surface"}),
+    "figures.surface.dpi": Rerun(60, {"plot_surface"}),
+    # Ablations are no part of `all`.
+    "figures.ablation.size": Rerun([5.0, 3.0], set()),
+    "figures.ablation.dpi": Rerun(60, set()),
     "figures.policies.size": Rerun([5.0, 3.0], {"plot_policies"}),
     "figures.policies.dpi": Rerun(60, {"plot_policies"}),
 }

@@ -148,6 +148,159 @@ def draw_policies(summary: Sequence[Mapping[str, str]], style: Style) -> Figure:
     return figure
 
 
+def draw_ablation(summary: Sequence[Mapping[str, Any]], style: Style) -> Figure:
+    """Draw the errors of an ablation: by setting, or over samples and cost where those vary.
+
+    Parameters
+    ----------
+    summary
+        Rows of `prune3d.ablation.SUMMARY`.
+    style
+        Size of the figure.
+    """
+    figure = style.figure()
+    settings = list(dict.fromkeys(row["setting"] for row in summary))
+    if len({row["samples"] for row in summary}) == 1:
+        panel = figure.subplots()
+        for i, (part, label) in enumerate((("rest", "left out"), ("holdout", "held out"))):
+            known = [row for row in summary if row[f"{part}_rmse_mean"] is not None]
+            panel.errorbar(
+                [settings.index(row["setting"]) for row in known],
+                [100 * row[f"{part}_rmse_mean"] for row in known],
+                yerr=[100 * (row[f"{part}_rmse_std"] or 0) for row in known],
+                color=COLORS[i],
+                marker=MARKERS[i],
+                label=label,
+                capsize=3,
+            )
+        panel.set_xticks(range(len(settings)), settings)
+        panels = [panel]
+    else:
+        panels = list(figure.subplots(1, 2, sharey=True))
+        for i, setting in enumerate(settings):
+            rows = sorted(
+                (row for row in summary if row["setting"] == setting),
+                key=lambda row: row["samples"],
+            )
+            error = [100 * row["rest_rmse_mean"] for row in rows]
+            spread = [100 * (row["rest_rmse_std"] or 0) for row in rows]
+            for panel, values in (
+                (panels[0], [row["samples"] for row in rows]),
+                (panels[1], [row["cost_macs"] for row in rows]),
+            ):
+                panel.errorbar(
+                    values,
+                    error,
+                    yerr=spread,
+                    color=COLORS[i % len(COLORS)],
+                    marker=MARKERS[i % len(MARKERS)],
+                    label=setting,
+                    capsize=3,
+                )
+        panels[0].set_xlabel("samples")
+        panels[1].set_xlabel("cost (image passes x MACs)")
+        panels[1].set_xscale("log")
+    panels[0].set_ylabel("error on samples not fitted (points)")
+    panels[0].set_ylim(0, 1.05 * panels[0].get_ylim()[1])
+    panels[0].legend(frameon=False)
+    return figure
+
+
+def draw_scratch(rows: Sequence[Mapping[str, Any]], style: Style) -> Figure:
+    """Draw the accuracy of networks made by pruning over that of the same trained from scratch."""
+    figure = style.figure()
+    panel = figure.subplots()
+    scratch = 100 * np.array([row["scratch_accuracy"] for row in rows])
+    pruned = 100 * np.array([row["pruned_accuracy"] for row in rows])
+    panel.plot(scratch, pruned, MARKERS[0], color=COLORS[0], markersize=5, alpha=0.8)
+    low, high = min(scratch.min(), pruned.min()), max(scratch.max(), pruned.max())
+    margin = 0.05 * max(high - low, 1e-3)
+    limits = (low - margin, high + margin)
+    panel.plot(limits, limits, color="0.6", linewidth=1, zorder=0)
+    panel.set(xlim=limits, ylim=limits, aspect="equal")
+    panel.set_xlabel("trained from scratch: selection accuracy (%)")
+    panel.set_ylabel("pruned and fine-tuned (%)")
+    return figure
+
+
+def draw_surface(
+    samples: Samples,
+    fitted: Mapping[str, Any],
+    optimum: Mapping[str, Any],
+    tied: Sequence[Mapping[str, str]],
+    style: Style,
+) -> Figure:
+    """Draw the predicted accuracy over depth and width on the surface of a budget of MACs.
+
+    The resolution follows from d w^2 r^2 = budget [paper]; where it lies outside the sampled range
+    nothing is drawn. Networks that are tied with the best, the optimum and the samples lie at
+    their own depth and width.
+
+    Parameters
+    ----------
+    samples
+        The fitted samples.
+    fitted
+        What ``predictor.json`` holds.
+    optimum
+        What ``optimum.json`` holds.
+    tied
+        Rows of ``tied.csv``.
+    style
+        Size of the figure.
+    """
+    figure = style.figure()
+    panel = figure.subplots()
+    region = samples.region()
+    if optimum["budget_macs"] is not None:
+        lines = [np.linspace(low, high, 161) for low, high in region[:2]]
+        depth, width = np.meshgrid(*lines)
+        side = np.sqrt(optimum["budget_macs"] / (depth * width**2))
+        outside = (side < region[2, 0] - 1e-9) | (side > region[2, 1] + 1e-9)
+        points = np.column_stack([depth.ravel(), width.ravel(), np.clip(side, *region[2]).ravel()])
+        values = np.ma.masked_array(
+            100 * chosen(fitted).predict(points).reshape(depth.shape), outside
+        )
+        if not outside.all():
+            filled = panel.contourf(depth, width, values, 15, cmap="viridis")
+            figure.colorbar(filled, label="predicted accuracy (%)")
+            sides = panel.contour(
+                depth, width, np.ma.masked_array(side, outside), 5, colors="w", linewidths=0.6
+            )
+            panel.clabel(sides, fmt="r = %.2f", fontsize=7)
+    panel.plot(*samples.ratios[:, :2].T, "o", markerfacecolor="none", color="0.2", label="samples")
+    if tied:
+        ratios = np.array([[float(row["depth"]), float(row["width"])] for row in tied])
+        panel.plot(*ratios.T, ".", color=COLORS[1], markersize=4, label="tied networks")
+    continuous = optimum["kkt"]
+    if continuous["feasible"]:
+        panel.plot(
+            continuous["depth"],
+            continuous["width"],
+            "X",
+            color="w",
+            markeredgecolor="k",
+            markersize=8,
+            clip_on=False,
+            label="continuous optimum",
+        )
+    if "unreachable" not in optimum:
+        panel.plot(
+            optimum["depth"],
+            optimum["width"],
+            "*",
+            color=COLORS[4],
+            markeredgecolor="k",
+            markersize=14,
+            clip_on=False,
+            label="optimum",
+        )
+    panel.set_xlabel("depth")
+    panel.set_ylabel("width")
+    panel.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
 def _plot_policy(panel: Axes, rows: Sequence[Mapping[str, str]], policy: str, index: int) -> None:
     rows = sorted(rows, key=lambda row: float(row["macs_ratio_mean"]))
     panel.errorbar(

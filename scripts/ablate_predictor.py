@@ -1,0 +1,25 @@
+"""Vary one choice of the predictor or of its samples."""
+
+from prune3d.job import Job
+
+with Job(snakemake) as job:
+    from prune3d.ablation import COLUMNS, SUMMARY, Choices, ablate, summarize
+    from prune3d.files import write_csv, write_text
+    from prune3d.report.ablations import readable
+    from prune3d.report.figures import Style, draw_ablation
+    from prune3d.samples import read_samples
+
+    choices, style = job.read(Choices), job.read(Style)
+    pairs = zip(job.params["seeds"], job.input.samples, job.input.holdout, strict=True)
+    rows = [
+        row
+        for seed, fit, held in pairs
+        for row in ablate(
+            job.wildcards.ablation, read_samples(fit), read_samples(held), seed, choices
+        )
+    ]
+    summary = summarize(rows)
+    write_csv(job.output.rows, rows, COLUMNS)
+    write_csv(job.output.csv, summary, SUMMARY)
+    write_text(job.output.md, readable(summary))
+    style.save(draw_ablation(summary, style), job.output)

@@ -1,0 +1,16 @@
+"""Put pruned and fine-tuned samples beside the same networks trained from scratch."""
+
+from prune3d.job import Job
+
+with Job(snakemake) as job:
+    from prune3d.ablation import compare_scratch, read_pairs
+    from prune3d.files import write_csv, write_json
+    from prune3d.report.figures import Style, draw_scratch
+
+    style = job.read(Style)
+    rows = read_pairs(job.input.pruned, job.input.scratch)
+    write_csv(job.output.csv, rows, list(rows[0]))
+    summary = compare_scratch(rows)
+    write_json(job.output.summary, summary)
+    style.save(draw_scratch(rows, style), job.output)
+    job.say("{networks} networks: Spearman {spearman}, bias {bias:+.4f}".format(**summary))

@@ -1,0 +1,20 @@
+"""Train the network of a sample from scratch, as the dense network was, and judge it."""
+
+from prune3d.job import Job
+from prune3d.train.recipe import Recipe
+
+with Job(snakemake) as job:
+    from prune3d.checkpoint import load
+    from prune3d.lineage import set_lineage
+    from prune3d.train.session import Session
+
+    session = Session(job, stage=f"scratch/{job.wildcards.point}")
+    model = load(job.input.pruned)
+    session.seed_initialization()
+    for module in model.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+    set_lineage(model, ())
+    session.train(model, job.read(Recipe))
+    session.write_metrics(model)
+    job.write_provenance(job.output.provenance, seconds={"training": session.seconds})
