@@ -42,6 +42,7 @@ def rmse(true: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.sqrt(np.mean((true - predicted) ** 2)))
 
 
+@pytest.mark.slow
 def test_degrees_and_ranks_are_fits_to_all_samples(grid: Samples, held: Samples) -> None:
     few = slice(0, 64, 3)
     grid = Samples(grid.names[few], grid.ratios[few], grid.accuracy[few], grid.cost_macs[few])
