@@ -49,7 +49,7 @@ rule train_scratch:
     conda:
         "../envs/torch.yaml"
     params:
-        **settings("dense"),
+        **recipe("dense"),
     script:
         "../scripts/train_scratch.py"
 

@@ -1,7 +1,6 @@
 """Train the network of a sample from scratch, as the dense network was, and judge it."""
 
 from prune3d.job import Job
-from prune3d.train.recipe import Recipe
 
 with Job(snakemake) as job:
     from prune3d.checkpoint import load
@@ -15,6 +14,6 @@ with Job(snakemake) as job:
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
     set_lineage(model, ())
-    session.train(model, job.read(Recipe))
+    session.train(model, "dense")
     session.write_metrics(model)
     job.write_provenance(job.output.provenance, seconds={"training": session.seconds})
