@@ -171,6 +171,17 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
         ({"defaults__pruning__channel_criterion": "x"}, ["channel_criterion", "'x'", "l1"]),
         ({"defaults__dense__warmup_epochs": 991}, ["dense", "warmup_epochs", "991", "epochs"]),
         ({"defaults__final__shift": 8}, ["final", "shift", "8"]),
+        ({"defaults__final__cutout": 9}, ["final", "cutout is 9", "at most", "8"]),
+        ({"defaults__dense__schedule": "rewind"}, ["dense", "schedule is rewind", "one_cycle"]),
+        ({"defaults__dense__distillation": 0.5}, ["dense", "distillation is 0.5", "is 0"]),
+        (
+            {"defaults__finetune__schedule": "rewind", "defaults__finetune__epochs": 31},
+            ["finetune", "schedule is rewind", "epochs is 31", "at most dense.epochs, 30"],
+        ),
+        ({"defaults__dense__schedule": "linear"}, ["dense.schedule", "one of cosine, step"]),
+        ({"defaults__dense__decay_at": [0.5, 1]}, ["dense.decay_at[1]", "below 1"]),
+        ({"defaults__dense__ema": 1.0}, ["dense.ema", "below 1"]),
+        ({"defaults__compute__precision": "float16"}, ["compute.precision", "auto, float32"]),
         ({"defaults__budgets": [{"name": "a", "macs": 0.5}] * 2}, ["budgets", "'a'"]),
         ({"defaults__sampling__depth": [0.01]}, ["sampling.depth", "0.01", "2 blocks"]),
         (

@@ -14,8 +14,8 @@ from torch import nn
 
 import prune3d
 from prune3d.data.images import ImageSet
-from prune3d.errors import UserError
-from prune3d.train import Compute, Recipe, train
+from prune3d.errors import TrainingError, UserError
+from prune3d.train import Compute, Recipe, report, train
 from prune3d.train.averaging import WeightAverage
 from prune3d.train.compute import make_plan
 from prune3d.train.losses import training_loss
@@ -230,6 +230,43 @@ def test_mixed_precision_learns_with_weights_in_float32(
 def test_on_a_cpu_auto_is_float32(make_network: Network) -> None:
     plan = make_plan(Compute(), make_network("resnet8", size=8), torch.device("cpu"))
     assert not plan.bfloat16 and not plan.compile
+
+
+def test_progress_tells_epoch_speed_accuracy_and_time_left(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(report.time, "monotonic", lambda: now)
+    # The third of ten epochs of 500 images; two were done by an interrupted run.
+    progress = report.Progress(10, 2, 500)
+    now = 109.0
+    assert not progress.due()
+    now = 112.0
+    assert progress.due()
+    with caplog.at_level("INFO"):
+        progress.tell(2.4, 1.23456, 0.678)
+        now = 130.0
+        progress.tell(3, 1.0, 0.7)
+    assert caplog.messages == [
+        "epoch 2.40/10, 17 images/s, loss 1.235, training accuracy 67.8 %, about 4 min left",
+        "epoch 3/10, 17 images/s, loss 1.000, training accuracy 70.0 %, about 4 min left",
+    ]
+
+
+def test_a_long_epoch_tells_its_progress_and_stops_early_when_it_diverges(
+    make_network: Network, images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(report, "SECONDS_BETWEEN_MESSAGES", -1.0)
+    monkeypatch.setattr(report.Progress, "tell", lambda self, done, *rest: told.append(done))
+    recipe = dataclasses.replace(RECIPE, epochs=1, batch_size=10)
+    train(make_network("resnet8", size=8), images, recipe, seed=0)
+    assert told == [0.25, 0.5, 0.75, 1]
+    told.clear()
+    recipe = dataclasses.replace(recipe, learning_rate=1e30)
+    with pytest.raises(TrainingError, match=r"in epoch 1; lower learning_rate"):
+        train(make_network("resnet8", size=8), images, recipe, seed=0)
+    assert 0.75 not in told
 
 
 def test_tensorboard_files_hold_the_history(
