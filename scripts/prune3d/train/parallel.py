@@ -145,6 +145,8 @@ def _work(folder: Path, rank: int, parent: int) -> None:
     from prune3d.train.loop import Trainer
 
     _end_with(parent)
+    # A batch system may tell every process to end; the parent decides when.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if rank == 0:
         logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
     # Written by the parent, in a folder that only this user can write.
