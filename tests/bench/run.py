@@ -36,37 +36,77 @@ def show(what: str, took: float, limit: float | None = None) -> None:
 
 
 def bench_predictor() -> None:
-    """Fit 64 samples, and search 100,000 networks."""
-    from prune3d.optimize import Lattice, maximize
-    from prune3d.predictor import LowRankPolynomialRegressor, PolynomialRegressor
+    """Fit 64 samples, beside tensorly's CP regression; a thousand refits."""
+    import tensorly
+    from tensorly.regression import CPRegressor
+
+    from prune3d.predictor import LowRankPolynomialRegressor, PolynomialRegressor, bootstrap
 
     rng = np.random.default_rng(0)
     X = rng.uniform(0.2, 1, (64, 3))
     y = 0.9 - 0.1 * ((1 - X) ** 2).sum(1) + rng.normal(0, 0.003, 64)
-    show(
-        "fit the full polynomial to 64 samples",
-        median_seconds(lambda: PolynomialRegressor().fit(X, y)),
-        0.5,
-    )
-    low_rank = LowRankPolynomialRegressor()
-    show(
-        "fit the low-rank polynomial to 64 samples", median_seconds(lambda: low_rank.fit(X, y)), 0.5
-    )
-    depth, width, side = np.linspace(0.1, 1, 20), np.linspace(0.01, 1, 250), np.linspace(0.1, 1, 20)
+    powers = (2 * X - 1.2)[:, :, None] ** np.arange(4)  # about [-1, 1], as monomials like it
+    tensors = np.einsum("ni,nj,nk->nijk", *powers.swapaxes(0, 1))
+    tensorly.set_backend("numpy")
+    full = PolynomialRegressor()
+    show("fit the full polynomial to 64 samples", median_seconds(lambda: full.fit(X, y)), 0.2)
+    for rank in (1, 2, 3):
+        ours = LowRankPolynomialRegressor(rank=rank)
+        show(
+            f"fit rank {rank}, eight starts, to 64 samples",
+            median_seconds(lambda ours=ours: ours.fit(X, y)),
+            0.2,
+        )
+        theirs = CPRegressor(rank, tol=1e-9, reg_W=1e-2, n_iter_max=500, random_state=0, verbose=0)
+        took = median_seconds(lambda theirs=theirs: theirs.fit(tensors, y), 1)
+        show(f"  tensorly's CPRegressor, rank {rank}, one start", took)
+        show(
+            f"  1,000 bootstrap refits of rank {rank}",
+            median_seconds(lambda ours=ours: bootstrap(ours, X, y), 1),
+            30.0,
+        )
+    show("1,000 bootstrap refits of the full one", median_seconds(lambda: bootstrap(full, X, y), 1))
+
+
+def bench_search() -> None:
+    """Search a million networks, beside scipy's brute force on the same surface."""
+    import resource
+
+    from scipy.optimize import brute
+
+    from prune3d.optimize import Lattice, maximize
+    from prune3d.predictor import LowRankPolynomialRegressor, bootstrap
+
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0.2, 1, (64, 3))
+    y = 0.9 - 0.1 * ((1 - X) ** 2).sum(1) + rng.normal(0, 0.003, 64)
+    predictor = LowRankPolynomialRegressor().fit(X, y)
+    refits = bootstrap(predictor, X, y)
+    depth, width, side = np.linspace(0.1, 1, 50), np.linspace(0.05, 1, 400), np.linspace(0.1, 1, 50)
     macs = (1e9 * depth[:, None, None] * width[:, None] ** 2 * side**2).astype(np.int64)
     lattice = Lattice(
         depth=depth,
-        width=np.tile(width, (20, 1)),
+        width=np.tile(width, (50, 1)),
         resolution=side,
         macs=macs,
-        params=np.ones((20, 250), dtype=np.int64),
+        params=np.ones((50, 400), dtype=np.int64),
         dense_macs=10**9,
     )
+    every = median_seconds(lambda: maximize(predictor, lattice, 1.0, floor=0.0), 3)
+    show("search a lattice of 1,000,000 networks", every, 5.0)
     show(
-        "search a lattice of 100,000 networks",
-        median_seconds(lambda: maximize(low_rank, lattice, 1.0, floor=0.0)),
-        2.0,
+        "  within a quarter of the MACs, with ties over 1,000 refits",
+        median_seconds(lambda: maximize(predictor, lattice, 0.25, refits=refits), 3),
+        5.0,
     )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    print(f"  memory at most, scikit-learn and all: {peak:.2f} GB")
+    grid = tuple(slice(0.1, 1.0, 20j) for _ in range(3))
+    took = median_seconds(
+        lambda: brute(lambda x: -float(predictor.predict(x[None])[0]), grid, finish=None), 1
+    )
+    show("  scipy's brute force over 8,000 points", took)
+    print(f"  a point by point takes {took / 8000 / (every / 1e6):,.0f} times as long")
 
 
 def bench_lattice() -> None:
@@ -167,6 +207,7 @@ if __name__ == "__main__":
     for bench in (
         bench_data,
         bench_predictor,
+        bench_search,
         bench_lattice,
         bench_start,
         bench_optimizer,
