@@ -22,7 +22,7 @@ from prune3d.models.assembly import get_spec, rebuild
 from prune3d.models.spec import NetworkSpec
 from prune3d.tensors import read_arrays, read_header, write_arrays
 
-FORMAT = "prune3d model 1"
+FORMAT = "prune3d model 2"
 UNREACHABLE = "prune3d unreachable 1"
 
 

@@ -7,6 +7,7 @@ same operations at two a MAC.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,8 +76,9 @@ def output_positions(model: nn.Module, side: int) -> dict[str, int]:
     Parameters
     ----------
     model
-        The network; one image is passed through it. (Torch's meta device would do no arithmetic,
-        but takes seconds to load.)
+        The network. A batch without images is passed through it, which does no arithmetic, or one
+        image where the network refuses that. (Torch's meta device would do as well, but takes
+        seconds to load.)
     side
         Image side in pixels.
 
@@ -85,12 +87,27 @@ def output_positions(model: nn.Module, side: int) -> dict[str, int]:
     PruningError
         If the network cannot take images of that side.
     """
+    try:
+        return _positions(model, side, images=0)
+    except Exception:  # such as a view of an empty tensor; an image may do
+        pass
+    try:
+        return _positions(model, side, images=1)
+    except Exception as error:
+        raise PruningError(
+            f"{get_spec(model).name} cannot take images of {side}x{side} pixels ({error})."
+        ) from None
+
+
+def _positions(model: nn.Module, side: int, images: int) -> dict[str, int]:
     positions: dict[str, int] = {}
 
     def record(name: str) -> Any:
         def hook(layer: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-            channels = output.shape[1] if isinstance(layer, nn.Conv2d) else output.shape[-1]
-            positions[name] = positions.get(name, 0) + output.numel() // channels
+            # The images are the first dimension; a convolution has its channels second, a linear
+            # layer last.
+            shape = output.shape[2:] if isinstance(layer, nn.Conv2d) else output.shape[1:-1]
+            positions[name] = positions.get(name, 0) + math.prod(shape)
 
         return hook
 
@@ -98,24 +115,46 @@ def output_positions(model: nn.Module, side: int) -> dict[str, int]:
         layer.register_forward_hook(record(name)) for name, layer in counted_layers(model).items()
     ]
     try:
-        pass_one_image(model, side)
-    except RuntimeError as error:
-        raise PruningError(
-            f"{get_spec(model).name} cannot take images of {side}x{side} pixels ({error})."
-        ) from None
+        pass_image(model, torch.zeros(images, get_spec(model).in_channels, side, side))
     finally:
         for handle in handles:
             handle.remove()
     return positions
 
 
-def pass_one_image(model: nn.Module, side: int) -> None:
-    """Pass one black image through a network, without gradients and in evaluation mode."""
+def legal_sides(model: nn.Module) -> tuple[int, ...]:
+    """Return the image sides in pixels that a network can take, ascending, up to the dense one.
+
+    Every side is tried without an image, the smallest one found with an image as well.
+    """
+    sides: list[int] = []
+    for side in range(get_spec(model).image_size, 0, -1):
+        try:
+            output_positions(model, side)
+        except PruningError:
+            continue
+        sides.append(side)
+    while sides and not takes_side(model, sides[-1]):
+        sides.pop()
+    return tuple(sides[::-1])
+
+
+def takes_side(model: nn.Module, side: int) -> bool:
+    """Tell whether a network takes an image of a side in pixels."""
+    try:
+        _positions(model, side, images=1)
+    except Exception:
+        return False
+    return True
+
+
+def pass_image(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Pass images through a network, without gradients and in evaluation mode."""
     device = next(model.parameters()).device
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            model(torch.zeros(1, get_spec(model).in_channels, side, side, device=device))
+            return model(images.to(device))
     finally:
         model.train(training)

@@ -22,7 +22,6 @@ from prune3d.optimize import (
 )
 from prune3d.optimize.budget import HAIR
 from prune3d.optimize.kkt import MACS, PARAMS, PowerLaw
-from prune3d.ratios import kept_channels
 from prune3d.samples import Samples
 from prune3d.structure import Structure, enumerate_lattice
 
@@ -98,7 +97,7 @@ def distinct_widths(structure: Structure, options: LatticeOptions) -> NDArray[np
     """Return width ratios descending from 1 that keep different channels, shape (W,)."""
     steps = int(np.ceil(1 / options.width_step - 1e-9))
     widths = 1 - options.width_step * np.arange(steps, dtype=np.float64)
-    kept = kept_channels(structure.groups, widths, options.round_to)
+    kept = structure.kept(widths, options.round_to)
     channels = np.array([*kept.values(), np.zeros(steps, dtype=np.int64)])
     changes = (np.diff(channels, axis=1) != 0).any(0)
     return widths[np.concatenate([[True], changes])]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +31,10 @@ def kept_blocks(depth: float, blocks: int, fewest: int) -> int:
 
 
 def kept_channels(
-    groups: dict[str, int], widths: NDArray[np.float64], round_to: int = 1
+    groups: Mapping[str, int],
+    widths: NDArray[np.float64],
+    round_to: int = 1,
+    multiples: Mapping[str, int] | None = None,
 ) -> dict[str, Counts]:
     """Return the channels that each group keeps at each width.
 
@@ -45,22 +51,25 @@ def kept_channels(
         Ratios in (0, 1], shape (W,).
     round_to
         Channels are kept in multiples of this, at least one multiple; a ratio of 1 keeps all.
+    multiples
+        For some groups, what the kept channels must be a multiple of beside that.
 
     Returns
     -------
     dict
         For each group, an integer array of shape (W,).
     """
-    same_size: dict[int, list[str]] = {}
+    same_size: dict[tuple[int, int], list[str]] = {}
     for name, channels in groups.items():
-        same_size.setdefault(channels, []).append(name)
+        step = math.lcm(round_to, (multiples or {}).get(name, 1))
+        same_size.setdefault((channels, step), []).append(name)
     kept = {}
-    for channels, names in same_size.items():
+    for (channels, step), names in same_size.items():
         for j, name in enumerate(names):
             offset = (j + 0.5) / len(names)
             # 1e-9 keeps a ratio such as 0.3 * 10 from falling under its own threshold.
-            units = np.floor(widths * channels / round_to + offset + 1e-9).astype(np.int64)
-            whole = np.minimum(np.maximum(units, 1) * round_to, channels)
+            units = np.floor(widths * channels / step + offset + 1e-9).astype(np.int64)
+            whole = np.minimum(np.maximum(units, 1) * step, channels)
             kept[name] = np.where(widths >= 1, channels, whole)
     return {name: kept[name] for name in groups}
 

@@ -7,8 +7,9 @@ This needs no torch, so that a lattice of all realizable networks takes millisec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 from prune3d.optimize import Lattice
 from prune3d.ratios import Counts, kept_channels
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -27,22 +30,23 @@ class Layer:
     name
         Module name.
     block
-        The removable block that it is in, or None.
+        The block that it is in, or None.
     weights_per_pair
-        Weights for one pair of an input and an output channel: the kernel area, or 1.
+        Weights for one pair of an input and an output channel: the kernel area, or 1; 0 for norms.
     inputs
         Channel groups that it reads, each with how many of its input channels one channel of the
         group stands for (1, but more behind a flattened feature map).
     fixed_inputs
-        Input channels that pruning does not touch: the image's, or 1 in a depthwise convolution.
-    output
-        Channel group that it writes, or None if its outputs are not pruned.
+        Input channels that pruning does not touch: the image's, or those of one group of a
+        depthwise or grouped convolution.
+    outputs
+        Channel groups that it writes, in the same way; norms may have several.
     fixed_outputs
-        Output channels when `output` is None.
+        Output channels that pruning does not touch.
     params_per_output
         Parameters beside the weights, for one output channel: a bias, a batch norm's two.
     positions
-        Output positions for one image, at each side of `Structure.sides`; zero for batch norms.
+        Output positions for one image, at each side of `Structure.sides`; zero for norms.
     """
 
     name: str
@@ -50,10 +54,27 @@ class Layer:
     weights_per_pair: int
     inputs: dict[str, int]
     fixed_inputs: int
-    output: str | None
+    outputs: dict[str, int]
     fixed_outputs: int
     params_per_output: int
     positions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What the removal of a block does to the channel groups.
+
+    Attributes
+    ----------
+    joins
+        Two groups that become one, since an identity takes the place between them; the second is
+        written by the block alone or is the same stream.
+    drops
+        A group that vanishes, since the block appended it to others.
+    """
+
+    joins: tuple[str, str] | None = None
+    drops: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,35 +85,191 @@ class Structure:
     ----------
     blocks
         Number of blocks that depth counts.
+    removable
+        For each block that can be removed, what that does.
     groups
         Channels of each group of layers that must keep the same channels.
+    multiples
+        For some groups, what the number of channels that is kept must be a multiple of.
     sides
         Image sides in pixels that the network can take, ascending; the last is the dense one.
     layers
         All layers with parameters.
+    fixed_params
+        Parameters outside those layers.
+    no_width
+        Why the network has no groups, where it has none.
     """
 
     blocks: int
+    removable: dict[str, Removal]
     groups: dict[str, int]
+    multiples: dict[str, int]
     sides: tuple[int, ...]
     layers: tuple[Layer, ...]
+    fixed_params: int = 0
+    no_width: str | None = None
+
+    def kept(self, widths: Floats, round_to: int = 1) -> dict[str, Counts]:
+        """Return the channels that each group keeps at each width; see `kept_channels`."""
+        return kept_channels(self.groups, widths, round_to, self.multiples)
+
+    @property
+    def fewest_blocks(self) -> int:
+        """Blocks that are left when every removable one is gone."""
+        return self.blocks - len(self.removable)
+
+    @cached_property
+    def arrays(self) -> _Arrays:
+        """The layers as arrays."""
+        return _Arrays.of(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
+        """Return plain values for JSON; equal rows of positions are written once."""
+        content = asdict(self)
+        rows = sorted({layer.positions for layer in self.layers})
+        for plain, layer in zip(content["layers"], self.layers, strict=True):
+            plain["positions"] = rows.index(layer.positions)
+        # A list, since the order of the groups matters and JSON files have sorted keys.
+        groups = [{"name": name, "channels": count} for name, count in self.groups.items()]
+        texts = [" ".join(map(str, row)) for row in rows]
+        return {**content, "groups": groups, "positions": texts}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Structure:
         """Read what `to_dict` gave."""
+        rows = [tuple(map(int, row.split())) for row in value["positions"]]
         layers = tuple(
-            Layer(**{**layer, "positions": tuple(layer["positions"])}) for layer in value["layers"]
+            Layer(**{**layer, "positions": rows[layer["positions"]]}) for layer in value["layers"]
         )
+        removable = {
+            name: Removal(joins=tuple(r["joins"]) if r["joins"] else None, drops=r["drops"])
+            for name, r in value["removable"].items()
+        }
         return cls(
             blocks=value["blocks"],
-            groups=dict(value["groups"]),
+            removable=removable,
+            groups={group["name"]: group["channels"] for group in value["groups"]},
+            multiples=dict(value["multiples"]),
             sides=tuple(value["sides"]),
             layers=layers,
+            fixed_params=value["fixed_params"],
+            no_width=value["no_width"],
         )
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """A structure's L layers, G groups and S sides as float64 arrays, exact below 2^53."""
+
+    reads: Floats  # (L, G)
+    fixed_reads: Floats  # (L,)
+    writes: Floats  # (L, G)
+    fixed_writes: Floats  # (L,)
+    area: Floats  # (L,)
+    extra: Floats  # (L,)
+    positions: Floats  # (S, L)
+    names: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, structure: Structure) -> _Arrays:
+        names, layers = list(structure.groups), structure.layers
+        reads = np.array([[la.inputs.get(g, 0) for g in names] for la in layers], dtype=float)
+        writes = np.array([[la.outputs.get(g, 0) for g in names] for la in layers], dtype=float)
+        return cls(
+            reads=reads.reshape(len(layers), len(names)),
+            fixed_reads=np.array([la.fixed_inputs for la in layers], dtype=float),
+            writes=writes.reshape(len(layers), len(names)),
+            fixed_writes=np.array([la.fixed_outputs for la in layers], dtype=float),
+            area=np.array([la.weights_per_pair for la in layers], dtype=float),
+            extra=np.array([la.params_per_output for la in layers], dtype=float),
+            positions=np.array([la.positions for la in layers], dtype=float).T,
+            names=names,
+        )
+
+
+@dataclass(frozen=True)
+class Level:
+    """All networks with the same blocks removed.
+
+    Attributes
+    ----------
+    weights
+        Weights of each layer at each width, shape (layers, W); zero where it is gone.
+    params
+        Parameters at each width, shape (W,).
+    width
+        Mean ratio of the channels kept in the groups that are left, shape (W,).
+    """
+
+    weights: Floats
+    params: Floats
+    width: Floats
+
+
+def compose(structure: Structure, removed: Collection[str], kept: dict[str, Counts]) -> Level:
+    """Compose the weights of the networks that are left when some blocks are removed.
+
+    Parameters
+    ----------
+    structure
+        The dense network.
+    removed
+        Names of removable blocks.
+    kept
+        Channels of each group at each of W widths.
+    """
+    arrays, layers = structure.arrays, structure.layers
+    present = np.array([la.block not in removed for la in layers])
+    writers = present[:, None] & (arrays.writes > 0) & (arrays.area > 0)[:, None]
+    channels = _merged(structure, removed, kept, writers)
+    inputs = arrays.fixed_reads[:, None] + arrays.reads @ channels
+    outputs = arrays.fixed_writes[:, None] + arrays.writes @ channels
+    weights = np.where(present[:, None], arrays.area[:, None] * inputs * outputs, 0.0)
+    extra = np.where(present[:, None], arrays.extra[:, None] * outputs, 0.0)
+    alive = writers.any(0)
+    dense = np.array(list(structure.groups.values()), dtype=float)
+    total = dense[alive].sum()
+    width = channels[alive].sum(0) / total if total else np.ones(channels.shape[1])
+    return Level(weights, (weights + extra).sum(0) + structure.fixed_params, width)
+
+
+def _merged(
+    structure: Structure,
+    removed: Collection[str],
+    kept: dict[str, Counts],
+    writers: NDArray[np.bool_],
+) -> Floats:
+    """Return each group's channels, shape (G, W); joined groups follow the first that is written.
+
+    A network that was pruned has its groups named by the first layer that writes them, and so
+    keeps the channels of the dense group of that layer.
+    """
+    names = structure.arrays.names
+    widths = len(next(iter(kept.values()))) if kept else 1
+    channels = np.array([kept[name] for name in names], dtype=float).reshape(len(names), widths)
+    root = {name: name for name in names}
+
+    def find(name: str) -> str:
+        while root[name] != name:
+            name = root[name]
+        return name
+
+    first = {
+        name: int(column.argmax()) if column.any() else len(structure.layers)
+        for name, column in zip(names, writers.T, strict=True)
+    }
+    for block in removed:
+        joins = structure.removable[block].joins
+        if joins is not None:
+            a, b = sorted((find(joins[0]), find(joins[1])), key=first.__getitem__)
+            root[b] = a
+    merged = channels[[names.index(find(name)) for name in names]]
+    for block in removed:
+        dropped = structure.removable[block].drops
+        if dropped is not None:
+            merged[names.index(dropped)] = 0
+    return merged
 
 
 def enumerate_lattice(
@@ -124,55 +301,30 @@ def enumerate_lattice(
         in the order given. Realized ratios: blocks kept, mean ratio of the channels kept in the
         groups that are left, pixels.
     """
-    layers, order = structure.layers, list(removal_order)
-    kept = kept_channels(structure.groups, widths, round_to)
-    ones = np.ones_like(widths, dtype=np.int64)
-    outputs = [kept[la.output] if la.output else la.fixed_outputs * ones for la in layers]
-    inputs = [
-        la.fixed_inputs + sum((n * kept[g] for g, n in la.inputs.items()), 0 * ones)
-        for la in layers
-    ]
-    weights = np.array(
-        [la.weights_per_pair * i * o for la, i, o in zip(layers, inputs, outputs, strict=True)]
-    )
-    extra = np.array([la.params_per_output * o for la, o in zip(layers, outputs, strict=True)])
-    removed_at = {name: k + 1 for k, name in enumerate(order)}
-    levels = np.arange(len(order) + 1)
-    last_level = np.array([removed_at.get(la.block or "", len(order) + 1) for la in layers])
-    present = (levels[:, None] < last_level).astype(np.int64)  # (depth levels, layers)
+    kept = structure.kept(widths, round_to) or {"": np.ones(len(widths), dtype=np.int64)}
     columns = [structure.sides.index(side) for side in sides]
-    positions = np.array([la.positions for la in layers], dtype=np.int64)[:, columns]
-    macs = np.stack([(present * column) @ weights for column in positions.T], axis=-1)
+    positions = structure.arrays.positions[columns]
+    order = list(removal_order)
+    macs = np.empty((len(order) + 1, len(widths), len(sides)), dtype=np.int64)
+    params = np.empty((len(order) + 1, len(widths)), dtype=np.int64)
+    width = np.empty((len(order) + 1, len(widths)))
+    for k in range(len(order) + 1):
+        level = compose(structure, order[:k], kept)
+        macs[k] = (positions @ level.weights).T
+        params[k], width[k] = level.params, level.width
+    blocks = max(structure.blocks, 1)
     return Lattice(
-        depth=(structure.blocks - levels) / structure.blocks,
-        width=_mean_width(structure, kept, present),
+        depth=(blocks - np.arange(len(order) + 1)) / blocks,
+        width=width,
         resolution=np.asarray(sides) / structure.sides[-1],
         macs=macs,
-        params=present @ (weights + extra),
+        params=params,
         dense_macs=dense_macs(structure),
     )
 
 
 def dense_macs(structure: Structure) -> int:
     """Return the multiply-accumulates of the dense network for one image."""
-    total = 0
-    for layer in structure.layers:
-        reads = layer.fixed_inputs + sum(n * structure.groups[g] for g, n in layer.inputs.items())
-        writes = structure.groups[layer.output] if layer.output else layer.fixed_outputs
-        total += layer.positions[-1] * layer.weights_per_pair * reads * writes
-    return total
-
-
-def _mean_width(
-    structure: Structure, kept: dict[str, Counts], present: Counts
-) -> NDArray[np.float64]:
-    names = list(structure.groups)
-    alive = np.zeros((len(present), len(names)), dtype=np.int64)
-    for column, layer in enumerate(structure.layers):
-        if layer.output:
-            alive[:, names.index(layer.output)] |= present[:, column]
-    channels = np.array([kept[name] for name in names])
-    dense = np.array([structure.groups[name] for name in names])
-    if not names:
-        return np.ones((len(present), 1))
-    return (alive @ channels) / (alive @ dense)[:, None]
+    kept = {name: np.array([channels]) for name, channels in structure.groups.items()}
+    level = compose(structure, (), kept)
+    return int((structure.arrays.positions[-1] @ level.weights)[0])

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from prune3d.errors import CheckpointError, UserError
-from prune3d.models.registry import facts
+from prune3d.models.registry import factory_of
 from prune3d.models.spec import NetworkSpec
+
+IDENTITY, NOTHING = "identity", "nothing"
+
+
+class NoChannels(nn.Module):
+    """Stands for a layer whose output was appended to others: gives a tensor without channels."""
+
+    def forward(self, x: Tensor | list[Tensor]) -> Tensor:
+        """Return a tensor of shape (N, 0, height, width)."""
+        like = x if isinstance(x, Tensor) else x[0]
+        return like.new_zeros(len(like), 0, *like.shape[2:])
 
 
 def build_dense(spec: NetworkSpec) -> nn.Module:
     """Build the unpruned network of a specification; see `prune3d.models.build`."""
-    known = facts(spec.name)
-    if spec.num_classes < 2:
-        raise UserError(f"num_classes is {spec.num_classes}; at least 2 are needed.")
-    if spec.image_size < known.smallest_side:
-        raise UserError(
-            f"image_size is {spec.image_size}; {spec.name} takes at least {known.smallest_side}."
-        )
-    module, function = known.factory.split(":")
+    for key, least in (("num_classes", 2), ("image_size", 1), ("in_channels", 1)):
+        if getattr(spec, key) < least:
+            raise UserError(f"{key} is {getattr(spec, key)}; at least {least} is needed.")
+    factory = factory_of(spec.name)
+    module, function = factory.function.split(":")
     model: nn.Module = getattr(importlib.import_module(module), function)(
-        *known.arguments, spec.num_classes, spec.in_channels
+        *factory.arguments, spec.num_classes, spec.image_size, spec.in_channels
     )
     set_spec(model, spec.dense())
     return model
@@ -38,9 +48,12 @@ def rebuild(spec: NetworkSpec) -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]):
         model = build_dense(spec)
-    remove_blocks(model, spec.removed_blocks)
+    replace_modules(model, spec.replaced)
+    layers = dict(model.named_modules())
     for name, shape in spec.shapes.items():
-        _reshape(model.get_submodule(name), name, shape)
+        if name not in layers:
+            raise CheckpointError(f"there is no layer '{name}' in {spec.name}.")
+        _reshape(layers[name], name, shape)
     set_spec(model, spec)
     return model
 
@@ -48,7 +61,7 @@ def rebuild(spec: NetworkSpec) -> nn.Module:
 @cache
 def dense_skeleton(spec: NetworkSpec) -> nn.Module:
     """Return the dense network of a specification, to look at: it is shared, its weights random."""
-    return rebuild(spec.dense())
+    return rebuild(spec.dense()).eval()
 
 
 def get_spec(model: nn.Module) -> NetworkSpec:
@@ -62,7 +75,8 @@ def get_spec(model: nn.Module) -> NetworkSpec:
     spec = getattr(model, "spec", None)
     if not isinstance(spec, NetworkSpec):
         raise UserError(
-            f"this {type(model).__name__} was not built by prune3d.build and has no specification."
+            f"this {type(model).__name__} was not built by prune3d.build and has no specification; "
+            "name its function, path/to/file.py:function, and build it with that."
         )
     return spec
 
@@ -81,40 +95,62 @@ def with_current_shapes(model: nn.Module) -> None:
 
 
 def layer_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Return the shape of the weight of each layer that width pruning changes."""
-    return {
-        name: tuple(layer.weight.shape)
-        for name, layer in model.named_modules()
-        if isinstance(layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
-    }
+    """Return the shape of each layer that width pruning can change."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear | nn.PReLU):
+            shapes[name] = tuple(layer.weight.shape)
+        elif isinstance(layer, _BatchNorm):
+            shapes[name] = (layer.num_features,)
+    return shapes
 
 
-def remove_blocks(model: nn.Module, names: tuple[str, ...]) -> None:
-    """Replace blocks by identities; exact for residual blocks, whose input is already activated."""
-    for name in names:
+def replace_modules(model: nn.Module, replaced: Mapping[str, str]) -> None:
+    """Put an identity or `NoChannels` in the place of modules.
+
+    Exact for residual blocks, whose input is already activated.
+    """
+    for name, kind in replaced.items():
         parent, _, child = name.rpartition(".")
         try:
-            setattr(model.get_submodule(parent), child, nn.Identity())
+            holder = model.get_submodule(parent)
+            holder.get_submodule(child)
         except AttributeError:
-            raise CheckpointError(f"there is no block '{name}' to remove.") from None
+            raise CheckpointError(f"there is no module '{name}' to remove.") from None
+        if isinstance(holder, nn.ModuleDict):
+            holder[child] = _stand_in(name, kind)
+        else:
+            setattr(holder, child, _stand_in(name, kind))
+
+
+def _stand_in(name: str, kind: str) -> nn.Module:
+    if kind == IDENTITY:
+        return nn.Identity()
+    if kind == NOTHING:
+        return NoChannels()
+    raise CheckpointError(f"module '{name}' is replaced by '{kind}', which is not known.")
 
 
 def _reshape(layer: nn.Module, name: str, shape: tuple[int, ...]) -> None:
     if isinstance(layer, nn.Conv2d):
-        if layer.groups == layer.in_channels > 1:
-            layer.groups = layer.in_channels = shape[0]
-        else:
-            layer.in_channels = shape[1] * layer.groups
+        if layer.groups > 1:
+            # Whole groups go, so that the outputs of each stay.
+            layer.groups = shape[0] // (layer.out_channels // layer.groups)
+        layer.in_channels = shape[1] * layer.groups
         layer.out_channels = shape[0]
     elif isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = shape
-    elif isinstance(layer, nn.BatchNorm2d):
+    elif isinstance(layer, nn.PReLU):
+        layer.num_parameters = shape[0]
+    elif isinstance(layer, _BatchNorm):
         layer.num_features = shape[0]
-        assert layer.running_mean is not None and layer.running_var is not None
-        layer.running_mean = layer.running_mean.new_empty(shape)
-        layer.running_var = layer.running_var.new_empty(shape)
+        for key in ("running_mean", "running_var"):
+            if getattr(layer, key) is not None:
+                setattr(layer, key, getattr(layer, key).new_empty(shape))
     else:
         raise CheckpointError(f"layer '{name}' is a {type(layer).__name__}, which has no width.")
-    layer.weight = nn.Parameter(layer.weight.new_empty(shape))
-    if layer.bias is not None:
-        layer.bias = nn.Parameter(layer.bias.new_empty(shape[:1]))
+    if isinstance(layer.weight, nn.Parameter):
+        layer.weight = nn.Parameter(layer.weight.new_empty(shape))
+    bias = getattr(layer, "bias", None)
+    if isinstance(bias, nn.Parameter):
+        layer.bias = nn.Parameter(bias.new_empty(shape[:1]))

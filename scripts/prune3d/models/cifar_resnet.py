@@ -65,6 +65,6 @@ def _stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.
     )
 
 
-def resnet(layers: int, num_classes: int, in_channels: int) -> CifarResNet:
+def resnet(layers: int, num_classes: int, image_size: int, in_channels: int) -> CifarResNet:
     """Build ResNet-8, 14, 20, ...: `layers` is 6n + 2 for n blocks a stage."""
     return CifarResNet((layers - 2) // 6, num_classes, in_channels)

@@ -1,38 +1,70 @@
-"""The models that can be named, and the facts about them that need no torch."""
+"""The models that can be named, and the facts about them that need no torch.
+
+The facts are measured on the networks themselves by ``python -m prune3d.models.measure`` and kept
+in facts.json, so that a config can be checked within a second.
+"""
 
 from __future__ import annotations
 
+import ast
+import json
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 from prune3d.errors import UserError
+
+FACTS_FILE = Path(__file__).with_name("facts.json")
+CIFAR_SIDE, IMAGENET_SIDE = 32, 224
+
+
+@dataclass(frozen=True)
+class Factory:
+    """How a network is built.
+
+    Attributes
+    ----------
+    function
+        ``module:function`` that builds it from (*arguments, num_classes, image_size, in_channels).
+    arguments
+        The function's first arguments.
+    """
+
+    function: str
+    arguments: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What can be known of a model without building it.
+    """What is known of a registered model without building it.
 
     Attributes
     ----------
-    factory
-        ``module:function`` that builds it from (*arguments, num_classes, in_channels).
-    arguments
-        The factory's first arguments.
+    num_classes, image_size
+        Of the network that was measured, with three input channels.
+    macs, params
+        Its multiply-accumulates for one image, and its parameters.
     blocks
         Number of blocks that depth counts.
     removable
-        How many of them can be removed: those whose input and output shapes agree.
+        How many of them can be removed.
     groups
-        Channels of each group of layers that must keep the same channels.
+        Groups of layers that must keep the same channels: their channels, what the number that is
+        kept must be a multiple of, and how many such groups there are.
     smallest_side
         Smallest image side in pixels that the network takes.
     """
 
-    factory: str
-    arguments: tuple[int, ...]
+    num_classes: int
+    image_size: int
+    macs: int
+    params: int
     blocks: int
     removable: int
-    groups: tuple[int, ...]
-    smallest_side: int = 1
+    groups: tuple[tuple[int, int, int], ...]
+    smallest_side: int
 
     @property
     def fewest_blocks(self) -> int:
@@ -40,26 +72,125 @@ class ModelFacts:
         return self.blocks - self.removable
 
 
-def _cifar_resnet(layers: int) -> ModelFacts:
-    blocks = (layers - 2) // 2
-    # In each stage the residual stream, and the inside of every block.
-    groups = tuple(width for width in (16, 32, 64) for _ in range(blocks // 3 + 1))
-    return ModelFacts("prune3d.models.cifar_resnet:resnet", (layers,), blocks, blocks - 2, groups)
+_CIFAR = {
+    **{
+        f"resnet{layers}": Factory("prune3d.models.cifar_resnet:resnet", (layers,))
+        for layers in (8, 14, 20, 32, 44, 56, 110)
+    },
+    **{
+        f"cifar_vgg{layers}_bn": Factory("prune3d.models.cifar_vgg:vgg", (layers,))
+        for layers in (16, 19)
+    },
+    "densenet40": Factory("prune3d.models.cifar_densenet:densenet", (40, 12)),
+    "cifar_mobilenet_v2": Factory("prune3d.models.cifar_mobilenet:mobilenet_v2", ()),
+}
 
+_TORCHVISION = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "densenet121",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "efficientnet_b0",
+    "regnet_y_400mf",
+    "vgg16_bn",
+)
 
-MODELS: dict[str, ModelFacts] = {
-    f"resnet{layers}": _cifar_resnet(layers) for layers in (8, 14, 20, 32, 44, 56, 110)
+MODELS: dict[str, Factory] = {
+    **_CIFAR,
+    **{name: Factory("prune3d.models.from_torchvision:build", (name,)) for name in _TORCHVISION},
 }
 
 
-def facts(name: str) -> ModelFacts:
-    """Return the facts of a registered model.
+def usual_size(name: str) -> tuple[int, int]:
+    """Return the number of classes and the image side for which a registered model was designed."""
+    return (10, CIFAR_SIDE) if name in _CIFAR else (1000, IMAGENET_SIDE)
+
+
+@cache
+def all_facts() -> dict[str, ModelFacts]:
+    """Read the facts of all registered models."""
+    content = json.loads(FACTS_FILE.read_text(encoding="utf-8"))
+    return {
+        name: ModelFacts(**{**known, "groups": tuple(map(tuple, known["groups"]))})
+        for name, known in content.items()
+    }
+
+
+def facts(name: str) -> ModelFacts | None:
+    """Return what is known of a model before it is built: None for timm's and one's own.
 
     Raises
     ------
     UserError
         If there is no model of that name.
     """
-    if name not in MODELS:
-        raise UserError(f"unknown model '{name}'; registered are: {', '.join(MODELS)}.")
-    return MODELS[name]
+    factory_of(name)
+    return all_facts()[name] if name in MODELS else None
+
+
+def factory_of(name: str) -> Factory:
+    """Return how to build the model of a name.
+
+    Parameters
+    ----------
+    name
+        A name in `MODELS`, ``timm/NAME``, or ``path/to/file.py:function``.
+
+    Raises
+    ------
+    UserError
+        If there is no such model, timm is not installed, or the file has no such function.
+    """
+    if name in MODELS:
+        return MODELS[name]
+    if name.startswith("timm/"):
+        if find_spec("timm") is None:
+            raise UserError(f"model '{name}' needs timm, which is not installed; install timm.")
+        return Factory("prune3d.models.from_timm:build", (name.removeprefix("timm/"),))
+    if is_own(name):
+        check_own(name)
+        return Factory("prune3d.models.own:build", (name,))
+    raise UserError(
+        f"unknown model '{name}'; registered are: {', '.join(MODELS)}; "
+        "others are named timm/NAME or path/to/file.py:function."
+    )
+
+
+def is_own(name: str) -> bool:
+    """Tell whether a name means something in a file of the user's."""
+    return ".py:" in name
+
+
+def own_file(name: str) -> Path:
+    """Return the file of ``path/to/file.py:name``."""
+    return Path(name.rpartition(":")[0])
+
+
+def check_own(name: str) -> None:
+    """Refuse ``path/to/file.py:name`` if the file is missing, is not Python or has no such name.
+
+    The file is parsed, not run.
+    """
+    path, wanted = own_file(name), name.rpartition(":")[2]
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except OSError as error:
+        raise UserError(f"'{name}': the file {path} cannot be read ({error.strerror}).") from None
+    except (SyntaxError, ValueError) as error:
+        raise UserError(f"'{name}': the file {path} is not Python ({error}).") from None
+    if wanted not in _top_level_names(tree):
+        raise UserError(f"'{name}': the file {path} has no function or class '{wanted}'.")
+
+
+def _top_level_names(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names

@@ -19,9 +19,12 @@ class NetworkSpec:
     side
         Input side in pixels that the network is meant for now.
     removed_blocks
-        Module names of the removed blocks, in the order of the dense network.
+        Names of the removed blocks, in the order of the dense network.
+    replaced
+        What stands in the place of each of their modules: ``identity`` or ``nothing``, which gives
+        a tensor without channels.
     shapes
-        Shape of the weight of each layer whose weight is not the dense one's.
+        Shape of each layer that is not the dense one's: of its weight, or of a norm's channels.
     """
 
     name: str
@@ -30,6 +33,7 @@ class NetworkSpec:
     in_channels: int
     side: int
     removed_blocks: tuple[str, ...] = ()
+    replaced: dict[str, str] = field(default_factory=dict, hash=False)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
 
     def dense(self) -> NetworkSpec:
@@ -54,8 +58,9 @@ class NetworkSpec:
         try:
             shapes = {str(k): tuple(int(n) for n in v) for k, v in value["shapes"].items()}
             removed = tuple(str(name) for name in value["removed_blocks"])
-            rest = {k: v for k, v in value.items() if k not in ("shapes", "removed_blocks")}
-            return cls(**rest, removed_blocks=removed, shapes=shapes)
+            replaced = {str(k): str(v) for k, v in value["replaced"].items()}
+            pruned = {"removed_blocks": removed, "replaced": replaced, "shapes": shapes}
+            return cls(**{**value, **pruned})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"the specification of the network cannot be read ({error})."

@@ -2,96 +2,100 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+import math
+from collections.abc import Sequence
 
-from prune3d.costs import output_positions
-from prune3d.errors import PruningError
-from prune3d.models.assembly import get_spec
-from prune3d.pruning.blocks import Block, find_blocks
-from prune3d.pruning.dependency import ChannelGraph, ChannelGroup
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from prune3d.costs import legal_sides, output_positions
+from prune3d.models.assembly import dense_skeleton, get_spec
+from prune3d.pruning.blocks import Block
+from prune3d.pruning.dense import look_at_dense
+from prune3d.pruning.dependency import WITH_WIDTH, ChannelGroup
 from prune3d.structure import Layer, Structure
 
 
-def analyze(model: nn.Module) -> Structure:
-    """Describe a dense network.
+def analyze(model: nn.Module, sides: Sequence[int] | None = None) -> Structure:
+    """Describe the dense network of a network.
 
     Parameters
     ----------
     model
-        The dense network.
+        The network; only its specification matters.
+    sides
+        Image sides in pixels to describe, ascending; by default all that the network can take.
+
+    Raises
+    ------
+    PruningError
+        If the network does not take images of the size that it was built for.
     """
-    graph = ChannelGraph(model)
-    blocks = find_blocks(model)
-    positions = {side: output_positions(model, side) for side in legal_sides(model)}
-    layers = [
-        _describe(name, module, blocks, graph.groups, list(positions.values()))
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
-    ]
-    counted = sum(module.numel() for module in model.parameters())
-    known = sum(
-        p.numel()
-        for module in model.modules()
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
-        for p in module.parameters(recurse=False)
+    skeleton = dense_skeleton(get_spec(model).dense())
+    if sides is None:
+        output_positions(skeleton, get_spec(model).image_size)
+        sides = legal_sides(skeleton)
+    dense = look_at_dense(model)
+    positions = [output_positions(skeleton, side) for side in sides]
+    layers = tuple(
+        _describe(name, layer, dense.blocks, dense.groups, positions)
+        for name, layer in skeleton.named_modules()
+        if isinstance(layer, WITH_WIDTH)
     )
-    if counted != known:
-        raise PruningError(
-            f"{get_spec(model).name} has {counted - known} parameters outside convolutions, linear "
-            "layers and batch norms, whose cost is not known."
-        )
+    described = sum(
+        parameter.numel()
+        for layer in skeleton.modules()
+        if isinstance(layer, WITH_WIDTH)
+        for parameter in layer.parameters(recurse=False)
+    )
     return Structure(
-        blocks=len(blocks),
-        groups={group.name: group.channels for group in graph.groups},
-        sides=tuple(positions),
-        layers=tuple(layers),
+        blocks=len(dense.blocks),
+        removable=dense.removals,
+        groups=dense.sizes,
+        multiples=dense.multiples,
+        sides=tuple(sides),
+        layers=layers,
+        fixed_params=sum(p.numel() for p in skeleton.parameters()) - described,
+        no_width=dense.no_width,
     )
-
-
-def legal_sides(model: nn.Module) -> list[int]:
-    """Return the image sides in pixels that the network can take, ascending, the dense one last."""
-    sides: list[int] = []
-    for side in range(get_spec(model).image_size, 0, -1):
-        try:
-            output_positions(model, side)
-        except PruningError:
-            break
-        sides.append(side)
-    return sides[::-1]
 
 
 def _describe(
     name: str,
-    module: nn.Module,
-    blocks: list[Block],
-    groups: list[ChannelGroup],
-    positions: list[dict[str, int]],
+    layer: nn.Module,
+    blocks: Sequence[Block],
+    groups: Sequence[ChannelGroup],
+    positions: Sequence[dict[str, int]],
 ) -> Layer:
-    inside = [b.name for b in blocks if b.removable and name.startswith(f"{b.name}.")]
-    written = [g.name for g in groups if name in g.writers or name in g.norms]
-    bias = getattr(module, "bias", None) is not None
-    fixed_outputs = int(module.get_parameter("weight").shape[0])
-    if isinstance(module, nn.BatchNorm2d):
-        weights, inputs, fixed_inputs, extra = 0, {}, 0, 2
+    reads = {g.name: m.positions.shape[1] for g in groups for m in g.readers if m.name == name}
+    writes = {
+        g.name: m.positions.shape[1]
+        for g in groups
+        for m in (*g.writers, *g.norms)
+        if m.name == name
+    }
+    sizes = {g.name: g.channels for g in groups}
+    if isinstance(layer, _BatchNorm):
+        area, inputs, outputs = 0, 0, layer.num_features
+        extra = sum(p.shape[0] for p in layer.parameters(recurse=False)) // outputs
+    elif isinstance(layer, nn.PReLU):
+        area, inputs, outputs, extra = 0, 0, layer.num_parameters, 1
     else:
-        assert isinstance(module, nn.Conv2d | nn.Linear)
-        inputs = {g.name: g.readers[name] for g in groups if name in g.readers}
-        reads = module.weight.shape[1]
-        depthwise = isinstance(module, nn.Conv2d) and module.groups > 1
-        inputs = {} if depthwise else inputs
-        sizes = {g.name: g.channels for g in groups}
-        fixed_inputs = reads - sum(n * sizes[g] for g, n in inputs.items())
-        weights = int(torch.tensor(module.weight.shape[2:]).prod())
-        extra = int(bias)
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        outputs, inputs = layer.weight.shape[:2]
+        area = math.prod(layer.weight.shape[2:])
+        extra = int(layer.bias is not None)
+        if isinstance(layer, nn.Conv2d) and layer.groups > 1:
+            # The inputs of one group of the convolution, which stay as they are.
+            reads = {}
     return Layer(
         name=name,
-        block=inside[0] if inside else None,
-        weights_per_pair=weights,
-        inputs=inputs,
-        fixed_inputs=fixed_inputs,
-        output=written[0] if written else None,
-        fixed_outputs=fixed_outputs,
+        block=next((b.name for b in blocks if b.holds(name)), None),
+        weights_per_pair=area,
+        inputs=reads,
+        fixed_inputs=inputs - sum(n * sizes[g] for g, n in reads.items()),
+        outputs=writes,
+        fixed_outputs=outputs - sum(n * sizes[g] for g, n in writes.items()),
         params_per_output=extra,
         positions=tuple(at.get(name, 0) for at in positions),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from prune3d.data.images import Images
 from prune3d.models.assembly import get_spec
@@ -20,7 +21,9 @@ def reestimate_statistics(model: nn.Module, images: Images, options: PruningOpti
     int
         Images passed through the network.
     """
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not norms:
+        return 0
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

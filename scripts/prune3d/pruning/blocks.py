@@ -1,64 +1,230 @@
-"""Blocks: the units that depth counts and removes, found from the network's structure."""
+"""Blocks: the units that depth counts and removes, found from the network's structure.
+
+A block is a module with at least two convolutions, one of them wider than a pixel, or with one
+whose output is appended to the input; a module that only holds such modules is a container and no
+block. Where no such block can be removed, as in a
+VGG, the blocks are the single convolutions with their batch norms and activations.
+
+A block can be removed in two ways. If its output has the shape of its input, an identity takes its
+place (residual blocks; repeated convolutions). If its output is appended to its input, as in a
+DenseNet, the channels that it appends are removed from every layer that reads them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from prune3d.costs import pass_one_image
-from prune3d.models.assembly import get_spec
+from prune3d.costs import pass_image
+from prune3d.models.assembly import IDENTITY, NOTHING, get_spec
+
+ACTIVATIONS = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.ELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+    nn.Hardswish,
+)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A composite module in a sequence of modules.
+    """A unit that depth counts.
 
     Attributes
     ----------
     name
-        Module name.
-    removable
-        Whether input and output have the same shape, so that an identity can take its place.
+        Name of its (first) module.
+    modules
+        Names of the modules that are replaced when it is removed.
+    stand_in
+        What replaces them: ``identity``, ``nothing`` (a tensor without channels), or None for a
+        block that cannot be removed.
+    appends
+        Whether its output is appended to its input, so that its channels go with it.
     """
 
     name: str
-    removable: bool
+    modules: tuple[str, ...]
+    stand_in: str | None = None
+    appends: bool = False
+
+    @property
+    def removable(self) -> bool:
+        """Whether it can be removed."""
+        return self.stand_in is not None
+
+    def holds(self, layer: str) -> bool:
+        """Tell whether a layer is one of its modules or inside one."""
+        return any(layer == m or layer.startswith(f"{m}.") for m in self.modules)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A module's call in a forward pass: the tensors that went in, the tensor that came out."""
+
+    name: str
+    module: nn.Module
+    inputs: tuple[Tensor, ...]
+    output: Tensor
 
 
 def find_blocks(model: nn.Module) -> list[Block]:
-    """Return the blocks in the order in which they run.
+    """Return the blocks of a dense network in the order in which they run."""
+    calls = record_calls(model)
+    modules = _composite_blocks(model, calls)
+    if not any(block.removable for block in modules):
+        chains = _chains(calls)
+        if any(block.removable for block in chains) or not modules:
+            return chains
+    return modules
 
-    A block is a child of an `nn.Sequential` that has children of its own and holds a convolution;
-    blocks inside blocks do not count.
-    """
-    found: list[Block] = []
+
+def record_calls(model: nn.Module) -> list[Call]:
+    """Return the calls of all modules that give one tensor, in the order in which they end."""
+    calls: list[Call] = []
 
     def record(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            found.append(Block(name, inputs[0].shape == output.shape))
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                calls.append(Call(name, module, tuple(_tensors(inputs)), output))
 
         return hook
 
     handles = [
-        module.register_forward_hook(record(name)) for name, module in _candidates(model).items()
+        module.register_forward_hook(record(name)) for name, module in model.named_modules() if name
     ]
     try:
-        pass_one_image(model, get_spec(model).side)
+        spec = get_spec(model)
+        shape = (1, spec.in_channels, spec.side, spec.side)
+        image = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        pass_image(model, image)
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return calls
 
 
-def _candidates(model: nn.Module) -> dict[str, nn.Module]:
-    found: dict[str, nn.Module] = {}
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _tensors(part)
+
+
+def _composite_blocks(model: nn.Module, calls: list[Call]) -> list[Block]:
+    by_name: dict[str, list[int]] = {}
+    for place, call in enumerate(calls):
+        by_name.setdefault(call.name, []).append(place)
+    known: dict[str, Block] = {}
+
+    def block(name: str) -> Block:
+        if name not in known:
+            places = by_name.get(name, [])
+            stand_in, appends = _removal(calls, places[0]) if len(places) == 1 else (None, False)
+            known[name] = Block(name, (name,), stand_in, appends)
+        return known[name]
+
+    composites = {}
     for name, module in model.named_modules():
-        parent, _, _ = name.rpartition(".")
-        inside = any(name.startswith(f"{block}.") for block in found)
-        if inside or not isinstance(model.get_submodule(parent), nn.Sequential):
+        count = _convolutions(module)
+        if name and (count > 1 or (count == 1 and block(name).appends)):
+            composites[name] = module
+
+    def walk(parent: str) -> Iterator[Block]:
+        for name in _nearest_inside(composites, parent):
+            inside = [inner for inner in composites if inner.startswith(f"{name}.")]
+            if _is_container(composites[name], name, inside) or _only_wraps(inside, name, block):
+                yield from walk(name)
+            elif name in by_name:
+                yield block(name)
+
+    return sorted(walk(""), key=lambda found: by_name[found.name][0])
+
+
+def _convolutions(module: nn.Module) -> int:
+    """Return how many convolutions are inside a module, or 0 if none is wider than a pixel."""
+    inside = [m for m in module.modules() if isinstance(m, nn.Conv2d) and m is not module]
+    return len(inside) if any(max(m.kernel_size) > 1 for m in inside) else 0
+
+
+def _is_container(module: nn.Module, name: str, inside: list[str]) -> bool:
+    kinds = nn.Sequential | nn.ModuleList | nn.ModuleDict
+    own = {f"{name}.{child}" for child, _ in module.named_children()}
+    return isinstance(module, kinds) and not own.isdisjoint(inside)
+
+
+def _only_wraps(inside: list[str], name: str, block: Callable[[str], Block]) -> bool:
+    """Tell whether a module that cannot be removed itself holds some that can."""
+    return not block(name).removable and any(block(inner).removable for inner in inside)
+
+
+def _nearest_inside(composites: dict[str, nn.Module], parent: str) -> list[str]:
+    inside = [n for n in composites if n.startswith(f"{parent}.") or not parent]
+    return [n for n in inside if not any(n.startswith(f"{other}.") for other in inside)]
+
+
+def _removal(calls: list[Call], place: int) -> tuple[str | None, bool]:
+    """Return how the block of a call can be removed: its stand-in, and whether it appends."""
+    call = calls[place]
+    output = call.output
+    if output.dim() != 4 or not call.inputs:
+        return None, False
+    first = call.inputs[0]
+    if len(call.inputs) == 1:
+        if first.shape == output.shape:
+            return IDENTITY, False
+        if _contains(output, first):
+            return IDENTITY, True
+    later = (t for other in calls[place + 1 :] for t in (*other.inputs, other.output))
+    for tensor in later:
+        if _contains(tensor, output):
+            whole = all(_contains(tensor, part) for part in call.inputs)
+            return (NOTHING, True) if whole else (None, False)
+    return None, False
+
+
+def _contains(whole: Tensor, part: Tensor) -> bool:
+    """Tell whether the channels of a tensor are among those of a larger one, side by side."""
+    if whole.dim() != 4 or part.dim() != 4 or whole.shape[1] <= part.shape[1]:
+        return False
+    if whole.shape[0] != part.shape[0] or whole.shape[2:] != part.shape[2:]:
+        return False
+    count = part.shape[1]
+    starts = (whole[0] == part[0, :1]).flatten(1).all(1).nonzero().flatten().tolist()
+    return any(
+        start + count <= whole.shape[1] and torch.equal(whole[:, start : start + count], part)
+        for start in starts
+    )
+
+
+def _chains(calls: list[Call]) -> list[Block]:
+    """Return every convolution with the batch norm and the activation that follow it."""
+    times: dict[str, int] = {}
+    for call in calls:
+        times[call.name] = times.get(call.name, 0) + 1
+    leaves = [c for c in calls if next(c.module.children(), None) is None and times[c.name] == 1]
+    blocks = []
+    for place, call in enumerate(leaves):
+        if not isinstance(call.module, nn.Conv2d) or len(call.inputs) != 1:
             continue
-        if any(isinstance(m, nn.Conv2d) for m in module.modules() if m is not module):
-            found[name] = module
-    return found
+        chain = [call]
+        for kinds in (_BatchNorm, ACTIVATIONS):
+            after = place + len(chain)
+            follows = after < len(leaves) and isinstance(leaves[after].module, kinds)
+            if follows and any(t is chain[-1].output for t in leaves[after].inputs):
+                chain.append(leaves[after])
+        same = chain[0].inputs[0].shape == chain[-1].output.shape
+        names = tuple(c.name for c in chain)
+        blocks.append(Block(names[0], names, IDENTITY if same else None))
+    return blocks

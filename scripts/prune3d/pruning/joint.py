@@ -3,43 +3,37 @@
 from __future__ import annotations
 
 import copy
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
-from prune3d.costs import cost
+from prune3d.costs import cost, legal_sides, takes_side
 from prune3d.data.images import ImageSplits
 from prune3d.errors import PruningError
 from prune3d.lineage import Step, add_step, get_lineage, set_lineage
-from prune3d.models.assembly import (
-    dense_skeleton,
-    get_spec,
-    remove_blocks,
-    set_spec,
-    with_current_shapes,
-)
-from prune3d.models.registry import facts
-from prune3d.models.spec import NetworkSpec
+from prune3d.models.assembly import dense_skeleton, get_spec, set_spec
+from prune3d.pruning.analyze import analyze
 from prune3d.pruning.batchnorm import reestimate_statistics
-from prune3d.pruning.blocks import find_blocks
-from prune3d.pruning.dependency import ChannelGraph, ChannelGroup
-from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA, PruningOptions
-from prune3d.ratios import kept_blocks, kept_channels, side_of
+from prune3d.pruning.depth import prune_depth
+from prune3d.pruning.options import PruningOptions
+from prune3d.pruning.width import prune_width
+from prune3d.ratios import side_of
+from prune3d.structure import compose
 
 
 @dataclass(frozen=True)
 class PruningTarget:
-    """Ratios to the dense network, each in (0, 1]; None leaves a dimension as it is."""
+    """Ratios to the dense network, each in (0, 1]; None leaves a dimension as it is.
+
+    `macs` stands for the width with which the network has this ratio of the dense network's MACs.
+    """
 
     depth: float | None = None
     width: float | None = None
     resolution: float | None = None
+    macs: float | None = None
 
 
 def prune_to(
@@ -50,100 +44,24 @@ def prune_to(
     removal_order: Sequence[str] | None,
 ) -> nn.Module:
     """Prune a copy of a network to a target; see `prune3d.prune`."""
+    if target.width is not None and target.macs is not None:
+        raise PruningError("width and macs are both given; macs is reached by choosing the width.")
     pruned = copy.deepcopy(model)
     set_lineage(pruned, get_lineage(model))
     if target.depth is not None:
         prune_depth(pruned, target.depth, options, images, removal_order)
-    if target.width is not None:
-        prune_width(pruned, target.width, options)
     if target.resolution is not None:
         prune_resolution(pruned, target.resolution)
+    width = target.width
+    if target.macs is not None:
+        width = width_for(pruned, target.macs, options)
+    if width is not None:
+        prune_width(pruned, width, options, images)
+        _check_cost(pruned, width, options)
     if images is not None:
         passes = reestimate_statistics(pruned, images.train, options)
         add_step(pruned, Step("re-estimate batch norms", passes, cost(pruned).macs))
     return pruned
-
-
-def prune_depth(
-    model: nn.Module,
-    depth: float,
-    options: PruningOptions,
-    images: ImageSplits | None = None,
-    removal_order: Sequence[str] | None = None,
-) -> None:
-    """Remove the least important blocks in place until a ratio of the dense network's is left.
-
-    Raises
-    ------
-    PruningError
-        If fewer blocks than the ratio asks for are there already, or too few can be removed.
-    """
-    spec = get_spec(model)
-    dense = find_blocks(dense_skeleton(spec.dense()))
-    fewest = sum(not block.removable for block in dense)
-    to_keep = kept_blocks(depth, len(dense), fewest)
-    removed = set(spec.removed_blocks)
-    excess = len(dense) - len(removed) - to_keep
-    if excess < 0:
-        raise PruningError(
-            f"depth {depth} is {to_keep} of {len(dense)} blocks, but the network has only "
-            f"{len(dense) - len(removed)} left; pruning only makes smaller."
-        )
-    if excess == 0:
-        return
-    if removal_order is None:
-        removal_order = order_blocks(model, options, images)
-    can_go = {block.name for block in dense if block.removable} - removed
-    chosen = [name for name in dict.fromkeys(removal_order) if name in can_go][:excess]
-    if len(chosen) < excess:
-        raise PruningError(
-            f"depth {depth} needs {excess} more blocks removed, but the order of removal names "
-            f"{len(chosen)} that can be; removable are: {', '.join(sorted(can_go))}."
-        )
-    remove_blocks(model, tuple(chosen))
-    names = removed | set(chosen)
-    in_order = tuple(block.name for block in dense if block.name in names)
-    set_spec(model, replace(spec, removed_blocks=in_order))
-
-
-def order_blocks(
-    model: nn.Module, options: PruningOptions, images: ImageSplits | None
-) -> list[str]:
-    """Return the removable blocks that the network has, the least important first."""
-    criterion = resolve(BLOCK_CRITERIA, "block criterion", options.block_criterion)
-    scores = criterion(model, find_blocks(model), images, options)
-    if images is not None and options.block_criterion != "random":
-        passes = min(options.probe_images, len(images.train)) + len(images.selection)
-        add_step(model, Step("score blocks", passes, cost(model).macs))
-    return sorted(scores, key=lambda name: scores[name])
-
-
-def prune_width(model: nn.Module, width: float, options: PruningOptions) -> None:
-    """Remove the least important channels of every group in place, down to a ratio of the dense.
-
-    Raises
-    ------
-    PruningError
-        If the ratio is outside (0, 1] or a group has fewer channels already.
-    """
-    if not 0 < width <= 1:
-        raise PruningError(f"width is {width}; allowed is above 0 and at most 1.")
-    dense = dense_groups(get_spec(model).dense())
-    group_of = {layer: name for name, (_, layers) in dense.items() for layer in layers}
-    sizes = {name: channels for name, (channels, _) in dense.items()}
-    kept = kept_channels(sizes, np.array([width]), options.round_to)
-    criterion = resolve(CHANNEL_CRITERIA, "channel criterion", options.channel_criterion)
-    generator = torch.Generator().manual_seed(options.seed)
-    graph = ChannelGraph(model)
-    excess = {g.name: g.channels - int(kept[group_of[g.name]][0]) for g in graph.groups}
-    _refuse_growth(width, graph.groups, excess)
-    # Every group is scored before any is pruned, so that the order of the groups does not matter.
-    scores = {g.name: criterion(g, generator) for g in graph.groups if excess[g.name]}
-    for group in graph.groups:
-        if excess[group.name]:
-            lowest = torch.argsort(scores[group.name], stable=True)[: excess[group.name]]
-            graph.remove(group, sorted(lowest.tolist()))
-    with_current_shapes(model)
 
 
 def prune_resolution(model: nn.Module, resolution: float) -> None:
@@ -152,43 +70,80 @@ def prune_resolution(model: nn.Module, resolution: float) -> None:
     Raises
     ------
     PruningError
-        If the ratio is outside (0, 1] or above what the network has now.
+        If the ratio is outside (0, 1], above what the network has now, or gives a side that the
+        network cannot take.
     """
     spec = get_spec(model)
-    side = side_of(resolution, spec.image_size, facts(spec.name).smallest_side)
+    side = side_of(resolution, spec.image_size)
     if side > spec.side:
         raise PruningError(
             f"resolution {resolution} is {side} pixels, above the {spec.side} that the network "
             "has now; pruning only makes smaller."
         )
+    if not takes_side(model, side):
+        legal = legal_sides(model)
+        raise PruningError(
+            f"resolution {resolution} would make {side} pixels of {spec.image_size}, which "
+            f"{spec.name} cannot take; it takes {_ranges(legal)} pixels."
+        )
     set_spec(model, replace(spec, side=side))
 
 
-def _refuse_growth(width: float, groups: Sequence[ChannelGroup], excess: dict[str, int]) -> None:
-    for group in groups:
-        if excess[group.name] < 0:
-            raise PruningError(
-                f"width {width} asks for {group.channels - excess[group.name]} channels of layer "
-                f"'{group.name}', which has only {group.channels}; pruning only makes smaller."
-            )
+def width_for(model: nn.Module, macs: float, options: PruningOptions) -> float:
+    """Return the largest width ratio with which a network has at most a ratio of the dense MACs.
 
-
-@cache
-def dense_groups(spec: NetworkSpec) -> dict[str, tuple[int, tuple[str, ...]]]:
-    """Return the dense network's channel groups: name -> (channels, layers that write them)."""
-    graph = ChannelGraph(dense_skeleton(spec))
-    return {group.name: (group.channels, tuple(group.writers)) for group in graph.groups}
-
-
-def resolve(registry: dict[str, str], kind: str, name: str) -> Any:
-    """Import what a registry has under a name.
+    The network keeps the blocks and the image side that it has. Rounding to `round_to` is part of
+    the search.
 
     Raises
     ------
     PruningError
-        If it has nothing under that name.
+        If even the narrowest network has more.
     """
-    if name not in registry:
-        raise PruningError(f"unknown {kind} '{name}'; known are: {', '.join(registry)}.")
-    module, function = registry[name].split(":")
-    return getattr(importlib.import_module(module), function)
+    if not 0 < macs <= 1:
+        raise PruningError(f"macs is {macs}; allowed is above 0 and at most 1.")
+    spec = get_spec(model)
+    structure = analyze(model, sorted({spec.side, spec.image_size}))
+    widths = np.arange(1000, 0, -1) / 1000
+    kept = structure.kept(widths, options.round_to) or {"": np.ones(len(widths), dtype=np.int64)}
+    level = compose(structure, spec.removed_blocks, kept)
+    ratios = structure.arrays.positions[0] @ level.weights / cost_of_dense(model)
+    within = np.flatnonzero(ratios <= macs)
+    if not len(within):
+        raise PruningError(
+            f"macs {macs} cannot be reached by width: {spec.name} with its present depth and "
+            f"resolution has at least {float(ratios.min()):.4f} of the dense MACs."
+        )
+    return float(widths[within[0]])
+
+
+def cost_of_dense(model: nn.Module) -> int:
+    """Return the multiply-accumulates of the dense network of a network for one image."""
+    return cost(dense_skeleton(get_spec(model).dense())).macs
+
+
+def _check_cost(model: nn.Module, width: float, options: PruningOptions) -> None:
+    """Compare what was measured with what was asked for: nothing may be left unpruned."""
+    spec = get_spec(model)
+    structure = analyze(model, [spec.side])
+    kept = structure.kept(np.array([width]), options.round_to) or {"": np.array([1])}
+    level = compose(structure, spec.removed_blocks, kept)
+    expected = int((structure.arrays.positions[0] @ level.weights)[0]), int(level.params[0])
+    measured = cost(model)
+    if (measured.macs, measured.params) != expected:
+        raise PruningError(
+            f"{spec.name} pruned to width {width} has {measured.macs} MACs and {measured.params} "
+            f"parameters, but {expected[0]} and {expected[1]} were expected; this is a defect of "
+            "prune3d, please report it with your model."
+        )
+
+
+def _ranges(sides: Sequence[int]) -> str:
+    """Return ascending numbers as text such as ``16 to 31, 40``."""
+    runs: list[list[int]] = []
+    for side in sides:
+        if runs and side == runs[-1][-1] + 1:
+            runs[-1].append(side)
+        else:
+            runs.append([side])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)

@@ -8,8 +8,7 @@ from torch import nn
 
 from prune3d.costs import cost
 from prune3d.models.assembly import dense_skeleton, get_spec
-from prune3d.pruning.blocks import find_blocks
-from prune3d.pruning.joint import dense_groups
+from prune3d.pruning.dense import look_at_dense
 
 
 def realized(model: nn.Module) -> dict[str, Any]:
@@ -23,9 +22,8 @@ def realized(model: nn.Module) -> dict[str, Any]:
         image, ``params``, and ``macs_ratio`` to the dense network.
     """
     spec = get_spec(model)
-    dense = dense_skeleton(spec.dense())
     measured = cost(model)
-    blocks = len(find_blocks(dense))
+    blocks = len(look_at_dense(model).blocks)
     kept = blocks - len(spec.removed_blocks)
     return {
         "depth": kept / blocks if blocks else 1.0,
@@ -35,7 +33,7 @@ def realized(model: nn.Module) -> dict[str, Any]:
         "side_pixels": spec.side,
         "macs": measured.macs,
         "params": measured.params,
-        "macs_ratio": measured.macs / cost(dense).macs,
+        "macs_ratio": measured.macs / cost(dense_skeleton(spec.dense())).macs,
     }
 
 
@@ -43,9 +41,11 @@ def mean_width(model: nn.Module) -> float:
     """Return the channels that are left over those of the dense network, in the groups left."""
     layers = dict(model.named_modules())
     left = total = 0
-    for channels, writers in dense_groups(get_spec(model).dense()).values():
-        present = [name for name in writers if name in layers]
-        if present:
-            left += int(layers[present[0]].get_parameter("weight").shape[0])
-            total += channels
+    for group in look_at_dense(model).groups:
+        writer = next((m for m in group.writers if m.name in layers), None)
+        # What a removed block held is gone with it.
+        if writer is not None and hasattr(layers[writer.name], "weight"):
+            rows = int(layers[writer.name].get_parameter("weight").shape[0])
+            left += rows // writer.positions.shape[1]
+            total += group.channels
     return left / total if total else 1.0

@@ -1,0 +1,42 @@
+"""Measure every registered model and write the facts: ``python -m prune3d.models.measure``.
+
+Run by ``make docs``, after a model was added or changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+
+from prune3d.costs import cost, legal_sides
+from prune3d.files import write_json
+from prune3d.models import build
+from prune3d.models.registry import FACTS_FILE, MODELS, ModelFacts, usual_size
+from prune3d.pruning.dense import look_at_dense
+
+
+def measure(name: str) -> ModelFacts:
+    """Build a model in the size that it was designed for and find out its facts."""
+    num_classes, image_size = usual_size(name)
+    model = build(name, num_classes, image_size)
+    dense, measured = look_at_dense(model), cost(model)
+    kinds = Counter((group.channels, group.multiple) for group in dense.groups)
+    return ModelFacts(
+        num_classes=num_classes,
+        image_size=image_size,
+        macs=measured.macs,
+        params=measured.params,
+        blocks=len(dense.blocks),
+        removable=len(dense.removals),
+        groups=tuple((*kind, count) for kind, count in sorted(kinds.items())),
+        smallest_side=legal_sides(model)[0],
+    )
+
+
+def main() -> None:
+    """Write the facts of all models."""
+    write_json(FACTS_FILE, {name: asdict(measure(name)) for name in MODELS})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""Pruning along width: the same ratio of every channel group."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from prune3d.costs import cost, pass_image
+from prune3d.data.images import Images, ImageSplits
+from prune3d.errors import PruningError
+from prune3d.lineage import Step, add_step
+from prune3d.models.assembly import get_spec, with_current_shapes
+from prune3d.pruning.dense import look_at_dense
+from prune3d.pruning.dependency import ChannelGroup, channel_groups, keep_channels
+from prune3d.pruning.options import CHANNEL_CRITERIA, PruningOptions, resolve_criterion
+from prune3d.ratios import kept_channels
+
+TOLERANCE = 1e-3
+
+
+def prune_width(
+    model: nn.Module, width: float, options: PruningOptions, images: ImageSplits | None = None
+) -> None:
+    """Remove the least important channels of every group in place, down to a ratio of the dense.
+
+    Raises
+    ------
+    PruningError
+        If the ratio is outside (0, 1], a group has fewer channels already, or the network's
+        channels cannot be followed.
+    """
+    if not 0 < width <= 1:
+        raise PruningError(f"width is {width}; allowed is above 0 and at most 1.")
+    dense = look_at_dense(model)
+    if not dense.groups:
+        if width == 1:
+            return
+        reason = dense.no_width or f"{get_spec(model).name} has no channels that can be removed."
+        raise PruningError(f"width is {width}, but must be 1: {reason}")
+    group_of = {member.name: g.name for g in dense.groups for member in g.writers}
+    kept = kept_channels(dense.sizes, np.array([width]), options.round_to, dense.multiples)
+    groups = channel_groups(model)
+    to_keep = {g.name: int(kept[group_of[g.name]][0]) for g in groups}
+    _refuse_growth(width, groups, to_keep)
+    smaller = [g for g in groups if to_keep[g.name] < g.channels]
+    if not smaller:
+        return
+    # Every group is scored before any is pruned, so that the order of the groups does not matter.
+    scores = score_channels(model, smaller, options, images)
+    chosen = {g.name: highest(scores[g.name], to_keep[g.name], g.multiple) for g in smaller}
+    silenced = _silence(model, smaller, chosen)
+    keep_channels(groups, chosen)
+    _compare(model, silenced)
+    with_current_shapes(model)
+
+
+def highest(scores: Tensor, count: int, multiple: int = 1) -> Tensor:
+    """Return the channels with the highest scores, in whole runs of `multiple`, ascending."""
+    runs = scores.detach().cpu().double().view(-1, multiple).sum(1)
+    gone = torch.argsort(runs, stable=True)[: len(runs) - count // multiple]
+    stay = torch.ones(len(runs), dtype=torch.bool)
+    stay[gone] = False
+    return stay.repeat_interleave(multiple).nonzero().flatten()
+
+
+def score_channels(
+    model: nn.Module,
+    groups: Sequence[ChannelGroup],
+    options: PruningOptions,
+    images: ImageSplits | None,
+) -> dict[str, Tensor]:
+    """Score the channels of groups by the criterion of the options.
+
+    Returns
+    -------
+    dict
+        For each group a tensor of shape (channels,).
+
+    Raises
+    ------
+    PruningError
+        If the criterion needs images and there are none, or gives something else than a finite
+        score for each channel.
+    """
+    criterion = resolve_criterion(CHANNEL_CRITERIA, options.channel_criterion)
+    generator = torch.Generator().manual_seed(options.seed)
+    if getattr(criterion, "needs_gradients", False):
+        if images is None:
+            raise PruningError(
+                f"criterion '{options.channel_criterion}' scores channels on images and there are "
+                "none; give images or use 'l1' or 'l2'."
+            )
+        scores = _score_by_batches(model, groups, criterion, generator, images.train, options)
+    else:
+        scores = {group.name: criterion(group, generator) for group in groups}
+    for group in groups:
+        _check_scores(scores[group.name], group, options.channel_criterion)
+    return scores
+
+
+def _score_by_batches(
+    model: nn.Module,
+    groups: Sequence[ChannelGroup],
+    criterion: Any,
+    generator: torch.Generator,
+    images: Images,
+    options: PruningOptions,
+) -> dict[str, Tensor]:
+    chosen = images.subset(options.probe_images, options.seed)
+    total: dict[str, Tensor] = {}
+    training = model.training
+    model.eval()
+    done = 0
+    with torch.enable_grad():
+        for batch in chosen.batches(get_spec(model).side):
+            model.zero_grad(set_to_none=True)
+            labels = chosen.labels[done : done + len(batch)]
+            F.cross_entropy(model(batch), labels.to(batch.device)).backward()
+            done += len(batch)
+            for group in groups:
+                part = criterion(group, generator) * len(batch)
+                total[group.name] = total[group.name] + part if group.name in total else part
+    model.zero_grad(set_to_none=True)
+    model.train(training)
+    add_step(model, Step("score channels", done, cost(model).macs))
+    return {name: score / done for name, score in total.items()}
+
+
+def _check_scores(scores: Any, group: ChannelGroup, criterion: str) -> None:
+    if not isinstance(scores, Tensor) or scores.shape != (group.channels,):
+        shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise PruningError(
+            f"criterion '{criterion}' gave {shape} for layer '{group.name}'; expected is a tensor "
+            f"of shape ({group.channels},)."
+        )
+    if not bool(torch.isfinite(scores).all()):
+        raise PruningError(
+            f"criterion '{criterion}' gave a score that is not finite for layer '{group.name}'; "
+            "its weights or gradients are not finite."
+        )
+
+
+def _refuse_growth(width: float, groups: Sequence[ChannelGroup], to_keep: dict[str, int]) -> None:
+    for group in groups:
+        if to_keep[group.name] > group.channels:
+            raise PruningError(
+                f"width {width} asks for {to_keep[group.name]} channels of layer "
+                f"'{group.name}', which has only {group.channels}; pruning only makes smaller."
+            )
+
+
+def _silence(
+    model: nn.Module, groups: Sequence[ChannelGroup], kept: dict[str, Tensor]
+) -> nn.Module:
+    """Return a copy in which nothing reads the channels that are to go."""
+    silenced = copy.deepcopy(model)
+    for group in groups:
+        gone = torch.ones(group.channels, dtype=torch.bool)
+        gone[kept[group.name]] = False
+        for member in group.readers:
+            weight = silenced.get_submodule(member.name).get_parameter("weight")
+            with torch.no_grad():
+                weight[:, member.positions[gone].flatten().to(weight.device)] = 0
+    return silenced
+
+
+def _compare(model: nn.Module, silenced: nn.Module) -> None:
+    """Refuse a pruned network that does not compute what the silenced original computes.
+
+    Raises
+    ------
+    PruningError
+        If the channels were mixed up on the way, by an operation that the dependency graph
+        misunderstands.
+    """
+    spec = get_spec(model)
+    shape = (2, spec.in_channels, spec.side, spec.side)
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    try:
+        found = pass_image(model, images)
+    except Exception as error:
+        raise PruningError(
+            f"{spec.name} cannot be pruned along width: its layers no longer fit together "
+            f"({error})."
+        ) from None
+    expected = pass_image(silenced, images)
+    scale = float(expected.abs().max()) + 1e-6
+    if found.shape != expected.shape or float((found - expected).abs().max()) > TOLERANCE * scale:
+        raise PruningError(
+            f"{spec.name} cannot be pruned along width: without the removed channels it does not "
+            "compute what it computes when they are silent; an operation mixes channels in a way "
+            "that the dependency graph does not see."
+        )
