@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -45,6 +47,9 @@ def unknowns(kind: str, degree: int, rank: int = 1, n_features: int = 3) -> int:
 def check_design(points: ArrayLike, kind: str, degree: int, rank: int = 1) -> None:
     """Raise when the samples cannot determine the polynomial, whatever the labels are.
 
+    A column with a single level is a dimension that is left as it is, since a network cannot be
+    pruned along it: the polynomial is one of the others.
+
     Parameters
     ----------
     points : array-like of shape (n, p)
@@ -57,7 +62,8 @@ def check_design(points: ArrayLike, kind: str, degree: int, rank: int = 1) -> No
     Raises
     ------
     ValueError
-        If a column has fewer than degree + 1 levels, or the samples fix fewer coefficients than the
+        If a column has more than one but fewer than degree + 1 levels, no column has more than one,
+        or the samples fix fewer coefficients than the
         polynomial has: for "full" the rank of the design matrix, for "low_rank" the rank of the
         Jacobian at a random polynomial, where the scales that cancel do not count (ours).
     """
@@ -65,7 +71,12 @@ def check_design(points: ArrayLike, kind: str, degree: int, rank: int = 1) -> No
     X = np.asarray(points, dtype=float)
     if X.ndim != 2 or len(X) == 0:
         raise ValueError(f"points must have shape (n, p) with n >= 1, got shape {X.shape}")
-    _check_levels(X, degree)
+    names = AXES if X.shape[1] == len(AXES) else [f"column {m}" for m in range(X.shape[1])]
+    varied = [m for m in range(X.shape[1]) if len(np.unique(X[:, m].round(9))) > 1]
+    if not varied:
+        raise ValueError(f"the design varies none of {', '.join(names)}; add levels of one")
+    X = X[:, varied]
+    _check_levels(X, [names[m] for m in varied], degree)
     basis = basis_values(X, data_domain(X), degree)
     if kind == "full":
         _check_full(basis)
@@ -82,11 +93,10 @@ def _check_arguments(kind: str, degree: int, rank: int) -> None:
         raise ValueError(f"rank is {rank} but must be at least 1")
 
 
-def _check_levels(X: Array, degree: int) -> None:
-    for m, column in enumerate(X.T):
+def _check_levels(X: Array, names: Sequence[str], degree: int) -> None:
+    for name, column in zip(names, X.T, strict=True):
         levels = len(np.unique(column.round(9)))
         if levels <= degree:
-            name = AXES[m] if X.shape[1] == len(AXES) else f"column {m}"
             raise ValueError(
                 f"the design has {levels} {name} level{'s' * (levels != 1)} but degree {degree} "
                 f"needs at least {degree + 1}; add {name} levels or lower the degree"
