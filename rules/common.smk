@@ -11,6 +11,9 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from prune3d.config import design_of, leaf_keys, load_experiments
 from prune3d.data.registry import DATASETS
 from prune3d.errors import UserError
+from prune3d.models.registry import facts as model_facts
+from prune3d.models.registry import is_own
+from prune3d.models.registry import own_file as own_path
 from prune3d.progress import WorkflowProgress
 from prune3d.sampling import DENSE, sampling_tree
 from prune3d.train.recipe import SCHEDULE_KEYS, matters
@@ -98,6 +101,8 @@ def recipe(section):
     def of(other, key, rewinding):
         def has_effect(wildcards):
             values = EXPERIMENTS[wildcards.experiment]
+            if section == "dense" and not is_trained(wildcards):
+                return False
             if rewinding and values[section]["schedule"] != "rewind":
                 return False
             return matters(values[other], key)
@@ -119,6 +124,42 @@ def teacher(section):
         return {"teacher": f"{RUN}/dense/model.safetensors".format(**wildcards)}
 
     return look_up
+
+
+def own_file(key, matters=lambda wildcards: True):
+    """Return the file of a model or criterion that is one's own, if the setting names one."""
+    look_up = setting(key, matters)
+
+    def files(wildcards):
+        name = next(iter(look_up(wildcards).values()))
+        return [str(own_path(name))] if name and is_own(name) else []
+
+    return files
+
+
+def checkpoint_file(wildcards):
+    """Return the file of weights that the dense network starts from instead of training."""
+    path = EXPERIMENTS[wildcards.experiment]["model"]["checkpoint"]
+    return [path] if path else []
+
+
+def is_trained(wildcards):
+    """Tell whether the dense network is trained."""
+    return not checkpoint_file(wildcards)
+
+
+def is_sparse(wildcards):
+    """Tell whether channels are made small while the dense network is trained."""
+    sparsity = EXPERIMENTS[wildcards.experiment]["model"]["sparsity"]
+    return is_trained(wildcards) and sparsity["penalty"] != "none"
+
+
+def checked_samples(wildcards):
+    """Return what must exist before the training of a model that only the first jobs look at."""
+    name = EXPERIMENTS[wildcards.experiment]["model"]["name"]
+    if model_facts(name) is not None:
+        return []
+    return [ancient(f"{RUN}/dense/samples_checked.json".format(**wildcards))]
 
 
 def figure_settings(name):

@@ -1,8 +1,49 @@
 # Dense: train the network that is to be pruned, and find out what of it can be.
 
 
+rule analyze_dense:
+    input:
+        own=own_file("model.name"),
+        train=f"{RUN}/data/train.safetensors",
+    output:
+        f"{RUN}/dense/structure.json",
+    log:
+        "results/logs/{experiment}/seed{seed}/analyze_dense.log",
+    benchmark:
+        "results/benchmarks/{experiment}/seed{seed}/analyze_dense.tsv"
+    conda:
+        "../envs/torch.yaml"
+    params:
+        model=setting("model.name"),
+    script:
+        "../scripts/analyze_dense.py"
+
+
+# For models that are not registered: the others are checked before any job starts.
+rule check_samples:
+    input:
+        f"{RUN}/dense/structure.json",
+    output:
+        f"{RUN}/dense/samples_checked.json",
+    log:
+        "results/logs/{experiment}/seed{seed}/check_samples.log",
+    benchmark:
+        "results/benchmarks/{experiment}/seed{seed}/check_samples.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        **settings("sampling"),
+        **settings("predictor"),
+        round_to=setting("pruning.round_to"),
+    script:
+        "../scripts/check_samples.py"
+
+
 rule train_dense:
     input:
+        checked_samples,
+        own=own_file("model.name"),
+        checkpoint=checkpoint_file,
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",
     output:
@@ -18,6 +59,7 @@ rule train_dense:
         "../envs/torch.yaml"
     params:
         **recipe("dense"),
+        **settings("model.sparsity", is_sparse),
         model=setting("model.name"),
     script:
         "../scripts/train_dense.py"
@@ -39,23 +81,9 @@ rule evaluate_dense:
         "../scripts/evaluate_dense.py"
 
 
-rule analyze_dense:
-    input:
-        model=f"{RUN}/dense/model.safetensors",
-    output:
-        f"{RUN}/dense/structure.json",
-    log:
-        "results/logs/{experiment}/seed{seed}/analyze_dense.log",
-    benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/analyze_dense.tsv"
-    conda:
-        "../envs/torch.yaml"
-    script:
-        "../scripts/analyze_dense.py"
-
-
 rule rank_blocks:
     input:
+        own=own_file("pruning.block_criterion"),
         model=f"{RUN}/dense/model.safetensors",
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",

@@ -4,6 +4,7 @@
 rule prune_final:
     input:
         unpack(order_of_removal),
+        own=own_file("pruning.channel_criterion", policy_in("dwr", "width")),
         target=final_target,
         dense=f"{RUN}/dense/model.safetensors",
         train=f"{RUN}/data/train.safetensors",

@@ -1,16 +1,25 @@
-"""Train the dense network."""
+"""Train the dense network, or take its weights from a file."""
+
+from dataclasses import replace
 
 from prune3d.data.storage import describe
 from prune3d.job import Job
 
 with Job(snakemake) as job:
     from prune3d.models import build
+    from prune3d.models.weights import load_weights
+    from prune3d.pruning.sparsity import Sparsity, channel_penalty
     from prune3d.train.session import Session
 
     data = describe(job.input.train)
     session = Session(job, stage="dense")
     session.seed_initialization()
     model = build(job.params["model"], len(data.classes), data.side, data.channels)
-    session.train(model, "dense")
+    if job.input.checkpoint:
+        load_weights(model, job.input.checkpoint)
+        session.keep(model)
+    else:
+        sparsity = replace(job.read(Sparsity), seed=job.seed("sparsity"))
+        session.train(model, "dense", penalty=channel_penalty(model, sparsity))
     session.write_metrics(model)
     job.write_provenance(job.output.provenance, seconds={"training": session.seconds})

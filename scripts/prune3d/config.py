@@ -10,22 +10,20 @@ import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from prune3d.data.registry import DatasetFacts, DataSettings, held_out
 from prune3d.data.registry import facts as data_facts
 from prune3d.errors import ConfigError
-from prune3d.models.registry import ModelFacts
 from prune3d.models.registry import facts as model_facts
 from prune3d.optimal_design import Polynomial, TreeCost, optimal_points
 from prune3d.optimize.budget import Budget
 from prune3d.predictor.design import check_design
-from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA
-from prune3d.ratios import kept_blocks, kept_channels, side_of
-from prune3d.sampling import AXES, Design, Point, fitted_points, sampling_tree, to_points
+from prune3d.prunable import Prunable
+from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA, check_criterion
+from prune3d.sampling import AXES, DENSE, Design, Point, fitted_points, sampling_tree, to_points
 
 Config = Mapping[str, Any]
 ORDER = ("degree", "rank")
@@ -194,12 +192,11 @@ def check_experiment(name: str, settings: Config) -> None:
     with _about(name, "data"):
         data = data_facts(DataSettings.from_config(settings["data"]))
     _check_fractions(name, settings["data"], data)
-    with _about(name, "model.name"):
-        model_facts(settings["model"]["name"])
+    _check_model(name, settings["model"])
     registries = {"block_criterion": BLOCK_CRITERIA, "channel_criterion": CHANNEL_CRITERIA}
     for key, registry in registries.items():
         with _about(name, f"pruning.{key}"):
-            _check_known(settings["pruning"][key], registry)
+            check_criterion(registry, settings["pruning"][key])
     for section in ("dense", "finetune", "final"):
         with _about(name, section):
             _check_recipe(settings[section], data.side)
@@ -209,7 +206,14 @@ def check_experiment(name: str, settings: Config) -> None:
     for i, budget in enumerate(settings["budgets"]):
         with _about(name, f"budgets[{i}]"):
             Budget.of(budget)
-    _check_sampling(name, settings, data.side)
+    with _about(name, "sampling.points or sampling.holdout"):
+        sampling_tree(design_of(settings))
+    known = model_facts(settings["model"]["name"])
+    # Of other models the first job finds out what can be pruned, and then checks the samples.
+    if known is not None:
+        with _about(name, "model.name"):
+            prunable = Prunable.of_facts(known, data.side)
+        check_sampling(name, settings, prunable)
 
 
 def _check_name(name: Any) -> None:
@@ -232,9 +236,12 @@ def _check_fractions(name: str, section: Config, data: DatasetFacts) -> None:
         held_out(section["selection_fraction"], images, data.classes)
 
 
-def _check_known(criterion: str, registry: Mapping[str, str]) -> None:
-    if criterion not in registry:
-        raise ConfigError(f"unknown criterion '{criterion}'; known are: {', '.join(registry)}.")
+def _check_model(name: str, section: Config) -> None:
+    with _about(name, "model.name"):
+        model_facts(section["name"])
+    checkpoint = section["checkpoint"]
+    if checkpoint is not None and not Path(checkpoint).is_file():
+        raise ConfigError(f"experiment '{name}', model.checkpoint: there is no file {checkpoint}.")
 
 
 def _check_recipe(recipe: Config, side: int) -> None:
@@ -276,67 +283,52 @@ def _check_names(names: Sequence[str]) -> None:
             raise ConfigError(f"two budgets have the name '{name}'; each needs its own.")
 
 
-def _check_sampling(name: str, settings: Config, side: int) -> None:
+def check_sampling(name: str, settings: Config, prunable: Prunable) -> None:
+    """Refuse samples that the network cannot be pruned to, or that do not fix the predictor.
+
+    Parameters
+    ----------
+    name
+        The experiment's, for the message.
+    settings
+        Its sections ``sampling``, ``predictor`` and ``pruning``.
+    prunable
+        What of the network can be pruned.
+
+    Raises
+    ------
+    ConfigError
+        In one sentence that names the experiment and the key.
+    """
     with _about(name, "sampling"):
         design = design_of(settings)
-    predictor = settings["predictor"]
-    realize = _Realize(
-        model_facts(settings["model"]["name"]),
-        side,
-        settings["pruning"]["round_to"],
-    )
+    predictor, round_to = settings["predictor"], settings["pruning"]["round_to"]
     if design.kind != "list":
         for axis in AXES:
             with _about(name, f"sampling.{axis}"):
                 for level in getattr(design, axis):
-                    getattr(realize, axis)(level)
+                    prunable.realize(replace(DENSE, **{axis: level}), round_to)
     for key, points in (("points", design.points), ("holdout", design.holdout)):
         with _about(name, f"sampling.{key}"):
             for point in points:
-                realize(point)
-    with _about(name, "sampling.points or sampling.holdout"):
-        sampling_tree(design)
+                prunable.realize(point, round_to)
     with _about(name, "sampling"):
-        _check_distinct([*fitted_points(design), *design.holdout], realize)
-        realized = [realize(point) for point in fitted_points(design)]
+        made = {point: prunable.realize(point, round_to) for point in fitted_points(design)}
+        held = {point: prunable.realize(point, round_to) for point in design.holdout}
+        _check_distinct([*made.items(), *held.items()])
         # What is to be chosen must have a choice.
         degree, rank = (1 if predictor[key] == "cv" else predictor[key] for key in ORDER)
-        check_design(realized, predictor["kind"], degree, rank)
+        check_design(list(made.values()), predictor["kind"], degree, rank)
 
 
-@dataclass(frozen=True)
-class _Realize:
-    """From the ratios that are asked for to those of the network that is made."""
-
-    model: ModelFacts
-    image_side: int
-    round_to: int
-
-    def depth(self, ratio: float) -> float:
-        model = self.model
-        return kept_blocks(ratio, model.blocks, model.fewest_blocks) / model.blocks
-
-    def width(self, ratio: float) -> float:
-        groups = {str(i): channels for i, channels in enumerate(self.model.groups)}
-        kept = kept_channels(groups, np.array([ratio]), self.round_to)
-        return sum(int(k[0]) for k in kept.values()) / sum(self.model.groups)
-
-    def resolution(self, ratio: float) -> float:
-        return side_of(ratio, self.image_side, self.model.smallest_side) / self.image_side
-
-    def __call__(self, point: Point) -> tuple[float, float, float]:
-        return self.depth(point.depth), self.width(point.width), self.resolution(point.resolution)
-
-
-def _check_distinct(points: Sequence[Point], realize: _Realize) -> None:
+def _check_distinct(made: Sequence[tuple[Point, tuple[float, float, float]]]) -> None:
     seen: dict[tuple[float, float, float], Point] = {}
-    for point in points:
-        ratios = realize(point)
+    for point, ratios in made:
         if ratios in seen:
-            made = ", ".join(f"{ratio:.4g}" for ratio in ratios)
+            text = ", ".join(f"{ratio:.4g}" for ratio in ratios)
             raise ConfigError(
                 f"{seen[ratios].name} and {point.name} give the same network (depth, width, "
-                f"resolution {made}); leave one out."
+                f"resolution {text}); leave one out."
             )
         seen[ratios] = point
 

@@ -170,7 +170,9 @@ def measure_table(
     """
     import torch
 
-    depths = [(blocks - k) / blocks for k in _spread(len(removal_order) + 1, DEPTHS)]
+    levels_of_depth = min(len(removal_order), max(blocks - 1, 0)) + 1
+    blocks = max(blocks, 1)
+    depths = [(blocks - k) / blocks for k in _spread(levels_of_depth, DEPTHS)]
     usable = [side for side in sides if side >= sides[-1] / 4]
     levels = [usable[i] for i in _spread(len(usable), SIDES)]
     rng = np.random.default_rng(0)

@@ -116,8 +116,18 @@ class Structure:
 
     @property
     def fewest_blocks(self) -> int:
-        """Blocks that are left when every removable one is gone."""
-        return self.blocks - len(self.removable)
+        """Blocks that are left when all that can go are gone; a depth ratio is above zero."""
+        return min(self.blocks, max(1, self.blocks - len(self.removable)))
+
+    def summary(self) -> str:
+        """Say in one sentence what can be pruned."""
+        depth = f"{len(self.removable)} of {self.blocks} blocks can be removed"
+        if not self.removable:
+            depth = "no block can be removed, so that depth stays"
+        width = f"the channels of {len(self.groups)} groups"
+        if not self.groups:
+            width = f"no channels ({self.no_width or 'there are no groups'})"
+        return f"{depth}; {width}; image sides from {self.sides[0]} to {self.sides[-1]} pixels"
 
     @cached_property
     def arrays(self) -> _Arrays:
@@ -297,14 +307,14 @@ def enumerate_lattice(
     Returns
     -------
     Lattice
-        Depth level k has the first k blocks of the order removed, the widths and sides are
-        in the order given. Realized ratios: blocks kept, mean ratio of the channels kept in the
-        groups that are left, pixels.
+        Depth level k has the first k blocks of the order removed, at least one block is left; the
+        widths and sides are in the order given. Realized ratios: blocks kept, mean ratio of the
+        channels kept in the groups that are left, pixels.
     """
     kept = structure.kept(widths, round_to) or {"": np.ones(len(widths), dtype=np.int64)}
     columns = [structure.sides.index(side) for side in sides]
     positions = structure.arrays.positions[columns]
-    order = list(removal_order)
+    order = list(removal_order)[: structure.blocks - structure.fewest_blocks]
     macs = np.empty((len(order) + 1, len(widths), len(sides)), dtype=np.int64)
     params = np.empty((len(order) + 1, len(widths)), dtype=np.int64)
     width = np.empty((len(order) + 1, len(widths)))

@@ -115,12 +115,12 @@ def bench_lattice() -> None:
 
     from prune3d import build, cost, prune
     from prune3d.pruning.analyze import analyze
-    from prune3d.pruning.blocks import find_blocks
+    from prune3d.pruning.dense import present_blocks
     from prune3d.structure import enumerate_lattice
 
     torch.set_num_threads(1)
     model = build("resnet56", num_classes=10, image_size=32)
-    order = [block.name for block in find_blocks(model) if block.removable]
+    order = [block.name for block in present_blocks(model) if block.removable]
     structure = analyze(model)
     widths = np.linspace(0.008, 1, 125)
     shape = enumerate_lattice(structure, order, widths, structure.sides).macs.shape

@@ -166,7 +166,7 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
             ["data.selection_fraction", "0.001", "1437", " 2,", "10 classes"],
         ),
         ({"defaults__data__selection_fraction": 0.999}, ["data.selection_fraction", "1436"]),
-        ({"defaults__model__name": "resnet18"}, ["model.name", "'resnet18'", "resnet20"]),
+        ({"defaults__model__name": "resnet19"}, ["model.name", "'resnet19'", "resnet20"]),
         ({"defaults__pruning__block_criterion": "x"}, ["block_criterion", "'x'", "dbp"]),
         ({"defaults__pruning__channel_criterion": "x"}, ["channel_criterion", "'x'", "l1"]),
         ({"defaults__dense__warmup_epochs": 991}, ["dense", "warmup_epochs", "991", "epochs"]),
@@ -268,13 +268,13 @@ def test_an_experiment_without_settings_of_its_own_may_be_left_empty() -> None:
 
 
 def test_a_setting_of_one_experiment_is_told_with_its_name() -> None:
-    experiments = {"digits": {}, "small": {"model": {"name": "resnet18"}}}
+    experiments = {"digits": {}, "small": {"model": {"name": "resnet19"}}}
     config = changed(run=["digits", "small"], experiments=experiments)
     assert refusal(config).startswith("experiment 'small', model.name: ")
 
 
 def test_an_experiment_that_is_not_run_is_checked_too() -> None:
-    config = changed(experiments={"digits": {}, "small": {"model": {"name": "resnet18"}}})
+    config = changed(experiments={"digits": {}, "small": {"model": {"name": "resnet19"}}})
     assert config["run"] == ["digits"]
     assert refusal(config).startswith("experiment 'small', model.name: ")
 

@@ -53,7 +53,8 @@ def test_sufficient_designs_pass(points, kind, degree, rank):
     ("points", "kind", "degree", "rank", "message"),
     [
         (axes(4, 5, 5), "low_rank", 4, 1, "has 4 depth levels but degree 4 needs at least 5; add"),
-        (axes(4, 1, 4), "low_rank", 3, 1, "has 1 width level but degree 3 needs at least 4"),
+        (axes(4, 2, 4), "low_rank", 3, 1, "has 2 width levels but degree 3 needs at least 4"),
+        (axes(1, 1, 1), "low_rank", 3, 1, "varies none of depth, width, resolution"),
         (grid(4, 4, 3), "full", 3, 1, "has 3 resolution levels"),
         (axes(4, 4, 4), "full", 3, 1, "design of 10 points determines 10 of the 64 coefficients"),
         (axes(6, 6, 6), "full", 3, 1, "design of 16 points determines 10 of the 64 coefficients"),

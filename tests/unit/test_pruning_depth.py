@@ -19,8 +19,8 @@ from prune3d.errors import PruningError
 from prune3d.lineage import get_lineage
 from prune3d.pruning import PruningOptions
 from prune3d.pruning.block_criteria import discrimination, probe_accuracy
-from prune3d.pruning.blocks import find_blocks
-from prune3d.pruning.joint import order_blocks
+from prune3d.pruning.dense import present_blocks
+from prune3d.pruning.depth import order_blocks
 
 Network = Callable[..., nn.Module]
 
@@ -86,7 +86,7 @@ def test_the_order_is_followed_as_far_as_the_depth_asks(make_network: Network) -
     for removed in range(1, 5):
         pruned = prune3d.prune(model, depth=(6 - removed) / 6, removal_order=order)
         assert set(pruned.spec.removed_blocks) == set(order[:removed])
-        assert len(find_blocks(pruned)) == 6 - removed
+        assert len(present_blocks(pruned)) == 6 - removed
 
 
 def test_blocks_that_are_gone_already_count(make_network: Network) -> None:
@@ -181,7 +181,7 @@ def test_scores_are_gains_of_the_probes_accuracy(trained: nn.Module, digits: Ima
         )
     ]
     names = [f"layer{i}.{j}" for i in (1, 2, 3) for j in (0, 1)]
-    scores = discrimination(trained, find_blocks(trained), digits, PruningOptions())
+    scores = discrimination(trained, present_blocks(trained), digits, PruningOptions())
     expected = {
         name: (after[0] - before[0], before[1] - after[1])
         for name, before, after in zip(names, probes[:-1], probes[1:], strict=True)
@@ -197,7 +197,7 @@ def test_a_block_that_does_nothing_scores_exactly_zero(
     trained: nn.Module, digits: ImageSplits, useless: str
 ) -> None:
     model = silence_blocks(trained, [useless])
-    scores = discrimination(model, find_blocks(model), digits, PruningOptions())
+    scores = discrimination(model, present_blocks(model), digits, PruningOptions())
     assert scores[useless] == (0.0, 0.0)
     assert all(score != (0.0, 0.0) for name, score in scores.items() if name != useless)
 
@@ -205,7 +205,7 @@ def test_a_block_that_does_nothing_scores_exactly_zero(
 def test_a_block_that_does_nothing_goes_first_where_the_others_help(
     trained: nn.Module, digits: ImageSplits
 ) -> None:
-    helpful = discrimination(trained, find_blocks(trained), digits, PruningOptions())
+    helpful = discrimination(trained, present_blocks(trained), digits, PruningOptions())
     assert min(gain for name, (gain, _) in helpful.items() if name != "layer3.1") > 0
     model = silence_blocks(trained, ["layer3.1"])
     assert order_blocks(model, PruningOptions(), digits)[0] == "layer3.1"
@@ -241,7 +241,7 @@ def test_random_orders_follow_the_seed(make_network: Network) -> None:
     def order(seed: int) -> list[str]:
         return order_blocks(model, PruningOptions(block_criterion="random", seed=seed), None)
 
-    removable = {block.name for block in find_blocks(model) if block.removable}
+    removable = {block.name for block in present_blocks(model) if block.removable}
     assert order(1) == order(1)
     assert order(1) != order(2)
     assert set(order(1)) == removable

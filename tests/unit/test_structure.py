@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import prune3d
+from prune3d.files import read_json, write_json
 from prune3d.pruning import PruningOptions
 from prune3d.pruning.analyze import analyze
-from prune3d.pruning.blocks import find_blocks
+from prune3d.pruning.dense import present_blocks
 from prune3d.pruning.realized import realized
 from prune3d.structure import Structure, dense_macs, enumerate_lattice
 
@@ -23,7 +25,7 @@ WIDTHS = np.array([1.0, 0.83, 0.45, 0.01])
 
 def shuffled_order(model: nn.Module) -> list[str]:
     """Return the removable blocks in an order that is not the network's."""
-    names = [block.name for block in find_blocks(model) if block.removable]
+    names = [block.name for block in present_blocks(model) if block.removable]
     return list(np.random.default_rng(0).permutation(names))
 
 
@@ -94,15 +96,16 @@ def test_each_group_of_channels_is_written_by_the_layers_of_one_width() -> None:
     structure = analyze(prune3d.build("resnet14", 10, 16))
     # Three residual streams and two blocks a stage.
     assert sorted(structure.groups.values()) == [16] * 3 + [32] * 3 + [64] * 3
-    streams = {la.output for la in structure.layers if la.name.endswith(("conv2", "shortcut.0"))}
-    assert len(streams) == 3
-    assert {la.name for la in structure.layers if la.output is None} == {"fc"}
+    written = [la for la in structure.layers if la.name.endswith(("conv2", "shortcut.0"))]
+    assert len({tuple(la.outputs) for la in written}) == 3
+    assert {la.name for la in structure.layers if not la.outputs} == {"fc"}
 
 
-def test_only_removable_blocks_take_layers_away() -> None:
+def test_every_layer_knows_its_block() -> None:
     structure = analyze(prune3d.build("resnet14", 10, 16))
     blocks = {la.block for la in structure.layers}
-    assert blocks == {None, "layer1.0", "layer1.1", "layer2.1", "layer3.1"}
+    assert blocks == {None, *(f"layer{i}.{j}" for i in (1, 2, 3) for j in (0, 1))}
+    assert set(structure.removable) == {"layer1.0", "layer1.1", "layer2.1", "layer3.1"}
 
 
 def test_a_structure_survives_json() -> None:
@@ -110,3 +113,15 @@ def test_a_structure_survives_json() -> None:
     structure = analyze(model)
     again = Structure.from_dict(json.loads(json.dumps({**structure.to_dict(), "cost": {}})))
     assert again == structure
+    # JSON files have sorted keys; the order of the groups decides how each is rounded.
+    assert list(again.groups) == list(structure.groups)
+
+
+def test_groups_keep_their_order_in_a_file_where_names_are_sorted_otherwise(tmp_path: Path) -> None:
+    structure = analyze(prune3d.build("resnet110", 10, 16))
+    write_json(tmp_path / "structure.json", structure.to_dict())
+    again = Structure.from_dict(read_json(tmp_path / "structure.json"))
+    widths = np.linspace(0.2, 1, 30)
+    expected = structure.kept(widths)
+    assert sorted(expected) != list(expected)
+    assert all((kept == expected[name]).all() for name, kept in again.kept(widths).items())

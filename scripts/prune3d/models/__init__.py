@@ -37,7 +37,7 @@ def build(name: str, num_classes: int, image_size: int, in_channels: int = 3) ->
     prune3d.errors.UserError
         If the name is unknown or a number is too small.
     """
-    from prune3d.models.assembly import build_dense
+    from prune3d.models.assembly import build_dense, check_outputs
     from prune3d.models.spec import NetworkSpec
 
     spec = NetworkSpec(
@@ -47,4 +47,7 @@ def build(name: str, num_classes: int, image_size: int, in_channels: int = 3) ->
         in_channels=in_channels,
         side=image_size,
     )
-    return build_dense(spec)
+    model = build_dense(spec)
+    if name not in MODELS:
+        check_outputs(model)
+    return model

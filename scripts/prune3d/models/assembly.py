@@ -41,6 +41,36 @@ def build_dense(spec: NetworkSpec) -> nn.Module:
     return model
 
 
+def check_outputs(model: nn.Module) -> None:
+    """Refuse a network that does not take its images or does not give logits.
+
+    Raises
+    ------
+    UserError
+        With the shape of the images and that of the outputs.
+    """
+    spec = get_spec(model)
+    images = torch.zeros(2, spec.in_channels, spec.image_size, spec.image_size)
+    training = model.training
+    try:
+        with torch.no_grad():
+            logits = model.eval()(images)
+    except Exception as error:
+        raise UserError(
+            f"{spec.name} failed on images of shape {tuple(images.shape)} "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    finally:
+        model.train(training)
+    expected = (2, spec.num_classes)
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UserError(
+            f"{spec.name} gave {found} for images of shape {tuple(images.shape)}; expected is "
+            f"{expected}, a logit for each class."
+        )
+
+
 def rebuild(spec: NetworkSpec) -> nn.Module:
     """Build the network of a specification, with weights that mean nothing.
 
@@ -48,6 +78,9 @@ def rebuild(spec: NetworkSpec) -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]):
         model = build_dense(spec)
+    strange = [name for name in spec.removed_blocks if name not in spec.replaced]
+    if strange:
+        raise CheckpointError(f"nothing is said to replace the removed block '{strange[0]}'.")
     replace_modules(model, spec.replaced)
     layers = dict(model.named_modules())
     for name, shape in spec.shapes.items():

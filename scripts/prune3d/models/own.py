@@ -36,6 +36,8 @@ def build(name: str, num_classes: int, image_size: int, in_channels: int) -> nn.
         If it fails or does not return a network.
     """
     function = load_own(name)
+    if not callable(function):
+        raise UserError(f"'{name}' is a {type(function).__name__}, not a function.")
     given = {"num_classes": num_classes, "image_size": image_size, "in_channels": in_channels}
     taken = inspect.signature(function).parameters.values()
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):

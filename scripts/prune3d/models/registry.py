@@ -68,8 +68,8 @@ class ModelFacts:
 
     @property
     def fewest_blocks(self) -> int:
-        """Blocks that are left when every removable one is gone."""
-        return self.blocks - self.removable
+        """Blocks that are left when all that can go are gone; a depth ratio is above zero."""
+        return min(self.blocks, max(1, self.blocks - self.removable))
 
 
 _CIFAR = {

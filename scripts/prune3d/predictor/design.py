@@ -73,9 +73,10 @@ def check_design(points: ArrayLike, kind: str, degree: int, rank: int = 1) -> No
         raise ValueError(f"points must have shape (n, p) with n >= 1, got shape {X.shape}")
     names = AXES if X.shape[1] == len(AXES) else [f"column {m}" for m in range(X.shape[1])]
     varied = [m for m in range(X.shape[1]) if len(np.unique(X[:, m].round(9))) > 1]
-    if not varied:
+    if not varied and degree > 0:
         raise ValueError(f"the design varies none of {', '.join(names)}; add levels of one")
-    X = X[:, varied]
+    if varied:
+        X = X[:, varied]
     _check_levels(X, [names[m] for m in varied], degree)
     basis = basis_values(X, data_domain(X), degree)
     if kind == "full":
@@ -94,7 +95,7 @@ def _check_arguments(kind: str, degree: int, rank: int) -> None:
 
 
 def _check_levels(X: Array, names: Sequence[str], degree: int) -> None:
-    for name, column in zip(names, X.T, strict=True):
+    for name, column in zip(names, X.T, strict=False):
         levels = len(np.unique(column.round(9)))
         if levels <= degree:
             raise ValueError(

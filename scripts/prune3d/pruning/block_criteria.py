@@ -142,9 +142,7 @@ class Pooled:
     before: dict[str, str]
 
 
-def pooled_features(
-    model: nn.Module, blocks: Sequence[Block], images: Images, side: int
-) -> Pooled:
+def pooled_features(model: nn.Module, blocks: Sequence[Block], images: Images, side: int) -> Pooled:
     """Return average-pooled features at the input and the output of every block.
 
     Parameters

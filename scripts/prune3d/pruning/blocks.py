@@ -82,11 +82,7 @@ def find_blocks(model: nn.Module) -> list[Block]:
     """Return the blocks of a dense network in the order in which they run."""
     calls = record_calls(model)
     modules = _composite_blocks(model, calls)
-    if not any(block.removable for block in modules):
-        chains = _chains(calls)
-        if any(block.removable for block in chains) or not modules:
-            return chains
-    return modules
+    return modules if any(block.removable for block in modules) else _chains(calls)
 
 
 def record_calls(model: nn.Module) -> list[Call]:

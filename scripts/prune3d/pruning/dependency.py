@@ -124,13 +124,11 @@ def _traced_groups(model: nn.Module) -> list[Any]:
     device = next(model.parameters()).device
     image = torch.zeros(1, spec.in_channels, spec.side, spec.side, device=device)
     training = model.training
-    frozen = [p for p in model.parameters() if not p.requires_grad]
+    learned = {p: p.requires_grad for p in model.parameters()}
     # In training mode a batch norm refuses a single value per channel.
-    model.eval()
+    model.eval().requires_grad_(True)
     try:
-        with torch.enable_grad(), _grouped_convolutions(model) as pruners:
-            for parameter in frozen:
-                parameter.requires_grad_(True)
+        with torch.enable_grad(), _as_torch_pruning_needs_it(model) as pruners:
             graph = torch_pruning.DependencyGraph()
             graph.build_dependency(
                 model,
@@ -149,8 +147,8 @@ def _traced_groups(model: nn.Module) -> list[Any]:
             f"cannot follow its channels ({type(error).__name__}: {error})."
         ) from error
     finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
+        for parameter, learns in learned.items():
+            parameter.requires_grad_(learns)
         model.train(training)
 
 
@@ -158,9 +156,19 @@ class _GroupedConv2d(nn.Conv2d):
     """A convolution of several groups that are each wider than one channel."""
 
 
+class _SharedPReLU(nn.Module):
+    """A PReLU with one parameter for all channels."""
+
+    forward = nn.PReLU.forward
+
+
 @contextmanager
-def _grouped_convolutions(model: nn.Module) -> Iterator[dict[type, Any]]:
-    """Make torch-pruning treat grouped convolutions like depthwise ones: inputs go with outputs."""
+def _as_torch_pruning_needs_it(model: nn.Module) -> Iterator[dict[type, Any]]:
+    """Disguise the layers that torch-pruning misunderstands, and give the pruners for them.
+
+    Grouped convolutions are treated like depthwise ones: inputs go with outputs. A PReLU without
+    channels is treated like any other function.
+    """
     from torch_pruning.pruner.function import ConvPruner
 
     class GroupedPruner(ConvPruner):
@@ -178,14 +186,20 @@ def _grouped_convolutions(model: nn.Module) -> Iterator[dict[type, Any]]:
                 f"'{name}' has {conv.in_channels} input and {conv.out_channels} output channels in "
                 f"{conv.groups} groups; they must be equal to be pruned together."
             )
-    classes = [conv.__class__ for _, conv in grouped]
+    shared = [m for m in model.modules() if isinstance(m, nn.PReLU) and m.num_parameters == 1]
+    layers: list[nn.Module] = [*(conv for _, conv in grouped), *shared]
+    disguised = [(layer, layer.__class__) for layer in layers]
     try:
         for _, conv in grouped:
             conv.__class__ = _GroupedConv2d
+        for prelu in shared:
+            prelu.__class__ = _SharedPReLU  # type: ignore[assignment]
+            # The graph would follow the parameter instead of the channels.
+            prelu.weight.requires_grad_(False)
         yield {_GroupedConv2d: GroupedPruner()} if grouped else {}
     finally:
-        for (_, conv), original in zip(grouped, classes, strict=True):
-            conv.__class__ = original
+        for layer, original in disguised:
+            layer.__class__ = original
 
 
 def _describe(

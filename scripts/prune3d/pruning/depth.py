@@ -36,11 +36,14 @@ def prune_depth(
     """
     spec = get_spec(model)
     dense = look_at_dense(model).blocks
-    fewest = sum(not block.removable for block in dense)
-    if fewest == len(dense) and depth != 1:
+    fewest = max(1, sum(not block.removable for block in dense))
+    if fewest >= len(dense):
+        if depth == 1:
+            return
         raise PruningError(
             f"depth is {depth}, but must be 1: {spec.name} has no block that can be removed, "
-            "since in none the output has the shape of the input or is appended to it."
+            "since in none the output has the shape of the input or is appended to it; prune its "
+            "width and resolution."
         )
     to_keep = kept_blocks(depth, len(dense), fewest)
     excess = len(dense) - len(spec.removed_blocks) - to_keep

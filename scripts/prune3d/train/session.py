@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -65,9 +66,13 @@ class Session:
             tensorboard=job.tensorboard_folder(job.output.model),
         )
         self.seconds = training.seconds
+        self.keep(model, training.history)
+
+    def keep(self, model: nn.Module, history: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Write the model, and its history where it was trained here."""
         name_stage(model, self._stage)
-        write_csv(job.output.history, training.history, HISTORY_COLUMNS)
-        save(model, job.output.model)
+        write_csv(self._job.output.history, history, HISTORY_COLUMNS)
+        save(model, self._job.output.model)
 
     def _compute(self) -> Compute:
         job = self._job
