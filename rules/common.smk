@@ -211,6 +211,17 @@ def sample_names(role):
     )
 
 
+def sample_points(role):
+    """Look up the ratios of the samples of a role."""
+
+    def look_up(wildcards):
+        tree = TREES[wildcards.experiment]
+        points = [tree.nodes[name].point for name in tree.named(role)]
+        return [[p.depth, p.width, p.resolution] for p in points]
+
+    return named(f"samples.{role}.points", look_up)
+
+
 def sample(wildcards):
     """Look up a point's node in the sampling tree."""
     return TREES[wildcards.experiment].nodes[wildcards.point]

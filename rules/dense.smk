@@ -32,8 +32,9 @@ rule check_samples:
     conda:
         "../envs/analysis.yaml"
     params:
-        **settings("sampling"),
         **settings("predictor"),
+        points=sample_points("fit"),
+        holdout=sample_points("holdout"),
         round_to=setting("pruning.round_to"),
     script:
         "../scripts/check_samples.py"

@@ -9,9 +9,11 @@ with Job(snakemake) as job:
     from prune3d.structure import Structure
 
     structure = Structure.from_dict(read_json(job.input[0]))
+    levels = {"depth": [], "width": [], "resolution": []}
+    sampling = {"design": "list", **levels, **job.params}
     check_sampling(
         job.wildcards.experiment,
-        {"sampling": job.params, "predictor": job.params, "pruning": job.params},
+        {"sampling": sampling, "predictor": job.params, "pruning": job.params},
         Prunable.of_structure(structure),
     )
     write_json(

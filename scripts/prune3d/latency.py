@@ -170,16 +170,19 @@ def measure_table(
     """
     import torch
 
-    levels_of_depth = min(len(removal_order), max(blocks - 1, 0)) + 1
+    from prune3d.pruning.dense import look_at_dense
+
+    can_go = min(len(removal_order), max(blocks - 1, 0))
     blocks = max(blocks, 1)
-    depths = [(blocks - k) / blocks for k in _spread(levels_of_depth, DEPTHS)]
+    widths = WIDTHS if look_at_dense(dense).groups else WIDTHS[:1]
+    depths = [(blocks - k) / blocks for k in _spread(can_go + 1, DEPTHS)]
     usable = [side for side in sides if side >= sides[-1] / 4]
     levels = [usable[i] for i in _spread(len(usable), SIDES)]
     rng = np.random.default_rng(0)
     between = [
         (
-            (blocks - int(rng.integers(len(removal_order) + 1))) / blocks,
-            round(float(rng.uniform(WIDTHS[-1], 1)), 3),
+            (blocks - int(rng.integers(can_go + 1))) / blocks,
+            round(float(rng.uniform(widths[-1], 1)), 3),
             int(rng.choice(usable)),
         )
         for _ in range(CHECKED)
@@ -191,7 +194,7 @@ def measure_table(
         "runs": options.runs,
     }
     rows = []
-    points = [("grid", d, w, levels) for d, w in product(depths, WIDTHS)]
+    points = [("grid", d, w, levels) for d, w in product(depths, widths)]
     points += [("check", d, w, [side]) for d, w, side in between]
     for role, depth, width, own_sides in points:
         network = _pruned(dense, depth, width, removal_order, round_to)
@@ -199,7 +202,7 @@ def measure_table(
             took = latency(network, side, options)
             row = {"role": role, "depth": depth, "width": width, "side": side, "latency_ms": took}
             rows.append({**row, **known})
-        if width == WIDTHS[-1]:
+        if width == widths[-1]:
             say(f"depth {depth:.3g} measured")
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,8 @@ COLLECT = {"collect_samples"} | FIT
 NEW_SAMPLE = {"prune_sample", "finetune_sample"} | COLLECT
 NEW_HOLDOUT = {"prune_sample", "finetune_sample", "collect_holdout"} | VALIDATE
 EVERY_SAMPLE = NEW_SAMPLE | NEW_HOLDOUT
-DENSE = {"train_dense", "evaluate_dense", "analyze_dense", "rank_blocks"} | TARGETS | EVERY_SAMPLE
-EVERYTHING = {"prepare_data"} | DENSE
+DENSE = {"train_dense", "evaluate_dense", "rank_blocks"} | TARGETS | EVERY_SAMPLE
+EVERYTHING = {"prepare_data", "analyze_dense"} | DENSE
 
 POINTS: list[list[float]] = yaml.safe_load(TINY.read_text())["defaults"]["sampling"]["points"]
 RECIPE: dict[str, Any] = {
@@ -76,7 +77,13 @@ EXPECTED: dict[str, Rerun] = {
     },
     "defaults.data.test_fraction": Rerun(0.3, EVERYTHING, ALL),
     "defaults.data.selection_fraction": Rerun(0.3, EVERYTHING, ALL),
-    "defaults.model.name": Rerun("resnet20", DENSE, ALL),
+    "defaults.model.name": Rerun("resnet20", {"analyze_dense"} | DENSE, ALL),
+    # Weights of the tiny run's own model, trained elsewhere.
+    "defaults.model.checkpoint": Rerun("weights.safetensors", DENSE, ALL),
+    "defaults.model.sparsity.penalty": Rerun("group_lasso", DENSE, ALL),
+    # Nothing is penalized.
+    "defaults.model.sparsity.strength": Rerun(0.5, set()),
+    "defaults.model.sparsity.fraction": Rerun(0.5, set()),
     **{f"defaults.dense.{key}": Rerun(value, DENSE, ALL) for key, value in RECIPE.items()},
     **{f"defaults.{s}.{key}": Rerun(v, set()) for s in SECTIONS for key, v in IDLE.items()},
     # A sample's children are pruned from it once more.
@@ -156,6 +163,8 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def planned(finished: Project) -> dict[str, list[PlannedJob]]:
     """The jobs that a dry run lists for each key, two dry runs at a time."""
+    trained = finished.folder / "results/digits/seed0/dense/model.safetensors"
+    shutil.copy(trained, finished.folder / "weights.safetensors")
 
     def plan(key: str) -> list[PlannedJob]:
         config = finished.with_config(f"change-{key}", nested(key, EXPECTED[key].value))
