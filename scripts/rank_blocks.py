@@ -10,7 +10,7 @@ with Job(snakemake) as job:
     from prune3d.data.images import load_splits
     from prune3d.files import write_json
     from prune3d.lineage import bill, get_lineage, name_stage
-    from prune3d.pruning.joint import order_blocks
+    from prune3d.pruning.depth import order_blocks
 
     device = job.device()
     options = replace(job.read(PruningOptions), seed=job.seed("pruning"))

@@ -1,0 +1,88 @@
+"""Penalties against the derivative of their definition, and what they do in training."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import prune3d
+from prune3d.data.images import ImageSplits
+from prune3d.errors import PruningError
+from prune3d.pruning.dependency import channel_groups
+from prune3d.pruning.sparsity import Sparsity, channel_penalty
+
+
+def penalty_by_hand(model: nn.Module, kind: str) -> torch.Tensor:
+    """Return the penalty without its strength, as a function of the parameters."""
+    layers = dict(model.named_modules())
+    total = torch.zeros(())
+    for name, layer in layers.items():
+        if kind == "batchnorm_l1" and isinstance(layer, nn.BatchNorm2d):
+            total = total + layer.weight.abs().sum()
+        # The classifier's outputs are no channels.
+        if kind == "group_lasso" and isinstance(layer, nn.Conv2d) and name != "fc":
+            total = total + layer.weight.flatten(1).norm(dim=1).sum()
+    return total
+
+
+@pytest.mark.parametrize("kind", ["batchnorm_l1", "group_lasso"])
+def test_the_gradient_is_that_of_the_penalty(make_network, kind: str) -> None:
+    model = make_network("resnet8")
+    (0.01 * penalty_by_hand(model, kind)).backward()
+    expected = {name: p.grad for name, p in model.named_parameters()}
+    model.zero_grad(set_to_none=True)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    channel_penalty(model, Sparsity(kind, strength=0.01))(model)
+    for name, parameter in model.named_parameters():
+        wanted = 1 if expected[name] is None else 1 + expected[name]
+        torch.testing.assert_close(parameter.grad, wanted * torch.ones_like(parameter))
+
+
+def test_partial_regularization_leaves_the_other_channels_alone(make_network) -> None:
+    model = make_network()
+    penalty = channel_penalty(model, Sparsity("batchnorm_l1", 0.1, fraction=0.25, seed=3))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    penalty(model)
+    for group in channel_groups(model):
+        touched = [m.layer.weight.grad[m.positions[:, 0]] != 0 for m in group.norms]
+        assert all(torch.equal(t, touched[0]) for t in touched)
+        assert int(touched[0].sum()) == round(0.25 * group.channels)
+    again = channel_penalty(model, Sparsity("batchnorm_l1", 0.1, fraction=0.25, seed=3))
+    other = channel_penalty(model, Sparsity("batchnorm_l1", 0.1, fraction=0.25, seed=4))
+    assert all(torch.equal(rows, again.rows[name]) for name, rows in penalty.rows.items())
+    assert any(not torch.equal(rows, other.rows[name]) for name, rows in penalty.rows.items())
+
+
+def test_parameters_without_a_gradient_are_left_alone(make_network) -> None:
+    model = make_network("resnet8")
+    channel_penalty(model, Sparsity("group_lasso"))(model)
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("sparsity", [Sparsity(), Sparsity("group_lasso", 0.0)])
+def test_without_a_penalty_there_is_none(make_network, sparsity: Sparsity) -> None:
+    assert channel_penalty(make_network("resnet8"), sparsity) is None
+
+
+def test_an_unknown_penalty_is_refused(make_network) -> None:
+    with pytest.raises(PruningError, match="'l0'; known are: none, batchnorm_l1, group_lasso"):
+        channel_penalty(make_network("resnet8"), Sparsity("l0"))
+
+
+def test_training_with_a_penalty_makes_scales_smaller(digits: ImageSplits) -> None:
+    from prune3d.train.loop import train
+    from prune3d.train.recipe import Recipe
+
+    recipe = Recipe(epochs=3, batch_size=64, learning_rate=0.1)
+    scales = {}
+    for strength in (0.0, 0.02):
+        torch.manual_seed(1)
+        model = prune3d.build("resnet8", 10, 8, 1)
+        penalty = channel_penalty(model, Sparsity("batchnorm_l1", strength))
+        train(model, digits.train, recipe, seed=3, penalty=penalty)
+        norms = [m.weight.abs() for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+        scales[strength] = float(torch.cat(norms).mean())
+    assert scales[0.02] < 0.7 * scales[0.0]
