@@ -41,7 +41,8 @@ def write_arrays(
         Plain values for JSON.
     """
     text = json.dumps({**header, "format": file_format}, sort_keys=True)
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    # A scalar would become a vector of one element.
+    contiguous = {n: np.ascontiguousarray(a).reshape(a.shape) for n, a in arrays.items()}
     with atomic_path(path) as temporary:
         try:
             save_file(contiguous, temporary, metadata={KEY: text})

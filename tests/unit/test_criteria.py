@@ -54,14 +54,14 @@ def losses_without(model: nn.Module, norm: str, images: ImageSplits) -> list[flo
     found = []
     for channel in range(len(model.get_submodule(norm).weight)):
         changes = []
-        for step in (1e-3, -1e-3):
+        for step in (1e-6, -1e-6):
             other = copy.deepcopy(model).double()
             for parameter in (other.get_submodule(norm).weight, other.get_submodule(norm).bias):
                 with torch.no_grad():
                     parameter[channel] *= 1 + step
             with torch.no_grad():
                 changes.append(float(F.cross_entropy(other(x.double()), images.train.labels)))
-        found.append(((changes[0] - changes[1]) / 2e-3) ** 2)
+        found.append(((changes[0] - changes[1]) / 2e-6) ** 2)
     return found
 
 
