@@ -95,9 +95,7 @@ def test_taylor_without_batch_norms_uses_the_filters() -> None:
 
 def test_taylor_needs_images(make_network) -> None:
     with pytest.raises(PruningError, match=r"'taylor' .* images"):
-        prune3d.prune(
-            make_network(), width=0.5, options=PruningOptions(channel_criterion="taylor")
-        )
+        prune3d.prune(make_network(), width=0.5, options=PruningOptions(channel_criterion="taylor"))
 
 
 @pytest.mark.parametrize("criterion", ["fpgm", "taylor"])
@@ -175,7 +173,9 @@ def test_an_own_block_criterion_is_followed(make_network, tmp_path: Path) -> Non
         "def score(model, blocks, images, options):\n"
         "    return {b.name: i for i, b in enumerate(reversed(blocks)) if b.removable}\n",
     )
-    pruned = prune3d.prune(make_network(), depth=5 / 6, options=PruningOptions(block_criterion=name))
+    pruned = prune3d.prune(
+        make_network(), depth=5 / 6, options=PruningOptions(block_criterion=name)
+    )
     assert pruned.spec.removed_blocks == ("layer3.1",)
 
 
