@@ -47,22 +47,32 @@ include: "rules/paper.smk"
 include: "rules/ablate.smk"
 
 
+# What a run is for. A rule whose output nothing else needs belongs here.
+DELIVERED = [
+    "results/tables/policies.csv",
+    *(["results/tables/predictors.csv"] if METHOD else []),
+    *expand("results/figures/policies.{kind}", kind=["pdf", "png"]),
+    *expand(
+        "results/figures/{experiment}_{figure}.{kind}",
+        experiment=METHOD,
+        figure=["dimensions", "predictions"],
+        kind=["pdf", "png"],
+    ),
+    *[
+        f"results/figures/{experiment}_seed{SEEDS[0]}_{budget['name']}_surface.{kind}"
+        for experiment in METHOD
+        for budget in EXPERIMENTS[experiment]["budgets"]
+        for kind in ("pdf", "png")
+    ],
+    *all_final("model.onnx"),
+]
+
+
+include: "rules/resources.smk"
+
+
 rule all:
     default_target: True
     input:
-        "results/tables/policies.csv",
-        ["results/tables/predictors.csv"] if METHOD else [],
-        expand("results/figures/policies.{kind}", kind=["pdf", "png"]),
-        expand(
-            "results/figures/{experiment}_{figure}.{kind}",
-            experiment=METHOD,
-            figure=["dimensions", "predictions"],
-            kind=["pdf", "png"],
-        ),
-        [
-            f"results/figures/{experiment}_seed{SEEDS[0]}_{budget['name']}_surface.{kind}"
-            for experiment in METHOD
-            for budget in EXPERIMENTS[experiment]["budgets"]
-            for kind in ("pdf", "png")
-        ],
-        all_final("model.onnx"),
+        DELIVERED,
+        "results/tables/resources.csv",

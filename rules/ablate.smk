@@ -48,6 +48,8 @@ rule train_scratch:
         "results/benchmarks/{experiment}/seed{seed}/train_scratch/{point}.tsv"
     conda:
         "../envs/torch.yaml"
+    resources:
+        **on_gpu("dense"),
     params:
         **recipe("dense"),
     script:

@@ -15,8 +15,12 @@ rule prune_sample:
         "results/logs/{experiment}/seed{seed}/prune_sample/{point}.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/prune_sample/{point}.tsv"
+    group:
+        one_submission("experiment", "seed", "point")
     conda:
         "../envs/torch.yaml"
+    resources:
+        **on_gpu(),
     params:
         block_criterion=setting("pruning.block_criterion", prunes("depth")),
         channel_criterion=setting("pruning.channel_criterion", prunes("width")),
@@ -45,8 +49,12 @@ rule finetune_sample:
         "results/logs/{experiment}/seed{seed}/finetune_sample/{point}.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/finetune_sample/{point}.tsv"
+    group:
+        one_submission("experiment", "seed", "point")
     conda:
         "../envs/torch.yaml"
+    resources:
+        **on_gpu("finetune"),
     params:
         **recipe("finetune"),
     script:

@@ -9,12 +9,16 @@ from snakemake.logging import logger
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from prune3d.config import design_of, leaf_keys, load_experiments
-from prune3d.data.registry import DATASETS
+from prune3d.data.registry import DATASETS, DataSettings
+from prune3d.data.registry import facts as data_facts
+from prune3d.devices import places
 from prune3d.errors import UserError
+from prune3d.leftovers import cancel_leftovers
 from prune3d.models.registry import facts as model_facts
 from prune3d.models.registry import is_own
 from prune3d.models.registry import own_file as own_path
 from prune3d.progress import WorkflowProgress
+from prune3d.requests import Workload
 from prune3d.sampling import DENSE, sampling_tree
 from prune3d.train.recipe import SCHEDULE_KEYS, matters
 
@@ -36,6 +40,24 @@ wildcard_constraints:
     point=r"d[\d.]+_w[\d.]+_r[\d.]+",
     budget="[A-Za-z0-9][A-Za-z0-9._-]*",
     policy="[a-z_]+",
+
+
+# Rules of seconds, which a cluster's login node runs itself.
+localrules:
+    check_samples,
+    collect_samples,
+    collect_holdout,
+    fit_predictor,
+    validate_predictor,
+    find_optimum,
+    choose_target,
+    tabulate_predictors,
+    tabulate_policies,
+    plot_policies,
+    plot_dimensions,
+    plot_predictions,
+    plot_surface,
+    tabulate_resources,
 
 
 # Snakemake notices a changed parameter by comparing sets of values without their names: a 1 that
@@ -344,3 +366,68 @@ def follow_progress():
 
 
 follow_progress()
+
+
+def workload(experiment, section):
+    """Return the images that a job of an experiment passes, once where it does not train."""
+    values = EXPERIMENTS[experiment]
+    data = DataSettings.from_config(values["data"])
+    epochs = values[section]["epochs"] if section else 1
+    return Workload.of(data_facts(data), epochs, data.resident_gb)
+
+
+WORKLOADS = {
+    (name, section): workload(name, section)
+    for name in EXPERIMENTS
+    for section in ("dense", "finetune", "final", None)
+}
+
+
+def on_gpu(section=None):
+    """Give the resources of a rule that trains by a recipe, or passes the images once."""
+    return {"gpu": 1, **on_cpu(section)}
+
+
+def on_cpu(section=None):
+    """Give the resources of a rule that needs no GPU but reads the images or a network."""
+
+    def minutes(wildcards, attempt):
+        return WORKLOADS[wildcards.experiment, section].minutes(attempt)
+
+    def memory(wildcards, attempt):
+        return WORKLOADS[wildcards.experiment, section].memory_mb(attempt)
+
+    return {"runtime": minutes, "mem_mb": memory}
+
+
+def one_submission(*names):
+    """Put the jobs that share some wildcards into one cluster job."""
+
+    def group(wildcards):
+        # Locally each job is run as soon as it can be.
+        if workflow.local_exec:
+            return None
+        return "_".join(getattr(wildcards, name) for name in names)
+
+    return group
+
+
+def bound_gpus():
+    """On this machine alone, run as many jobs at a time as there are places on its GPUs."""
+    if not workflow.is_main_process or workflow.nodes is not None:
+        return
+    try:
+        free = places()
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+    if free and "gpu" not in workflow.global_resources:
+        workflow.global_resources["gpu"] = free
+
+
+bound_gpus()
+
+
+onstart:
+    # A controller that was killed left its jobs behind.
+    if workflow.non_local_exec:
+        cancel_leftovers(Path.cwd(), logger.info)

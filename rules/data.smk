@@ -13,6 +13,7 @@ rule prepare_data:
     conda:
         "../envs/torch.yaml"
     resources:
+        **on_cpu(),
         # No parameter: what was fetched stays as it is when fetching is forbidden again.
         download=may_download,
     params:

@@ -13,6 +13,8 @@ rule analyze_dense:
         "results/benchmarks/{experiment}/seed{seed}/analyze_dense.tsv"
     conda:
         "../envs/torch.yaml"
+    resources:
+        **on_cpu(),
     params:
         model=setting("model.name"),
     script:
@@ -58,6 +60,8 @@ rule train_dense:
         "results/benchmarks/{experiment}/seed{seed}/train_dense.tsv"
     conda:
         "../envs/torch.yaml"
+    resources:
+        **on_gpu("dense"),
     params:
         **recipe("dense"),
         **settings("model.sparsity", is_sparse),
@@ -78,6 +82,8 @@ rule evaluate_dense:
         "results/benchmarks/{experiment}/seed{seed}/evaluate_dense.tsv"
     conda:
         "../envs/torch.yaml"
+    resources:
+        **on_gpu(),
     script:
         "../scripts/evaluate_dense.py"
 
@@ -97,6 +103,8 @@ rule rank_blocks:
         "results/benchmarks/{experiment}/seed{seed}/rank_blocks.tsv"
     conda:
         "../envs/torch.yaml"
+    resources:
+        **on_gpu(),
     params:
         block_criterion=setting("pruning.block_criterion"),
         probe_images=setting("pruning.probe_images"),

@@ -16,8 +16,12 @@ rule prune_final:
         "results/logs/{experiment}/seed{seed}/prune_final/{budget}_{policy}.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/prune_final/{budget}_{policy}.tsv"
+    group:
+        one_submission("experiment", "seed", "budget", "policy")
     conda:
         "../envs/torch.yaml"
+    resources:
+        **on_gpu(),
     params:
         channel_criterion=setting(
             "pruning.channel_criterion", policy_in("dwr", "width")
@@ -42,8 +46,12 @@ rule finetune_final:
         "results/logs/{experiment}/seed{seed}/finetune_final/{budget}_{policy}.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/finetune_final/{budget}_{policy}.tsv"
+    group:
+        one_submission("experiment", "seed", "budget", "policy")
     conda:
         "../envs/torch.yaml"
+    resources:
+        **on_gpu("final"),
     params:
         **recipe("final"),
     script:
@@ -63,8 +71,12 @@ rule evaluate_final:
         "results/logs/{experiment}/seed{seed}/evaluate_final/{budget}_{policy}.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/evaluate_final/{budget}_{policy}.tsv"
+    group:
+        one_submission("experiment", "seed", "budget", "policy")
     conda:
         "../envs/torch.yaml"
+    resources:
+        **on_gpu(),
     script:
         "../scripts/evaluate_final.py"
 
@@ -78,7 +90,11 @@ rule export_onnx:
         "results/logs/{experiment}/seed{seed}/export_onnx/{budget}_{policy}.log",
     benchmark:
         "results/benchmarks/{experiment}/seed{seed}/export_onnx/{budget}_{policy}.tsv"
+    group:
+        one_submission("experiment", "seed", "budget", "policy")
     conda:
         "../envs/torch.yaml"
+    resources:
+        **on_cpu(),
     script:
         "../scripts/export_onnx.py"

@@ -15,9 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from prune3d import __version__
+from prune3d import __version__, interrupt
+from prune3d.attempts import COMPLETED, TERMINATED, AttemptLog
+from prune3d.devices import TakenDevices, take_gpus
 from prune3d.errors import UserError
 from prune3d.files import read_json, write_json
+from prune3d.lock import WriterLock
 from prune3d.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ class Job:
 
     Messages go to the job's log file and, with the job's name before them, to the terminal. An
     error that the user can mend ends the job with its one sentence, any other with its traceback.
+    Attempts and their ends are noted beside the log; while the job runs, no other process can
+    write its outputs, and where another has just made them there is nothing left to do.
 
     Parameters
     ----------
@@ -54,6 +59,9 @@ class Job:
         # Only for what has no part in the results; the rest comes as parameters.
         self._config = getattr(snakemake, "config", {})
         self._log_file = str(snakemake.log[0]) if snakemake.log else None
+        self._attempts = AttemptLog(self._log_file) if self._log_file else None
+        self._lock: WriterLock | None = None
+        self._taken: TakenDevices | None = None
         self._begun = time.monotonic()
         self._device: torch.device | None = None
         self._remove_after: list[Path] = []
@@ -71,6 +79,11 @@ class Job:
         log.handlers[:] = handlers
         log.setLevel(logging.INFO)
         log.propagate = False
+        interrupt.listen()
+        if self._attempts is not None:
+            for earlier in self._attempts.begin():
+                self.say(f"attempt {earlier.number} ended: {earlier.outcome}")
+        self._lock_outputs()
         return self
 
     def __exit__(
@@ -79,17 +92,38 @@ class Job:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        interrupt.ignore()
+        try:
+            self._tell_end(error)
+            if error is None:
+                self._remove_states()
+        finally:
+            self._release(_outcome(error))
+        if isinstance(error, UserError):
+            sys.exit(1)
+
+    def _tell_end(self, error: BaseException | None) -> None:
         if isinstance(error, UserError):
             log.error("%s", error)
-            sys.exit(1)
-        if error is not None:
+        elif isinstance(error, interrupt.Interrupted):
+            log.info("ended on request; the next attempt continues from the state that was saved")
+        elif error is not None:
             log.error("%s failed", self.rule, exc_info=error)
-            return
+
+    def _remove_states(self) -> None:
         for path in self._remove_after:
             path.unlink(missing_ok=True)
             # Half-written states of runs that were killed.
             for left in path.parent.glob(f".{path.stem}.*"):
                 left.unlink(missing_ok=True)
+
+    def _release(self, outcome: str) -> None:
+        if self._attempts is not None:
+            self._attempts.end(outcome)
+        if self._taken is not None:
+            self._taken.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def say(self, message: str) -> None:
         """Tell something to the log and the terminal."""
@@ -109,18 +143,28 @@ class Job:
         return derive_seed(int(self.wildcards.seed), *purpose)
 
     def device(self) -> torch.device:
-        """Return the device to compute on: a GPU where there is one; sets the thread count."""
+        """Return the device to compute on: a GPU where there is one; sets the thread count.
+
+        On a machine without a batch system the job waits for GPUs that no other job has.
+        """
         import torch
 
         if self._device is None:
             torch.set_num_threads(self.threads)
+            self._taken = take_gpus(os.environ, max(1, self.gpus))
+            if self._taken is not None:
+                os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(self._taken.names)
             self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return self._device
 
     def resume_file(self, output: str) -> ResumeFile:
-        """Return where the training that writes `output` keeps its state until it has ended."""
+        """Return where the training that writes `output` keeps its state until it has ended.
+
+        From here on a SIGTERM ends the job only when the training has saved its state.
+        """
         from prune3d.train.resume import ResumeFile
 
+        interrupt.defer()
         file = ResumeFile.beside(output, self.digest())
         self._remove_after.append(file.path)
         return file
@@ -128,6 +172,25 @@ class Job:
     def tensorboard_folder(self, output: str) -> Path | None:
         """Return where the training that writes `output` puts event files, if it is to."""
         return Path(output).with_name("tensorboard") if self._config.get("tensorboard") else None
+
+    def _lock_outputs(self) -> None:
+        outputs = [Path(path) for path in self.output]
+        if not outputs:
+            return
+        self._lock = WriterLock.beside(outputs[0], self._work())
+        other = self._lock.acquire()
+        if other is None or other.work != self._work():
+            return
+        if all(path.exists() for path in outputs):
+            log.info("nothing to do: made by %s meanwhile", other)
+            self._release(COMPLETED)
+            sys.exit(0)
+
+    def _work(self) -> str:
+        """Stand for what the job makes of what, without reading it."""
+        files = [(str(path), Path(path).stat().st_mtime_ns) for path in self.input]
+        known = [self.rule, dict(self.wildcards.items()), self.params, files]
+        return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
 
     def digest(self) -> str:
         """Return a SHA-256 of the parameters, the inputs' contents, the device and the versions."""
@@ -181,6 +244,17 @@ class Job:
             "steps": steps,
         }
         write_json(path, provenance)
+
+
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return COMPLETED
+    if isinstance(error, interrupt.Interrupted):
+        return TERMINATED
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    sentence = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"error: {sentence}"
 
 
 def describe_device(device: torch.device | None) -> str:

@@ -21,6 +21,7 @@ from prune3d.data.augment import Augmentation
 from prune3d.data.images import ImageFiles, Images
 from prune3d.data.loader import Batch, Layout, Shard, TrainingLoader
 from prune3d.errors import TrainingError, UserError
+from prune3d.interrupt import stop_if_asked
 from prune3d.lineage import Step, add_step
 from prune3d.models.assembly import get_spec
 from prune3d.seeds import derive_seed
@@ -186,6 +187,7 @@ class Trainer:
                 state.seconds = before + progress.seconds()
                 if task.resume is not None and leads:
                     save_state(task.resume, state)
+                    stop_if_asked()
                 if board is not None:
                     board.add(row)
                 if progress.due() or epoch == recipe.epochs - 1:

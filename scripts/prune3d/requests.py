@@ -1,0 +1,60 @@
+"""What a job asks a cluster for: minutes and memory, from what the config says. Needs no torch.
+
+Estimates for a GPU of some years ago. A training that takes longer is ended by the cluster, keeps
+its state, and goes on in the next attempt, which may take longer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from prune3d.data.registry import DatasetFacts
+
+PIXELS_PER_SECOND = 5e6
+START_MINUTES = 10
+# A training of days is cut into attempts: shorter jobs start sooner.
+LONGEST_MINUTES = 24 * 60
+BASE_MB = 4000
+MOST_MB = 64000
+# Where only a walk through folders tells: as many as ImageNet has.
+UNKNOWN_IMAGES = 1_300_000
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The images that a job passes through a network.
+
+    Attributes
+    ----------
+    images
+        Number of images of the data set.
+    side, channels
+        Of one image.
+    epochs
+        Passes over them.
+    resident_mb
+        The most of them that is held in memory, as bytes.
+    """
+
+    images: int
+    side: int
+    channels: int
+    epochs: int
+    resident_mb: float = math.inf
+
+    @classmethod
+    def of(cls, data: DatasetFacts, epochs: int, resident_gb: float) -> Workload:
+        """Return the workload of a data set."""
+        images = UNKNOWN_IMAGES if data.images is None else data.images + (data.test_images or 0)
+        return cls(images, data.side, data.channels, epochs, 1000 * resident_gb)
+
+    def minutes(self, attempt: int) -> int:
+        """Return the time limit to ask for at an attempt, from 1 on."""
+        seconds = self.images * self.epochs * self.side**2 / PIXELS_PER_SECOND
+        return min(LONGEST_MINUTES, attempt * (START_MINUTES + math.ceil(seconds / 60)))
+
+    def memory_mb(self, attempt: int) -> int:
+        """Return the memory to ask for: twice the images as bytes beside torch itself."""
+        data = min(self.resident_mb, self.images * self.side**2 * self.channels / 1e6)
+        return min(MOST_MB, attempt * (BASE_MB + math.ceil(2 * data)))

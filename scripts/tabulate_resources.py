@@ -1,0 +1,14 @@
+"""Sum up what the jobs used, and why some were made again."""
+
+from pathlib import Path
+
+from prune3d.job import Job
+from prune3d.report.resources import COLUMNS, RETRY_COLUMNS, failures, in_words, summarize
+
+with Job(snakemake) as job:
+    from prune3d.files import write_csv
+
+    failed = failures(Path("results/logs"))
+    write_csv(job.output.retries, failed, RETRY_COLUMNS)
+    write_csv(job.output.resources, summarize(Path("results/benchmarks"), failed), COLUMNS)
+    job.say(in_words(failed))
