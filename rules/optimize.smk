@@ -14,6 +14,8 @@ rule measure_latency:
         "results/benchmarks/{experiment}/seed{seed}/measure_latency.tsv"
     conda:
         "../envs/torch.yaml"
+    resources:
+        **on_gpu(),
     params:
         **settings("latency"),
         round_to=setting("pruning.round_to"),

@@ -107,20 +107,28 @@ class Run:
                 raise AssertionError(f"did not happen: {what}\n{self.told()[-5000:]}")
             time.sleep(0.02)
 
-    def freeze(self, folder: str) -> tuple[int, int]:
-        """Stop a training when it has saved its state; return its process and SLURM job."""
-        state = self.results / folder / "model.resume.safetensors"
-        lock = self.results / folder / ".model.safetensors.lock"
-        self.wait(f"{state} exists", state.exists)
-        owner = json.loads(lock.read_text())
-        os.kill(owner["pid"], signal.SIGSTOP)
-        assert state.exists()
-        return owner["pid"], int(owner["slurm_job"])
+    def freeze(self, *folders: str) -> list[tuple[int, int]]:
+        """Stop trainings as soon as each has saved its state; return processes and SLURM jobs."""
+        frozen: dict[str, tuple[int, int]] = {}
+
+        def freeze_next() -> bool:
+            for folder in folders:
+                state = self.results / folder / "model.resume.safetensors"
+                if folder in frozen or not state.exists():
+                    continue
+                lock = self.results / folder / ".model.safetensors.lock"
+                owner = json.loads(lock.read_text())
+                os.kill(owner["pid"], signal.SIGSTOP)
+                frozen[folder] = owner["pid"], int(owner["slurm_job"])
+            return len(frozen) == len(folders)
+
+        self.wait(f"{folders} have saved their state", freeze_next)
+        return [frozen[folder] for folder in folders]
 
 
 def disturb_controller(run: Run) -> None:
     """SIGKILL the workflow's controller while a training runs, and start it again."""
-    _, job = run.freeze("dense")
+    [(_, job)] = run.freeze("dense")
     assert run.process is not None
     os.killpg(run.process.pid, signal.SIGKILL)
     run.process.wait()
@@ -139,16 +147,15 @@ def disturb_controller(run: Run) -> None:
 
 def disturb_samples(run: Run) -> None:
     """Let one sample exceed its time; kill, cancel and requeue the others; restart slurmctld."""
-    process, job = run.freeze("samples/d67_w100_r100")
+    samples = ("d67_w100_r100", "d100_w50_r100", "d100_w100_r75", "d67_w75_r75")
+    frozen = run.freeze(*(f"samples/{name}" for name in samples))
+    (process, job), (killed, _), (_, cancelled), (_, requeued) = frozen
     # A minute from its start, or from now where that is longer ago.
     begun = datetime.fromisoformat(run.cluster.show(job)["StartTime"])
     minutes = int((datetime.now() - begun).total_seconds() // 60) + 1
     run.cluster.call("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}")
-    killed, _ = run.freeze("samples/d100_w50_r100")
     os.kill(killed, signal.SIGKILL)
-    _, cancelled = run.freeze("samples/d100_w100_r75")
     run.cluster.call("scancel", str(cancelled))
-    _, requeued = run.freeze("samples/d67_w75_r75")
     run.cluster.call("scontrol", "requeue", str(requeued))
     run.cluster.kill_controller()
     run.cluster.start_controller()
@@ -159,7 +166,7 @@ def disturb_samples(run: Run) -> None:
 
 def disturb_node(run: Run) -> None:
     """Let the node fail under a final training, and come back."""
-    _, job = run.freeze("budgets/half/dwr")
+    [(_, job)] = run.freeze("budgets/half/dwr")
     name = f"NodeName={run.cluster.host}"
     run.cluster.call("scontrol", "update", name, "State=DOWN", "Reason=test")
     run.wait("the job waits again", lambda: run.cluster.show(job)["JobState"] == "PENDING")

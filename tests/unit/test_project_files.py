@@ -69,6 +69,21 @@ def test_every_rule_names_an_environment_and_a_script_of_its_own() -> None:
             assert environment and (ROOT / environment.group(1)).exists()
 
 
+def test_the_slurm_profile_knows_every_rule_that_needs_a_gpu() -> None:
+    """Or a rule would ask for a GPU in the partition that has none."""
+    profile = read_yaml("slurm/config.yaml")
+    rules = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    blocks = {block.split(":")[0]: block for block in re.split(r"\nrule ", rules)[1:]}
+    grouped = {name for name, block in blocks.items() if "one_submission(" in block}
+    on_gpu = {name for name, block in blocks.items() if "**on_gpu(" in block}
+    assert len(on_gpu) >= 8
+    assert set(profile["set-resources"]) == on_gpu | grouped
+    partitions = {asked["slurm_partition"] for asked in profile["set-resources"].values()}
+    assert len(partitions) == 1
+    local = re.search(r"^localrules:\n((?:    .*\n)+)", rules, flags=re.MULTILINE)
+    assert local and not set(re.findall(r"\w+", local.group(1))) & (on_gpu | grouped)
+
+
 def test_every_script_belongs_to_a_rule() -> None:
     rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
     scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")} - {
