@@ -47,6 +47,7 @@ test: check
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python tests/bench/run.py
+	$(BIN)/python tests/bench/scale.py 1000 10000
 
 docs: $(VENV)/installed
 	PYTHONPATH=scripts $(BIN)/python -m prune3d.config_reference
