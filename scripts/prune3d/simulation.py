@@ -229,6 +229,10 @@ def draw_makespans(runs: Mapping[str, Mapping[int, Outcome]]) -> Figure:
         )
     axes.set(xscale="log", yscale="log", xlabel="GPUs", ylabel="makespan in hours")
     axes.set_xticks(gpus, [str(n) for n in gpus])
+    low, high = axes.get_ylim()
+    steps = [step * 10**power for power in range(-2, 6) for step in (1, 2, 5)]
+    ticks = [tick for tick in steps if low <= tick <= high]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.legend(frameon=False)
     return figure

@@ -95,6 +95,10 @@ class Run:
                 start_new_session=True,
             )
 
+    def state(self, job: int) -> str:
+        """Return a job's state; COMPLETING while its processes are being ended."""
+        return self.cluster.call("squeue", "-h", "-t", "all", "-j", str(job), "-o", "%T").strip()
+
     def told(self) -> str:
         return (self.project.folder / "told.txt").read_text()
 
@@ -157,6 +161,9 @@ def disturb_samples(run: Run) -> None:
     os.kill(killed, signal.SIGKILL)
     run.cluster.call("scancel", str(cancelled))
     run.cluster.call("scontrol", "requeue", str(requeued))
+    run.wait("the requeued job waits", lambda: run.state(requeued) == "PENDING")
+    run.wait("the cancelled job is gone", lambda: run.state(cancelled) == "CANCELLED")
+    run.cluster.call("scontrol", "update", f"JobId={requeued}", "StartTime=now")
     run.cluster.kill_controller()
     run.cluster.start_controller()
     run.wait("SIGTERM near the time limit", lambda: was_sent(process, signal.SIGTERM))
@@ -169,7 +176,7 @@ def disturb_node(run: Run) -> None:
     [(_, job)] = run.freeze("budgets/half/dwr")
     name = f"NodeName={run.cluster.host}"
     run.cluster.call("scontrol", "update", name, "State=DOWN", "Reason=test")
-    run.wait("the job waits again", lambda: run.cluster.show(job)["JobState"] == "PENDING")
+    run.wait("the job waits again", lambda: run.state(job) == "PENDING")
     run.cluster.call("scontrol", "update", name, "State=RESUME")
     run.cluster.call("scontrol", "update", f"JobId={job}", "StartTime=now")
 
