@@ -153,9 +153,10 @@ class Cluster:
         self._launch("slurmctld", "-D", "-f", str(self.folder / "slurm.conf"))
         self._wait(lambda: bool(self.node_state()), "slurmctld does not answer")
 
-    def kill_controller(self) -> None:
-        """SIGKILL slurmctld."""
-        self._end("slurmctld", signal.SIGKILL)
+    def restart_controller(self) -> None:
+        """End slurmctld, which saves its state, and start it again."""
+        self._end("slurmctld", signal.SIGTERM)
+        self.start_controller()
 
     def call(self, *command: str) -> str:
         """Run a client command and return what it prints."""

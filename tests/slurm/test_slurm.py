@@ -1,7 +1,7 @@
 """The whole workflow through a real SLURM, while everything that a cluster does happens to it.
 
 One disturbed run serves all tests: its jobs exceed their time, are cancelled, requeued and killed,
-its node fails, SLURM's controller is killed and so is the workflow's.
+its node fails, SLURM's controller is restarted and the workflow's is killed.
 """
 
 from __future__ import annotations
@@ -164,8 +164,7 @@ def disturb_samples(run: Run) -> None:
     run.wait("the requeued job waits", lambda: run.state(requeued) == "PENDING")
     run.wait("the cancelled job is gone", lambda: run.state(cancelled) == "CANCELLED")
     run.cluster.call("scontrol", "update", f"JobId={requeued}", "StartTime=now")
-    run.cluster.kill_controller()
-    run.cluster.start_controller()
+    run.cluster.restart_controller()
     run.wait("SIGTERM near the time limit", lambda: was_sent(process, signal.SIGTERM))
     with suppress(ProcessLookupError):
         os.kill(process, signal.SIGCONT)
