@@ -297,7 +297,7 @@ def draw_surface(
         )
     panel.set_xlabel("depth")
     panel.set_ylabel("width")
-    panel.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=4, frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure
 
 
