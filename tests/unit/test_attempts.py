@@ -135,6 +135,8 @@ def test_resources_are_summed_by_rule(log: Path, tmp_path: Path) -> None:
         ("finetune_sample", "digits/seed0/d67_w62.5_r100", 1, "killed"),
         ("finetune_sample", "digits/seed0/d67_w62.5_r100", 2, "killed"),
     ]
+    # The second is going on for the job that asks.
+    assert len(failures(tmp_path / "logs", running=log)) == 1
     for name, seconds, rss in (("a", 2.0, "100.5"), ("b", 4.0, "NA")):
         path = tmp_path / f"benchmarks/digits/seed0/finetune_sample/{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)

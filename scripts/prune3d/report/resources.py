@@ -48,18 +48,22 @@ def rule_and_job(path: Path, suffix: str) -> tuple[str, str]:
     return parts[place], "/".join(parts[:place] + parts[place + 1 :])
 
 
-def failures(folder: Path) -> list[dict[str, Any]]:
+def failures(folder: Path, running: Path | None = None) -> list[dict[str, Any]]:
     """Return a row for each attempt that did not succeed, with `RETRY_COLUMNS`.
 
     Parameters
     ----------
     folder
         ``results/logs``.
+    running
+        Log of the job that asks, whose latest attempt is no failure.
     """
+    own = None if running is None else running.with_suffix(SUFFIX)
     rows = []
     for path in sorted(folder.rglob(f"*{SUFFIX}")):
         rule, job = rule_and_job(path.relative_to(folder), SUFFIX)
-        rows += [_failure(rule, job, a) for a in read_attempts(path) if a.outcome != COMPLETED]
+        attempts = read_attempts(path)[: -1 if path == own else None]
+        rows += [_failure(rule, job, a) for a in attempts if a.outcome != COMPLETED]
     return rows
 
 
