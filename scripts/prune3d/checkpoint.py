@@ -35,6 +35,14 @@ def save(model: nn.Module, path: str | Path) -> None:
         On any device.
     path
         Name of the file, by custom ending in ``.safetensors``.
+
+    Examples
+    --------
+    >>> import prune3d
+    >>> model = prune3d.build("resnet20", num_classes=10, image_size=32)
+    >>> prune3d.save(prune3d.prune(model, width=0.5), "narrow.safetensors")
+    >>> prune3d.load("narrow.safetensors").conv1.out_channels
+    8
     """
     arrays = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
     header = {"spec": get_spec(model).to_dict(), "lineage": to_dicts(get_lineage(model))}

@@ -49,7 +49,16 @@ def cost(model: nn.Module, resolution: float | None = None) -> Cost:
     Returns
     -------
     Cost
-        Measured by a forward pass of one image.
+        Counted in a forward pass.
+
+    Examples
+    --------
+    >>> import prune3d
+    >>> model = prune3d.build("resnet20", num_classes=10, image_size=32)
+    >>> prune3d.cost(model)
+    Cost(macs=40813184, params=272474)
+    >>> prune3d.cost(model, resolution=0.5).macs
+    10203776
     """
     spec = get_spec(model)
     side = spec.side if resolution is None else side_of(resolution, spec.image_size)

@@ -120,7 +120,7 @@ def test_config_files_in_the_readme_are_accepted() -> None:
         load_experiments(config, read_yaml("config/schema.yaml"))
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/training.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/training.md", "docs/models.md"])
 def test_python_in_the_documents_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ def build(name: str, num_classes: int, image_size: int, in_channels: int = 3) ->
     Parameters
     ----------
     name
-        A name in `MODELS`.
+        A name in `MODELS`, ``timm/NAME``, or ``path/to/file.py:function``.
     num_classes
         Number of classes, at least 2.
     image_size
@@ -35,7 +35,19 @@ def build(name: str, num_classes: int, image_size: int, in_channels: int = 3) ->
     Raises
     ------
     prune3d.errors.UserError
-        If the name is unknown or a number is too small.
+        If the name is unknown, a number is too small, or one's own network does not take the
+        images or does not give logits.
+
+    Examples
+    --------
+    >>> import torch, prune3d
+    >>> model = prune3d.build("resnet20", num_classes=10, image_size=32)
+    >>> model(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    >>> prune3d.build("resnet21", num_classes=10, image_size=32)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    prune3d.errors.UserError: unknown model 'resnet21'; registered are: resnet8, ...
     """
     from prune3d.models.assembly import build_dense, check_outputs
     from prune3d.models.spec import NetworkSpec

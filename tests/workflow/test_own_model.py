@@ -1,0 +1,191 @@
+"""A network, weights and criteria in the user's own files go through the workflow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+
+import prune3d
+from running import Project
+
+FILE = """
+import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.a = nn.Conv2d(width, 2 * width, 3, padding=1)
+        self.b = nn.Conv2d(2 * width, width, 1)
+
+    def forward(self, x):
+        return x + self.b(torch.relu(self.a(x)))
+
+
+def build(num_classes, in_channels):
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 12, 3, padding=1),
+        nn.Sequential(*(Block(12) for _ in range(4))),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(12, num_classes),
+    )
+
+
+def score(group, generator):
+    return torch.arange(group.channels)
+
+
+def first(model, blocks, images, options):
+    return {block.name: i for i, block in enumerate(blocks) if block.removable}
+
+
+def shuffled(num_classes, in_channels):
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 12, 3, padding=1), nn.ChannelShuffle(3), nn.Conv2d(12, 12, 1),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, num_classes),
+    )
+"""
+
+OWN: dict[str, Any] = {
+    "defaults": {
+        "model": {"name": "mine.py:build", "checkpoint": "mine.pth"},
+        "finetune": {"batch_size": 256},
+        "pruning": {"block_criterion": "mine.py:first", "channel_criterion": "mine.py:score"},
+        "sampling": {
+            "design": "axes",
+            "depth": [0.5],
+            "width": [0.5],
+            "resolution": [0.5],
+            "points": [],
+            "holdout": [[0.75, 0.75, 0.75]],
+        },
+        "policies": ["dwr"],
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project.copy_to(tmp_path_factory.mktemp("own") / "project")
+    (project.folder / "mine.py").write_text(FILE)
+    torch.manual_seed(3)
+    model = prune3d.build(f"{project.folder / 'mine.py'}:build", 10, 8, 1)
+    torch.save({"state_dict": model.state_dict()}, project.folder / "mine.pth")
+    return project
+
+
+@pytest.fixture(scope="module")
+def done(project: Project) -> tuple[Project, list[str]]:
+    config = project.with_config("own", OWN)
+    finished = project.run("--cores", "2", config=config)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return project, config
+
+
+def run_of(project: Project) -> Path:
+    return project.folder / "results/digits/seed0"
+
+
+@pytest.mark.slow
+def test_own_weights_take_the_place_of_training(done: tuple[Project, list[str]]) -> None:
+    run = run_of(done[0])
+    given = torch.load(done[0].folder / "mine.pth")["state_dict"]
+    with safe_open(run / "dense/model.safetensors", framework="pt") as file:
+        assert all(torch.equal(file.get_tensor(name), value) for name, value in given.items())
+    assert (run / "dense/history.csv").read_text().count("\n") == 1
+    checked = json.loads((run / "dense/samples_checked.json").read_text())
+    assert (checked["blocks"], checked["channel_groups"]) == (4, 5)
+
+
+@pytest.mark.slow
+def test_own_criteria_are_followed(done: tuple[Project, list[str]]) -> None:
+    run = run_of(done[0])
+    assert json.loads((run / "dense/blocks.json").read_text())["removal_order"] == [
+        f"1.{i}" for i in range(4)
+    ]
+    # The score rises with the channel, so the last six of twelve are left.
+    with safe_open(run / "samples/d100_w50_r100/pruned.safetensors", framework="pt") as file:
+        given = torch.load(done[0].folder / "mine.pth")["state_dict"]
+        assert torch.equal(file.get_tensor("0.bias"), given["0.bias"][6:])
+
+
+@pytest.mark.slow
+def test_the_final_network_of_an_own_model_is_within_the_budget(
+    done: tuple[Project, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    final = run_of(done[0]) / "budgets/half/dwr"
+    assert json.loads((final / "metrics.json").read_text())["macs_ratio"] <= 0.5
+    monkeypatch.chdir(done[0].folder)
+    assert prune3d.load(final / "model.safetensors").spec.name == "mine.py:build"
+
+
+@pytest.mark.slow
+def test_changed_samples_are_checked_but_nothing_is_trained_anew(
+    done: tuple[Project, list[str]],
+) -> None:
+    project, _ = done
+    own = {**OWN["defaults"], "sampling": {**OWN["defaults"]["sampling"], "width": [0.5, 0.3]}}
+    config = project.with_config("more", {"defaults": own})
+    rules = {job.rule for job in project.planned(config=config)}
+    assert {"check_samples", "prune_sample", "finetune_sample"} <= rules
+    assert not {"train_dense", "analyze_dense", "rank_blocks"} & rules
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [("mine.py", {"analyze_dense", "train_dense"}), ("mine.pth", {"train_dense"})],
+)
+def test_a_changed_file_of_ones_own_is_noticed(
+    done: tuple[Project, list[str]], text: str, begins: set[str]
+) -> None:
+    project, config = done
+    path = project.folder / text
+    before = path.read_bytes()
+    try:
+        path.write_bytes(before + b"\n")
+        rules = {job.rule for job in project.planned(config=config)}
+    finally:
+        path.write_bytes(before)
+    assert begins <= rules
+    assert ("analyze_dense" in rules) == ("analyze_dense" in begins)
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_pruned_as_sampled_is_refused_before_it_is_trained(
+    project: Project,
+) -> None:
+    change = {
+        "experiments": {"other": {"model": {"name": "mine.py:shuffled", "checkpoint": None}}},
+        "run": ["other"],
+    }
+    config = project.with_config("shuffled", {**OWN, **change})
+    failed = project.run("--cores", "2", config=config)
+    said = failed.stdout + failed.stderr
+    assert failed.returncode != 0
+    assert "experiment 'other', sampling.depth: depth is 0.5, but the network has no block" in said
+    assert not (project.folder / "results/other/seed0/dense/model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ({"name": "no.py:build"}, "the file no.py cannot be read"),
+        ({"name": "mine.py:nothing"}, "has no function or class 'nothing'"),
+        ({"name": "mine.py:build", "checkpoint": "no.pth"}, "there is no file no.pth"),
+    ],
+)
+def test_missing_files_of_ones_own_are_told_before_any_job(
+    project: Project, model: dict[str, str], told: str
+) -> None:
+    config = project.with_config("bad", {"defaults": {**OWN["defaults"], "model": model}})
+    failed = project.run("-n", config=config)
+    assert failed.returncode != 0
+    assert told in failed.stdout + failed.stderr
