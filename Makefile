@@ -2,7 +2,7 @@
 # make unlock  after make demo was killed with no chance to clean up
 # make test    install, check the code, run all tests
 # make bench   time the parts that must be fast
-# make docs    renew config/README.md from the schema
+# make docs    renew config/README.md from the schema, models/facts.json from the models
 # make pins    renew requirements*.txt from requirements*.in
 
 PYTHON ?= python3
@@ -43,7 +43,8 @@ check: $(VENV)/installed-dev
 	$(BIN)/snakemake --lint
 
 test: check
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/workflow tests/slurm $(PYTEST_ARGS)
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python tests/bench/run.py
@@ -51,6 +52,7 @@ bench: $(VENV)/installed-dev
 
 docs: $(VENV)/installed
 	PYTHONPATH=scripts $(BIN)/python -m prune3d.config_reference
+	PYTHONPATH=scripts $(BIN)/python -m prune3d.models.measure
 
 pins: $(VENV)/uv
 	for name in requirements requirements-dev; do \

@@ -60,6 +60,12 @@ def refusal(call) -> str:
             ["one", "body.blocks.0", "body.blocks.1", "body.blocks.2"],
             [8, 16, 16, 16, 16, 16],
         ),
+        (
+            "Staged",
+            ["stage.first", "stage.second"],
+            ["stage.first", "stage.second"],
+            [8, 16, 16],
+        ),
         ("fixed", ["0", "3"], [], [6, 10]),
     ],
 )
@@ -306,3 +312,34 @@ def test_pruning_more_than_once_is_refused_only_where_it_would_grow() -> None:
     assert twice.stem.out_channels == 3
     with pytest.raises(PruningError, match="pruning only makes smaller"):
         prune3d.prune(twice, width=0.9, options=L2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "blocks", "told"),
+    [
+        ("timm/resnet10t", 5, None),
+        ("timm/resnext26ts", 9, None),
+        ("timm/convnext_atto", 12, "LayerNorm2d"),
+        ("timm/res2net50_26w_4s", 16, "unequally often"),
+    ],
+)
+def test_networks_of_timm_are_pruned_or_refused_with_the_reason(
+    name: str, blocks: int, told: str | None
+) -> None:
+    torch.manual_seed(0)
+    model = prune3d.build(name, 10, 64)
+    structure = analyze(model, [48, 64])
+    assert structure.blocks >= blocks
+    order = list(structure.removable)
+    depth = (structure.blocks - 1) / structure.blocks
+    if told is not None:
+        text = refusal(lambda: prune3d.prune(model, width=0.6, options=L2))
+        assert told in text
+        small = prune3d.prune(model, depth=depth, resolution=0.75, removal_order=order)
+        expected = counted(small, 48)[0]
+        assert prune3d.cost(small).macs == expected < counted(model, 64)[0]
+        return
+    lattice = enumerate_lattice(structure, order, np.array([0.6]), [48])
+    small = prune3d.prune(model, depth, 0.6, 0.75, options=L2, removal_order=order)
+    assert (lattice.macs[1, 0, 0], lattice.params[1, 0]) == counted(small, 48)

@@ -161,8 +161,13 @@ def _is_container(module: nn.Module, name: str, inside: list[str]) -> bool:
 
 
 def _only_wraps(inside: list[str], name: str, block: Callable[[str], Block]) -> bool:
-    """Tell whether a module that cannot be removed itself holds some that can."""
-    return not block(name).removable and any(block(inner).removable for inner in inside)
+    """Tell whether a module is there for the blocks that it holds, such as a stage.
+
+    It cannot be removed itself and holds one that can, or could but holds two or more.
+    """
+    removable = [inner for inner in inside if block(inner).removable]
+    innermost = [n for n in removable if not any(o.startswith(f"{n}.") for o in removable)]
+    return len(innermost) >= (2 if block(name).removable else 1)
 
 
 def _nearest_inside(composites: dict[str, nn.Module], parent: str) -> list[str]:

@@ -91,6 +91,30 @@ class Residual(nn.Module):
         return self.head(self.body(self.one(F.relu(self.stem(x))))).mean((2, 3))
 
 
+class Staged(nn.Module):
+    """A stage that could go as a whole, as the first one of a ConvNeXt."""
+
+    class Stage(nn.Module):
+        """Two blocks."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = Residual.Block(8)
+            self.second = Residual.Block(8)
+
+        def forward(self, x):
+            return self.second(self.first(x))
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.stage = Staged.Stage()
+        self.head = nn.Linear(8, num_classes)
+
+    def forward(self, x):
+        return self.head(self.stage(self.stem(x)).mean((2, 3)))
+
+
 class Shuffled(nn.Module):
     """A channel shuffle, which the dependency graph takes for no change."""
 
