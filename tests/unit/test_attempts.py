@@ -72,7 +72,11 @@ def test_slurm_knows_what_the_process_could_not_note(
     sacct = tmp_path / "bin/sacct"
     sacct.parent.mkdir()
     sacct.write_text(f'#!/bin/sh\n[ "$5" = 12 ] && echo "{state}"\n')
-    sacct.chmod(0o755)
+    # The real one would wait for a controller that is not there.
+    squeue = tmp_path / "bin/squeue"
+    squeue.write_text("#!/bin/sh\necho 1-00:00:00\n")
+    for command in (sacct, squeue):
+        command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{sacct.parent}:/bin:/usr/bin")
     monkeypatch.setenv("SLURM_CONF", "/nowhere")
     monkeypatch.setenv("SLURM_JOB_ID", "12")

@@ -10,6 +10,7 @@ import pytest
 
 from prune3d.files import write_csv
 from prune3d.predictor import LowRankPolynomialRegressor
+from prune3d.predictor.design import RIVALS
 from prune3d.samples import COLUMNS, Samples, read_samples, sample_row
 from prune3d.surrogate import Settings, chosen, fit_both, validate
 
@@ -139,6 +140,8 @@ def test_only_predictors_whose_coefficients_the_samples_fix_are_determined() -> 
     assert {kind: errors["determined"] for kind, errors in found.items()} == {
         "low_rank": True,
         "full": False,
+        # Of the rivals it is not known.
+        **dict.fromkeys(RIVALS),
     }
     # By hand: on the axes the 4^3 products of powers take but 1 + 3 * 3 independent columns.
     powers = [[d**i * w**j * r**k for i, j, k in np.ndindex(4, 4, 4)] for d, w, r in fit.ratios]

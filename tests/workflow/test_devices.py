@@ -11,11 +11,9 @@ import pytest
 from running import Project, environment
 
 
-@pytest.mark.parametrize(
-    ("flags", "provided"), [([], "gpu=2"), (["--resources", "gpu=1"], "gpu=1")]
-)
+@pytest.mark.parametrize(("flags", "provided"), [([], 2), (["--resources", "gpu=1"], 1)])
 def test_no_more_jobs_need_a_gpu_than_there_are(
-    clone_of_finished: Project, tmp_path: Path, flags: list[str], provided: str
+    clone_of_finished: Project, tmp_path: Path, flags: list[str], provided: int
 ) -> None:
     # The driver's tool of a machine with two GPUs; torch finds none and computes on the CPU.
     tool = tmp_path / "bin/nvidia-smi"
@@ -38,6 +36,6 @@ def test_no_more_jobs_need_a_gpu_than_there_are(
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert f"Provided resources: {provided}" in done.stderr
+    assert f'Provided resources: gpu=Resource("gpu", {provided})' in done.stderr
     taken = [path.name for path in places.glob("prune3d-gpus-*/*")]
     assert taken == ["0.0.lock"]
