@@ -44,7 +44,6 @@ wildcard_constraints:
 
 # Rules of seconds, which a cluster's login node runs itself.
 localrules:
-    check_samples,
     collect_samples,
     collect_holdout,
     fit_predictor,
@@ -176,12 +175,11 @@ def is_sparse(wildcards):
     return is_trained(wildcards) and sparsity["penalty"] != "none"
 
 
-def checked_samples(wildcards):
-    """Return what must exist before the training of a model that only the first jobs look at."""
+def structure_first(wildcards):
+    """Return the structure of a model that is not registered: it is looked at before training."""
     name = EXPERIMENTS[wildcards.experiment]["model"]["name"]
-    if model_facts(name) is not None:
-        return []
-    return [ancient(f"{RUN}/dense/samples_checked.json".format(**wildcards))]
+    structure = f"{RUN}/dense/structure.json".format(**wildcards)
+    return [structure] if model_facts(name) is None else []
 
 
 def figure_settings(name):
@@ -231,17 +229,6 @@ def sample_names(role):
     return named(
         f"samples.{role}", lambda wildcards: TREES[wildcards.experiment].named(role)
     )
-
-
-def sample_points(role):
-    """Look up the ratios of the samples of a role."""
-
-    def look_up(wildcards):
-        tree = TREES[wildcards.experiment]
-        points = [tree.nodes[name].point for name in tree.named(role)]
-        return [[p.depth, p.width, p.resolution] for p in points]
-
-    return named(f"samples.{role}.points", look_up)
 
 
 def sample(wildcards):

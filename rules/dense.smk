@@ -21,30 +21,9 @@ rule analyze_dense:
         "../scripts/analyze_dense.py"
 
 
-# For models that are not registered: the others are checked before any job starts.
-rule check_samples:
-    input:
-        f"{RUN}/dense/structure.json",
-    output:
-        f"{RUN}/dense/samples_checked.json",
-    log:
-        "results/logs/{experiment}/seed{seed}/check_samples.log",
-    benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/check_samples.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    params:
-        **settings("predictor"),
-        points=sample_points("fit"),
-        holdout=sample_points("holdout"),
-        round_to=setting("pruning.round_to"),
-    script:
-        "../scripts/check_samples.py"
-
-
 rule train_dense:
     input:
-        checked_samples,
+        structure=structure_first,
         own=own_file("model.name"),
         checkpoint=checkpoint_file,
         train=f"{RUN}/data/train.safetensors",

@@ -6,17 +6,21 @@ from prune3d.data.storage import describe
 from prune3d.job import Job
 
 with Job(snakemake) as job:
+    from prune3d.config import check_before_training
     from prune3d.models import build
     from prune3d.models.weights import load_weights
     from prune3d.pruning.sparsity import Sparsity, channel_penalty
     from prune3d.train.session import Session
 
+    for structure in job.input.structure:
+        check_before_training(job, structure)
     data = describe(job.input.train)
     session = Session(job, stage="dense")
     session.seed_initialization()
     model = build(job.params["model"], len(data.classes), data.side, data.channels)
-    if job.input.checkpoint:
-        load_weights(model, job.input.checkpoint)
+    weights = list(job.input.checkpoint)
+    if weights:
+        load_weights(model, weights[0])
         session.keep(model)
     else:
         sparsity = replace(job.read(Sparsity), seed=job.seed("sparsity"))

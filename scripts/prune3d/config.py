@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prune3d.data.registry import DatasetFacts, DataSettings, held_out
 from prune3d.data.registry import facts as data_facts
@@ -24,6 +24,9 @@ from prune3d.predictor.design import check_design
 from prune3d.prunable import Prunable
 from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA, check_criterion
 from prune3d.sampling import AXES, DENSE, Design, Point, fitted_points, sampling_tree, to_points
+
+if TYPE_CHECKING:
+    from prune3d.job import Job
 
 Config = Mapping[str, Any]
 ORDER = ("degree", "rank")
@@ -319,6 +322,23 @@ def check_sampling(name: str, settings: Config, prunable: Prunable) -> None:
         # What is to be chosen must have a choice.
         degree, rank = (1 if predictor[key] == "cv" else predictor[key] for key in ORDER)
         check_design(list(made.values()), predictor["kind"], degree, rank)
+
+
+def check_before_training(job: Job, structure_file: str) -> None:
+    """Check the samples of a model of which nothing was known when the run began.
+
+    Raises
+    ------
+    ConfigError
+        See `check_sampling`.
+    """
+    from prune3d.files import read_json
+    from prune3d.structure import Structure
+
+    structure = Structure.from_dict(read_json(structure_file))
+    experiment = str(job.wildcards.experiment)
+    settings = overlay(job.config["defaults"], job.config["experiments"][experiment] or {})
+    check_sampling(experiment, settings, Prunable.of_structure(structure))
 
 
 def _check_distinct(made: Sequence[tuple[Point, tuple[float, float, float]]]) -> None:

@@ -57,7 +57,7 @@ class Job:
         self.rule = str(snakemake.rule)
         self.gpus = int(getattr(snakemake, "resources", {}).get("gpu", 0))
         # Only for what has no part in the results; the rest comes as parameters.
-        self._config = getattr(snakemake, "config", {})
+        self.config = getattr(snakemake, "config", {})
         self._log_file = str(snakemake.log[0]) if snakemake.log else None
         self._attempts = AttemptLog(self._log_file) if self._log_file else None
         self._lock: WriterLock | None = None
@@ -171,7 +171,7 @@ class Job:
 
     def tensorboard_folder(self, output: str) -> Path | None:
         """Return where the training that writes `output` puts event files, if it is to."""
-        return Path(output).with_name("tensorboard") if self._config.get("tensorboard") else None
+        return Path(output).with_name("tensorboard") if self.config.get("tensorboard") else None
 
     def _lock_outputs(self) -> None:
         outputs = [Path(path) for path in self.output]

@@ -100,8 +100,8 @@ def test_own_weights_take_the_place_of_training(done: tuple[Project, list[str]])
     with safe_open(run / "dense/model.safetensors", framework="pt") as file:
         assert all(torch.equal(file.get_tensor(name), value) for name, value in given.items())
     assert (run / "dense/history.csv").read_text().count("\n") == 1
-    checked = json.loads((run / "dense/samples_checked.json").read_text())
-    assert (checked["blocks"], checked["channel_groups"]) == (4, 5)
+    structure = json.loads((run / "dense/structure.json").read_text())
+    assert (structure["blocks"], len(structure["groups"])) == (4, 5)
 
 
 @pytest.mark.slow
@@ -127,14 +127,14 @@ def test_the_final_network_of_an_own_model_is_within_the_budget(
 
 
 @pytest.mark.slow
-def test_changed_samples_are_checked_but_nothing_is_trained_anew(
+def test_with_more_samples_the_dense_network_is_not_made_anew(
     done: tuple[Project, list[str]],
 ) -> None:
     project, _ = done
     own = {**OWN["defaults"], "sampling": {**OWN["defaults"]["sampling"], "width": [0.5, 0.3]}}
     config = project.with_config("more", {"defaults": own})
     rules = {job.rule for job in project.planned(config=config)}
-    assert {"check_samples", "prune_sample", "finetune_sample"} <= rules
+    assert {"prune_sample", "finetune_sample"} <= rules
     assert not {"train_dense", "analyze_dense", "rank_blocks"} & rules
 
 
@@ -170,7 +170,8 @@ def test_a_model_that_cannot_be_pruned_as_sampled_is_refused_before_it_is_traine
     failed = project.run("--cores", "2", config=config)
     said = failed.stdout + failed.stderr
     assert failed.returncode != 0
-    assert "experiment 'other', sampling.depth: depth is 0.5, but the network has no block" in said
+    assert "experiment 'other', sampling.width: width is 0.5, but must be 1" in said
+    assert "mixes channels" in said
     assert not (project.folder / "results/other/seed0/dense/model.safetensors").exists()
 
 

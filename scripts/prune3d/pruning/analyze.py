@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -9,10 +10,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from prune3d.costs import legal_sides, output_positions
+from prune3d.errors import PruningError
 from prune3d.models.assembly import dense_skeleton, get_spec
 from prune3d.pruning.blocks import Block
-from prune3d.pruning.dense import look_at_dense
+from prune3d.pruning.dense import Dense, look_at_dense
 from prune3d.pruning.dependency import WITH_WIDTH, ChannelGroup
+from prune3d.pruning.options import PruningOptions
+from prune3d.pruning.width import prune_width
 from prune3d.structure import Layer, Structure
 
 
@@ -32,10 +36,11 @@ def analyze(model: nn.Module, sides: Sequence[int] | None = None) -> Structure:
         If the network does not take images of the size that it was built for.
     """
     skeleton = dense_skeleton(get_spec(model).dense())
+    dense = look_at_dense(model)
     if sides is None:
         output_positions(skeleton, get_spec(model).image_size)
         sides = legal_sides(skeleton)
-    dense = look_at_dense(model)
+        dense = _try_width(skeleton, dense)
     positions = [output_positions(skeleton, side) for side in sides]
     layers = tuple(
         _describe(name, layer, dense.blocks, dense.groups, positions)
@@ -58,6 +63,17 @@ def analyze(model: nn.Module, sides: Sequence[int] | None = None) -> Structure:
         fixed_params=sum(p.numel() for p in skeleton.parameters()) - described,
         no_width=dense.no_width,
     )
+
+
+def _try_width(skeleton: nn.Module, dense: Dense) -> Dense:
+    """Prune half of the channels by lot, to see whether the groups are right."""
+    if not dense.groups:
+        return dense
+    try:
+        prune_width(copy.deepcopy(skeleton), 0.5, PruningOptions(channel_criterion="random"))
+    except PruningError as error:
+        return dense.without_width(str(error))
+    return dense
 
 
 def _describe(

@@ -47,6 +47,10 @@ class Dense:
         """What the channels of some groups must be a multiple of."""
         return {group.name: group.multiple for group in self.groups if group.multiple > 1}
 
+    def without_width(self, reason: str) -> Dense:
+        """Return the same network as one that cannot be pruned along width."""
+        return _assemble(self.blocks, (), reason)
+
 
 def look_at_dense(model: nn.Module) -> Dense:
     """Return what is known of the dense network of a network."""
@@ -68,8 +72,14 @@ def _look(spec: NetworkSpec) -> Dense:
         groups = channel_groups(model)
     except PruningError as error:
         no_width = str(error)
+    return _assemble(find_blocks(model), groups, no_width)
+
+
+def _assemble(
+    found: Sequence[Block], groups: Sequence[ChannelGroup], no_width: str | None
+) -> Dense:
     blocks, removals = [], {}
-    for block in find_blocks(model):
+    for block in found:
         removal = _removal(block, groups, followed=no_width is None)
         if removal is None:
             block = replace(block, stand_in=None, appends=False)
