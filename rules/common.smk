@@ -9,7 +9,8 @@ from snakemake.logging import logger
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from prune3d.config import design_of, leaf_keys, load_experiments
-from prune3d.data.registry import DATASETS, DataSettings
+from prune3d.data.registry import DATASETS
+from prune3d.data.settings import DataSettings
 from prune3d.data.registry import facts as data_facts
 from prune3d.devices import places
 from prune3d.errors import UserError

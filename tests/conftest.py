@@ -10,7 +10,7 @@ from torch import nn
 
 import prune3d
 from prune3d.data.images import ImageSplits, load_splits
-from prune3d.data.registry import DataSettings
+from prune3d.data.settings import DataSettings
 from prune3d.data.split import Fractions, prepare
 from prune3d.data.storage import save_part
 from prune3d.train.loop import train

@@ -14,8 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prune3d.data.registry import DatasetFacts, DataSettings, held_out
+from prune3d.data.registry import DatasetFacts, held_out
 from prune3d.data.registry import facts as data_facts
+from prune3d.data.settings import DataSettings
 from prune3d.errors import ConfigError
 from prune3d.models.registry import facts as model_facts
 from prune3d.optimal_design import Polynomial, TreeCost, optimal_points

@@ -20,7 +20,7 @@ import torch
 import yaml
 
 if TYPE_CHECKING:
-    from prune3d.data.registry import DataSettings
+    from prune3d.data.settings import DataSettings
     from prune3d.train.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ CUTS = {
 
 def main() -> None:
     """Print a table."""
-    from prune3d.data.registry import DataSettings
+    from prune3d.data.settings import DataSettings
     from prune3d.train.recipe import Recipe
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

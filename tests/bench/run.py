@@ -216,7 +216,7 @@ def bench_data() -> None:
 
     from prune3d.data.glyphs import TRAIN, draw
     from prune3d.data.pictures import decode_square
-    from prune3d.data.registry import GlyphSettings
+    from prune3d.data.settings import GlyphSettings
 
     how = GlyphSettings()
     show("draw 1,000 glyphs of 32x32", median_seconds(lambda: draw(how, 32, TRAIN, 0, 1000)))

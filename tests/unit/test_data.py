@@ -14,7 +14,8 @@ from sklearn.model_selection import train_test_split
 
 from prune3d.data.augment import Augmentation, augment
 from prune3d.data.images import ImageSet, ImageSplits, load_images
-from prune3d.data.registry import DataSettings, facts, held_out
+from prune3d.data.registry import facts, held_out
+from prune3d.data.settings import DataSettings
 from prune3d.data.source import Labelled, Source
 from prune3d.data.split import Fractions, check, prepare, split_off, statistics
 from prune3d.data.storage import Description, describe, save_part

@@ -16,7 +16,8 @@ from PIL import Image
 import prune3d
 from prune3d.data.images import ImageFiles, ImageSet, load_images
 from prune3d.data.pictures import decode_square
-from prune3d.data.registry import DataSettings, facts
+from prune3d.data.registry import facts
+from prune3d.data.settings import DataSettings
 from prune3d.data.source import Labelled, Listed
 from prune3d.data.split import Fractions, prepare
 from prune3d.data.storage import Description, save_part

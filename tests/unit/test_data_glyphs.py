@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from prune3d.data.glyphs import FACES, TEST, TRAIN, cut_characters, draw, read
-from prune3d.data.registry import CHARACTERS, DataSettings, GlyphSettings, facts
+from prune3d.data.registry import CHARACTERS, facts
+from prune3d.data.settings import DataSettings, GlyphSettings
 from prune3d.data.source import Labelled
 from prune3d.errors import UserError
 

@@ -25,7 +25,8 @@ from torchvision.datasets import imagenet as torchvision_imagenet
 
 from prune3d.data import tiny_imagenet
 from prune3d.data.archives import make_once
-from prune3d.data.registry import DATASETS, DatasetFacts, DataSettings
+from prune3d.data.registry import DATASETS, DatasetFacts
+from prune3d.data.settings import DataSettings
 from prune3d.data.source import Labelled, Listed
 from prune3d.data.split import Fractions, prepare
 from prune3d.errors import UserError

@@ -9,7 +9,12 @@ import sys
 import numpy as np
 import pytest
 
-from prune3d.predictor import check_design, unknowns
+from prune3d.predictor import (
+    LowRankPolynomialRegressor,
+    PolynomialRegressor,
+    check_design,
+    unknowns,
+)
 
 
 def grid(d: int, w: int, r: int) -> np.ndarray:
@@ -92,3 +97,22 @@ def test_asking_costs_numpy_only():
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("fixed", [0, 1, 2])
+def test_a_dimension_with_one_level_is_left_alone(fixed: int) -> None:
+    levels = [[1.0, 0.8, 0.6, 0.4]] * 3
+    levels[fixed] = [1.0]
+    points = np.array(list(itertools.product(*levels)))
+    check_design(points, "low_rank", 3)
+    check_design(points, "full", 3)
+    free = [m for m in range(3) if m != fixed]
+
+    def truth(x: np.ndarray) -> np.ndarray:
+        return (1 - 0.3 * (1 - x[:, free[0]]) ** 2) * (0.9 - 0.2 * (1 - x[:, free[1]]) ** 3)
+
+    between = np.random.default_rng(0).uniform(0.4, 1, (50, 3))
+    between[:, fixed] = 1
+    for predictor in (LowRankPolynomialRegressor(alpha=1e-9), PolynomialRegressor(alpha=1e-9)):
+        predictor.fit(points, truth(points))
+        np.testing.assert_allclose(predictor.predict(between), truth(between), atol=1e-4)

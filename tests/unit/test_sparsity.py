@@ -83,6 +83,6 @@ def test_training_with_a_penalty_makes_scales_smaller(digits: ImageSplits) -> No
         model = prune3d.build("resnet8", 10, 8, 1)
         penalty = channel_penalty(model, Sparsity("batchnorm_l1", strength))
         train(model, digits.train, recipe, seed=3, penalty=penalty)
-        norms = [m.weight.abs() for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+        norms = [m.weight.detach().abs() for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
         scales[strength] = float(torch.cat(norms).mean())
     assert scales[0.02] < 0.7 * scales[0.0]

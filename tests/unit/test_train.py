@@ -23,7 +23,7 @@ from prune3d.data.images import ImageSet, ImageSplits, split_batches
 from prune3d.errors import TrainingError
 from prune3d.job import Job
 from prune3d.lineage import Step, get_lineage
-from prune3d.train import loop
+from prune3d.train import trainer
 from prune3d.train.evaluate import evaluate
 from prune3d.train.loop import train
 from prune3d.train.recipe import Recipe, learning_rate
@@ -203,14 +203,14 @@ def test_a_training_follows_its_seed(make_network: Network) -> None:
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     """Make the training die right after it has saved a number of epochs."""
-    save = loop.save_state
+    save = trainer.save_state
 
-    def save_then_die(file: ResumeFile, state: loop.TrainingState) -> None:
+    def save_then_die(file: ResumeFile, state: trainer.TrainingState) -> None:
         save(file, state)
         if len(state.history) == epochs:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "save_state", save_then_die)
+    monkeypatch.setattr(trainer, "save_state", save_then_die)
 
 
 @pytest.fixture
@@ -233,7 +233,11 @@ def interrupted(
     return file
 
 
-def continue_training(make_network: Network, file: ResumeFile) -> tuple[nn.Module, loop.Training]:
+def continue_training(
+    make_network: Network, file: ResumeFile
+) -> tuple[nn.Module, trainer.Training]:
+    make_network: Network, file: ResumeFile
+) -> tuple[nn.Module, trainer.Training]:
     """Start the training again, as a new job does, and return its network."""
     model = make_network("resnet8", size=8)
     return model, train(model, random_images(40), RECIPE, seed=5, resume=file)
@@ -252,9 +256,9 @@ def test_a_continued_training_ends_bit_equal(
         interrupt_after(patch, epochs)
         continue_training(make_network, file)
     epochs_run: list[int] = []
-    run = loop.Trainer.epoch
+    run = trainer.Trainer.epoch
     monkeypatch.setattr(
-        loop.Trainer, "epoch", lambda *a: (epochs_run.append(a[1]), run(*a))[1], raising=True
+        trainer.Trainer, "epoch", lambda *a: (epochs_run.append(a[1]), run(*a))[1], raising=True
     )
     model, training = continue_training(make_network, file)
     assert epochs_run == list(range(epochs, 4))

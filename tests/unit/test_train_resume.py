@@ -143,7 +143,7 @@ def build() -> nn.Module:
 
 def epochs_run(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> int:
     """Count the epochs that a training runs rather than finds."""
-    from prune3d.train.loop import Trainer
+    from prune3d.train.trainer import Trainer
 
     ran: list[int] = []
     epoch = Trainer.epoch

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from prune3d.data.archives import Archive, unpacked
-from prune3d.data.registry import DataSettings
+from prune3d.data.settings import DataSettings
 from prune3d.data.source import Labelled, Source
 from prune3d.errors import UserError
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from prune3d.data.registry import DataSettings
+from prune3d.data.settings import DataSettings
 from prune3d.data.source import Labelled, Source
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from prune3d.errors import UserError
 
 if TYPE_CHECKING:
-    from prune3d.data.registry import DataSettings
+    from prune3d.data.settings import DataSettings
     from prune3d.data.source import Listed, Source
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")

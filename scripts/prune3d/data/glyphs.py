@@ -17,7 +17,8 @@ from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from prune3d.data.registry import CHARACTERS, DataSettings, GlyphSettings
+from prune3d.data.registry import CHARACTERS
+from prune3d.data.settings import DataSettings, GlyphSettings
 from prune3d.data.source import Labelled, Source
 
 FACES = (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prune3d.data.archives import Archive, make_once, not_published
 from prune3d.data.folders import check_same_classes, class_names, list_pictures
-from prune3d.data.registry import DataSettings
+from prune3d.data.settings import DataSettings
 from prune3d.data.source import Source
 from prune3d.errors import UserError
 

@@ -23,10 +23,10 @@ from prune3d.data.registry import (
     DATASETS,
     IMAGENET,
     DatasetFacts,
-    DataSettings,
     facts,
     held_out,
 )
+from prune3d.data.settings import DataSettings
 from prune3d.data.source import Labelled, Part, Source
 from prune3d.data.storage import Description
 from prune3d.errors import UserError

@@ -11,7 +11,7 @@ import numpy as np
 
 from prune3d.data.archives import Archive, unpacked
 from prune3d.data.folders import entries, list_pictures
-from prune3d.data.registry import DataSettings
+from prune3d.data.settings import DataSettings
 from prune3d.data.source import Listed, Source
 from prune3d.errors import UserError
 

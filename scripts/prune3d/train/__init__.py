@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prune3d.train.compute import Compute
-    from prune3d.train.loop import Training, train
+    from prune3d.train.loop import train
     from prune3d.train.recipe import Recipe
     from prune3d.train.resume import ResumeFile
+    from prune3d.train.trainer import Training
 
 __all__ = ["Compute", "Recipe", "ResumeFile", "Training", "train"]
 
@@ -20,7 +21,7 @@ _HOME = {
     "Compute": "prune3d.train.compute",
     "Recipe": "prune3d.train.recipe",
     "ResumeFile": "prune3d.train.resume",
-    "Training": "prune3d.train.loop",
+    "Training": "prune3d.train.trainer",
     "train": "prune3d.train.loop",
 }
 

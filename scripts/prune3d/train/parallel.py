@@ -18,7 +18,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import torch
 import torch.distributed as dist
@@ -27,9 +27,7 @@ from prune3d.data.loader import Shard
 from prune3d.errors import TrainingError, UserError
 from prune3d.files import read_json, write_json
 from prune3d.tensors import read_arrays, write_arrays
-
-if TYPE_CHECKING:
-    from prune3d.train.loop import Task, Training
+from prune3d.train.trainer import Task, Trainer, Training
 
 FORMAT = "prune3d weights 1"
 PR_SET_PDEATHSIG = 1
@@ -52,8 +50,6 @@ def train_in_processes(task: Task) -> Training:
     TrainingError
         If a process ended otherwise than expected, with its last words in the log.
     """
-    from prune3d.train.loop import Training
-
     count = task.compute.processes
     if task.recipe.batch_size < count:
         raise UserError(
@@ -142,8 +138,6 @@ def _listen(stream: IO[str] | None) -> None:
 
 def _work(folder: Path, rank: int, parent: int) -> None:
     """Do one process's part and, as the first, write the outcome."""
-    from prune3d.train.loop import Trainer
-
     _end_with(parent)
     # A batch system may tell every process to end; the parent decides when.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

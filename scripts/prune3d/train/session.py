@@ -17,8 +17,9 @@ from prune3d.lineage import Step, add_step, bill, get_lineage, name_stage
 from prune3d.pruning.realized import realized
 from prune3d.train.compute import Compute
 from prune3d.train.evaluate import evaluate
-from prune3d.train.loop import HISTORY_COLUMNS, Penalty, train
+from prune3d.train.loop import train
 from prune3d.train.recipe import SCHEDULE_KEYS, Recipe
+from prune3d.train.trainer import HISTORY_COLUMNS, Penalty
 
 if TYPE_CHECKING:
     from prune3d.job import Job
