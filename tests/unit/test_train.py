@@ -236,8 +236,6 @@ def interrupted(
 def continue_training(
     make_network: Network, file: ResumeFile
 ) -> tuple[nn.Module, trainer.Training]:
-    make_network: Network, file: ResumeFile
-) -> tuple[nn.Module, trainer.Training]:
     """Start the training again, as a new job does, and return its network."""
     model = make_network("resnet8", size=8)
     return model, train(model, random_images(40), RECIPE, seed=5, resume=file)
