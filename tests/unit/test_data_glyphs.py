@@ -46,7 +46,7 @@ def test_the_bytes_are_those_of_the_pinned_versions(glyphs: Labelled) -> None:
 def test_another_process_draws_the_same_bytes(glyphs: Labelled) -> None:
     code = (
         "import hashlib; from prune3d.data.glyphs import draw; "
-        "from prune3d.data.registry import GlyphSettings; "
+        "from prune3d.data.settings import GlyphSettings; "
         "data = draw(GlyphSettings(7, 600, 300, 0.5, 3), 20, 0, 0, 600); "
         "print(hashlib.sha256(data.images.tobytes() + data.labels.tobytes()).hexdigest())"
     )
