@@ -42,6 +42,11 @@ def defer() -> None:
     _Request.deferred = True
 
 
+def is_asked() -> bool:
+    """Tell whether a SIGTERM came since `listen`."""
+    return _Request.asked
+
+
 def stop_if_asked() -> None:
     """End here if a SIGTERM came since `defer`; to be called after the state was saved.
 

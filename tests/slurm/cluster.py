@@ -7,6 +7,7 @@ database: the job completion log is the record to assert on.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -132,19 +133,7 @@ class Cluster:
     def stop(self) -> None:
         """End all jobs, then the daemons."""
         if "slurmctld" in self._daemons:
-            subprocess.run(
-                [
-                    "timeout",
-                    "10",
-                    "scancel",
-                    "--full",
-                    "--signal=KILL",
-                    f"--user={getpass.getuser()}",
-                ],
-                env=self.environment,
-                capture_output=True,
-                check=False,
-            )
+            self._end_jobs()
         for name in ("slurmctld", "slurmd", "munged"):
             self._end(name, signal.SIGTERM)
 
@@ -190,6 +179,24 @@ class Cluster:
         words = self.call("scontrol", "-o", "show", "job", str(job)).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
+    def kill_processes(self, job: int) -> None:
+        """Kill all that a job has on its node, SLURM's own part included, as when power fails."""
+        self._wait(lambda: not self._killed(job), f"the processes of job {job} do not end")
+
+    def _killed(self, job: int) -> int:
+        """Kill the processes of a job that are left and return how many there were."""
+        left = 0
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                environment = (folder / "environ").read_bytes().split(b"\0")
+                line = (folder / "cmdline").read_bytes()
+                if f"SLURM_JOB_ID={job}".encode() in environment or line.startswith(
+                    f"slurmstepd: [{job}.".encode()
+                ):
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    left += 1
+        return left
+
     def completed(self) -> list[Completed]:
         """Return the job completion log, oldest first."""
         path = self.folder / "completed.txt"
@@ -199,6 +206,13 @@ class Cluster:
             fields = dict(word.split("=", 1) for word in line.split() if "=" in word)
             found.append(Completed(int(fields["JobId"]), fields["JobState"], fields))
         return found
+
+    def _end_jobs(self) -> None:
+        """Kill all jobs, and wait for their processes, which would be left without the daemons."""
+        kill = ["scancel", "--full", "--signal=KILL", f"--user={getpass.getuser()}"]
+        with contextlib.suppress(RuntimeError):
+            self.call(*kill)
+            self._wait(lambda: not self.call("squeue", "-h", "-t", "PD,R,CG"), "jobs do not end")
 
     def _write_configuration(self) -> None:
         ctld_port, slurmd_port = spare_ports(2)

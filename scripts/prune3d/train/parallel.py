@@ -23,6 +23,7 @@ from typing import IO
 import torch
 import torch.distributed as dist
 
+from prune3d import interrupt
 from prune3d.data.loader import Shard
 from prune3d.errors import TrainingError, UserError
 from prune3d.files import read_json, write_json
@@ -49,6 +50,8 @@ def train_in_processes(task: Task) -> Training:
         itself was refused.
     TrainingError
         If a process ended otherwise than expected, with its last words in the log.
+    Interrupted
+        If the batch system asked this process to end, once the state of an epoch is saved.
     """
     count = task.compute.processes
     if task.recipe.batch_size < count:
@@ -82,14 +85,19 @@ def train_in_processes(task: Task) -> Training:
 
 
 def _run(folder: Path, count: int) -> None:
-    """Run all processes to their end; where one fails, end the others."""
+    """Run all processes to their end; where one ends early, end the others."""
     workers = [_start(folder, rank) for rank in range(count)]
     listener = threading.Thread(target=_listen, args=(workers[0].stdout,), daemon=True)
     listener.start()
     failed: int | None = None
+    told = False
     try:
         while failed is None and any(worker.poll() is None for worker in workers):
             time.sleep(0.1)
+            if interrupt.is_asked() and not told:
+                # The first process saves the state, and ends when it has done so.
+                workers[0].terminate()
+                told = True
             failed = next((rank for rank, worker in enumerate(workers) if worker.poll()), None)
     finally:
         for worker in workers:
@@ -98,9 +106,10 @@ def _run(folder: Path, count: int) -> None:
             worker.wait()
         listener.join()
     for path in sorted(folder.glob("refused.*")):
-        told = read_json(path)
-        raise (TrainingError if told["diverged"] else UserError)(told["sentence"])
+        refusal = read_json(path)
+        raise (TrainingError if refusal["diverged"] else UserError)(refusal["sentence"])
     if failed is not None:
+        interrupt.stop_if_asked()
         said = (folder / f"errors.{failed}").read_text(encoding="utf-8", errors="replace")
         log.error("process %d said: %s", failed, said[-4000:])
         raise TrainingError(
@@ -139,9 +148,11 @@ def _listen(stream: IO[str] | None) -> None:
 def _work(folder: Path, rank: int, parent: int) -> None:
     """Do one process's part and, as the first, write the outcome."""
     _end_with(parent)
-    # A batch system may tell every process to end; the parent decides when.
+    # A batch system may tell every process to end; the first decides when.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if rank == 0:
+        interrupt.listen()
+        interrupt.defer()
         logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
     # Written by the parent, in a folder that only this user can write.
     content = torch.load(folder / "task", weights_only=False)
@@ -158,6 +169,10 @@ def _work(folder: Path, rank: int, parent: int) -> None:
         rank=rank,
         world_size=count,
     )
+    # All have read it. A parent that is killed leaves its folder, but not weights and images.
+    dist.barrier()
+    if rank == 0:
+        (folder / "task").unlink()
     try:
         training = Trainer(task, device, Shard(rank, count)).run()
     except UserError as error:
