@@ -78,11 +78,14 @@ def pure(model: Any, data: Any, device: Any) -> Callable[[], None]:
     import torch.nn.functional as F
 
     from prune3d.models.assembly import get_spec
+    from prune3d.train.channels_last import fold_batch_norms
     from prune3d.train.compute import Compute, make_plan
 
-    plan = make_plan(Compute(), model, device)
+    plan = make_plan(Compute(), device)
     model.to(device)
     model.to(memory_format=plan.memory_format)
+    if plan.folds:
+        fold_batch_norms(model)
     inputs = data.normalize(data.images[:BATCH].to(device), get_spec(model).side)
     inputs = inputs.contiguous(memory_format=plan.memory_format)
     labels = data.labels[:BATCH].to(device)

@@ -103,10 +103,15 @@ def test_three_steps_are_nesterov_momentum_by_hand(make_network: Network, moment
         torch.testing.assert_close(model.state_dict()[name], value, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(("momentum", "decay"), [(0.9, 0.01), (0.0, 0.01), (0.9, 0.0)])
-def test_steps_are_those_of_torchs_optimizer(momentum: float, decay: float) -> None:
+def test_steps_are_those_of_torchs_optimizer(
+    momentum: float, decay: float, layout: torch.memory_format
+) -> None:
     model, reference = (prune3d.build("resnet8", 10, 8) for _ in range(2))
     reference.load_state_dict(model.state_dict())
+    # Gradients stay contiguous, whatever the order of the weights.
+    model.to(memory_format=layout)
     decayed = [m.weight for m in reference.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     others = [p for p in reference.parameters() if all(p is not w for w in decayed)]
     expected = torch.optim.SGD(

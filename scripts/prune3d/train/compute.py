@@ -9,13 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import nn
 
 from prune3d.errors import UserError
 
-# On a CPU with several threads batch norm is slow where fewer channels lie side by side, as
-# measured (docs/benchmarks.md).
-CHANNELS_LAST_CHANNELS = 9
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
@@ -67,12 +63,18 @@ class Plan:
     memory_format: torch.memory_format
     compile: bool
 
+    @property
+    def folds(self) -> bool:
+        """Whether batch norms are those of `prune3d.train.channels_last`."""
+        last = self.memory_format == torch.channels_last
+        return self.device.type == "cpu" and last and not self.compile
+
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context of forward passes."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
 
-def make_plan(compute: Compute, model: nn.Module, device: torch.device) -> Plan:
+def make_plan(compute: Compute, device: torch.device) -> Plan:
     """Choose what is left to `auto`.
 
     Raises
@@ -91,19 +93,13 @@ def make_plan(compute: Compute, model: nn.Module, device: torch.device) -> Plan:
         bfloat16 = bfloat16 or (compute.precision == "auto" and able)
     last = compute.channels_last == "always"
     if compute.channels_last == "auto":
-        last = bfloat16 if device.type == "cuda" else _pays_on_cpu(model)
+        last = bfloat16 or device.type != "cuda"
     return Plan(
         device=device,
         bfloat16=bfloat16,
         memory_format=torch.channels_last if last else torch.contiguous_format,
         compile=compute.compile,
     )
-
-
-def _pays_on_cpu(model: nn.Module) -> bool:
-    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
-    narrowest = min((layer.out_channels for layer in convolutions), default=0)
-    return torch.get_num_threads() == 1 or narrowest >= CHANNELS_LAST_CHANNELS
 
 
 @cache

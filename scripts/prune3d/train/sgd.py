@@ -30,34 +30,43 @@ class NesterovSGD:
 
     def __init__(self, model: nn.Module, momentum: float, weight_decay: float) -> None:
         named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self._parameters = list(named.values())
-        self._momentum, self._weight_decay = momentum, weight_decay
+        self._momentum = momentum
         self.momenta: dict[str, Tensor] = {
             name: torch.zeros_like(p, requires_grad=False) for name, p in named.items()
         }
+        decayed = [name for name, p in named.items() if p.ndim > 1]
+        others = [name for name in named if name not in decayed]
+        self._groups = [
+            ([named[name] for name in names], [self.momenta[name] for name in names], decay)
+            for names, decay in ((decayed, weight_decay), (others, 0.0))
+            if names
+        ]
 
     def step(self, learning_rate: float) -> None:
         """Move the parameters along their gradients, and forget the gradients."""
-        with torch.no_grad():
-            weights: list[Tensor] = list(self._parameters)
-            gradients = [_gradient(p) for p in self._parameters]
-            decayed = [i for i, p in enumerate(self._parameters) if p.ndim > 1]
-            if decayed and self._weight_decay:
-                torch._foreach_add_(
-                    [gradients[i] for i in decayed],
-                    [weights[i] for i in decayed],
-                    alpha=self._weight_decay,
+        for parameters, momenta, decay in self._groups:
+            with torch.no_grad():
+                torch._fused_sgd_(
+                    list[Tensor](parameters),
+                    [_gradient(p) for p in parameters],
+                    momenta if self._momentum else [],
+                    weight_decay=decay,
+                    momentum=self._momentum,
+                    lr=learning_rate,
+                    dampening=0.0,
+                    nesterov=True,
+                    maximize=False,
+                    is_first_step=False,
                 )
-            momenta = list(self.momenta.values())
-            torch._foreach_mul_(momenta, self._momentum)
-            torch._foreach_add_(momenta, gradients)
-            torch._foreach_add_(gradients, momenta, alpha=self._momentum)
-            torch._foreach_add_(weights, gradients, alpha=-learning_rate)
-        for parameter in self._parameters:
-            parameter.grad = None
+            for parameter in parameters:
+                parameter.grad = None
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:
-    if parameter.grad is None:
+    """Return the gradient in the memory order of its parameter, as the fused kernel needs it."""
+    gradient = parameter.grad
+    if gradient is None:
         return torch.zeros_like(parameter)
-    return parameter.grad
+    if gradient.stride() != parameter.stride():
+        return torch.empty_like(parameter).copy_(gradient)
+    return gradient

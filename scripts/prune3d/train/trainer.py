@@ -22,6 +22,7 @@ from prune3d.models.assembly import get_spec
 from prune3d.seeds import derive_seed
 from prune3d.train.averaging import WeightAverage
 from prune3d.train.batchnorm import share_batch_norm
+from prune3d.train.channels_last import fold_batch_norms, unfold_batch_norms
 from prune3d.train.compute import Compute, keep_memory, make_plan
 from prune3d.train.losses import training_loss
 from prune3d.train.recipe import Recipe, learning_rate
@@ -83,7 +84,7 @@ class Trainer:
         self._task, self._shard = task, shard or Shard()
         model, recipe = task.model, task.recipe
         keep_memory()
-        self._plan = make_plan(task.compute, model, device)
+        self._plan = make_plan(task.compute, device)
         model.to(device)
         model.to(memory_format=self._plan.memory_format)
         model.zero_grad(set_to_none=True)
@@ -124,6 +125,7 @@ class Trainer:
             board.close()
         if state.average is not None:
             state.average.write_to(state.model)
+        unfold_batch_norms(state.model)
         state.model.to(memory_format=torch.contiguous_format)
         return Training(state.history, state.seconds)
 
@@ -207,6 +209,8 @@ class Trainer:
                 device_ids=[device.index] if device.type == "cuda" else None,
                 broadcast_buffers=False,
             )
+        elif self._plan.folds:
+            fold_batch_norms(model)
         if not self._plan.compile:
             return forward
         # Small networks keep a GPU waiting for the next kernel; this mode starts them all at once.

@@ -1,0 +1,104 @@
+"""Batch norm for channels that lie side by side, against torch's own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import prune3d
+from prune3d.data.images import ImageSet
+from prune3d.train import Recipe, train
+from prune3d.train.channels_last import (
+    FoldedBatchNorm2d,
+    fold_batch_norms,
+    unfold_batch_norms,
+)
+
+Network = Callable[..., nn.Module]
+
+
+def norms(channels: int, dtype: torch.dtype) -> tuple[nn.BatchNorm2d, nn.Sequential]:
+    """Return torch's and a folded batch norm with the same random weights."""
+    theirs = nn.BatchNorm2d(channels, dtype=dtype)
+    with torch.no_grad():
+        theirs.weight.normal_()
+        theirs.bias.normal_()
+    ours = nn.Sequential(copy.deepcopy(theirs))
+    fold_batch_norms(ours)
+    return theirs, ours
+
+
+def side_by_side(*shape: int, dtype: torch.dtype) -> Tensor:
+    values = 3 + 2 * torch.randn(shape, dtype=dtype)
+    return values.contiguous(memory_format=torch.channels_last).requires_grad_()
+
+
+@pytest.mark.parametrize(
+    "shape", [(4, 5, 6, 7), (2, 1, 3, 3), (8, 17, 1, 1), (1, 3, 2, 2), (2, 40, 8, 1)]
+)
+def test_outputs_gradients_and_statistics_are_those_of_torch(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    theirs, ours = norms(shape[1], torch.float64)
+    assert type(ours[0]) is FoldedBatchNorm2d
+    for _ in range(3):
+        x = side_by_side(*shape, dtype=torch.float64)
+        y = x.detach().clone().requires_grad_()
+        weights = torch.randn(shape, dtype=torch.float64)
+        outputs = ours(x), theirs(y)
+        for output in outputs:
+            (output * weights).square().sum().backward()
+        torch.testing.assert_close(outputs[0], outputs[1])
+        torch.testing.assert_close(x.grad, y.grad)
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[f"0.{name}"], value)
+    for name, parameter in theirs.named_parameters():
+        torch.testing.assert_close(dict(ours[0].named_parameters())[name].grad, parameter.grad)
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    torch.manual_seed(0)
+    _, ours = norms(3, torch.float64)
+    assert torch.autograd.gradcheck(ours, side_by_side(2, 3, 2, 2, dtype=torch.float64))
+
+
+def test_a_large_mean_does_not_cost_the_variance() -> None:
+    torch.manual_seed(0)
+    _, ours = norms(3, torch.float32)
+    x = (1000 + torch.randn(16, 3, 8, 8)).contiguous(memory_format=torch.channels_last)
+    nn.init.ones_(ours[0].weight)
+    ours(x)
+    exact = 0.9 + 0.1 * x.double().transpose(0, 1).flatten(1).var(1)
+    torch.testing.assert_close(ours[0].running_var.double(), exact, rtol=1e-4, atol=0)
+
+
+def test_what_cannot_be_folded_is_left_to_torch() -> None:
+    torch.manual_seed(0)
+    theirs, ours = norms(5, torch.float32)
+    x = torch.randn(4, 5, 6, 6)
+    assert torch.equal(ours(x), theirs(x))  # contiguous
+    last = x.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(ours.eval()(last), theirs.eval()(last))
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        ours.train()(torch.randn(1, 5, 1, 1))
+
+
+def test_only_what_is_faster_is_folded_and_all_is_undone() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(16), nn.BatchNorm2d(13), nn.BatchNorm2d(32))
+    fold_batch_norms(model)
+    assert [type(m) is FoldedBatchNorm2d for m in model] == [False, True, False]
+    unfold_batch_norms(model)
+    assert all(type(m) is nn.BatchNorm2d for m in model)
+
+
+def test_a_trained_network_has_torchs_batch_norms(make_network: Network) -> None:
+    model = prune3d.prune(make_network("resnet8", size=8), width=0.6)
+    generator = torch.Generator().manual_seed(4)
+    pixels = torch.randint(0, 256, (32, 3, 8, 8), generator=generator).byte()
+    images = ImageSet(pixels, torch.arange(32) % 10, (0.5,) * 3, (0.25,) * 3)
+    train(model, images, Recipe(epochs=1, batch_size=16, learning_rate=0.1), seed=0)
+    kinds = {type(m) for m in model.modules() if isinstance(m, nn.BatchNorm2d)}
+    assert kinds == {nn.BatchNorm2d}
