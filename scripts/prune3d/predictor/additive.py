@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from prune3d.predictor.basis import Array, basis_slopes, basis_values, data_domain, eigenvalues
+from prune3d.predictor.base import PolynomialEstimator
+from prune3d.predictor.basis import Array, basis_values, data_domain, eigenvalues
 from prune3d.predictor.parameters import check_alpha, check_integer
 from prune3d.predictor.ridge import choose_alpha, decompose, solve
-from prune3d.predictor.samples import fit_samples, predict_samples
+from prune3d.predictor.samples import predict_samples
 
 
-class AdditivePolynomialRegressor(RegressorMixin, BaseEstimator):
+class AdditivePolynomialRegressor(PolynomialEstimator):
     """Sum c + f(d) + g(w) + h(r) of polynomials of degree K, fitted by ridge (ours).
 
     A linear model with p K + 1 unknowns, the same as the rank-one product has free. The ridge is
@@ -44,31 +44,11 @@ class AdditivePolynomialRegressor(RegressorMixin, BaseEstimator):
         self.degree = degree
         self.alpha = alpha
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> AdditivePolynomialRegressor:
-        """Fit the polynomials.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, p)
-            Depth, width and resolution ratios in (0, 1].
-        y : array-like of shape (n,)
-            Accuracy, a fraction in [0, 1].
-        sample_weight : array-like of shape (n,), default=None
-            At least 0; a weight of 2 is the same as the sample twice.
-
-        Returns
-        -------
-        AdditivePolynomialRegressor
-            Itself.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or an array is not as above.
-        """
+    def _check_parameters(self) -> None:
         check_integer("degree", self.degree, 0)
         check_alpha(self.alpha)
-        X, y, weights = fit_samples(self, X, y, sample_weight)
+
+    def _fit(self, X: Array, y: Array, weights: Array) -> None:
         self.domain_ = data_domain(X)
         design = _rows(basis_values(X, self.domain_, self.degree))
         charge = np.tile(eigenvalues(self.degree)[1:] ** 3, X.shape[1])
@@ -76,38 +56,15 @@ class AdditivePolynomialRegressor(RegressorMixin, BaseEstimator):
         self.alpha_ = choose_alpha(parts) if isinstance(self.alpha, str) else float(self.alpha)
         self.constant_, slopes = solve(parts, self.alpha_)
         self.basis_coef_ = slopes.reshape(X.shape[1], self.degree)
-        return self
 
-    def predict(self, X: Any) -> Array:
-        """Predict the accuracy.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, p)
-
-        Returns
-        -------
-        ndarray of shape (n,)
-            Fractions; a polynomial may leave [0, 1].
-        """
-        check_is_fitted(self)
-        basis = basis_values(predict_samples(self, X), self.domain_, self.degree)
+    def _evaluate(self, basis: Array) -> Array:
         return np.asarray(self.constant_ + _rows(basis) @ self.basis_coef_.ravel())
 
     def gradient(self, X: Any) -> Array:
-        """Differentiate the prediction.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, p)
-
-        Returns
-        -------
-        ndarray of shape (n, p)
-            Accuracy per unit of each ratio.
-        """
+        """See `PolynomialEstimator.gradient`; a sum has no products to differentiate."""
         check_is_fitted(self)
-        slopes = basis_slopes(predict_samples(self, X), self.domain_, self.degree)
+        X = predict_samples(self, X)
+        slopes = basis_values(X, self.domain_, self.degree, derivative=1)
         return np.asarray(np.einsum("mnk,mk->nm", slopes[:, :, 1:], self.basis_coef_))
 
 

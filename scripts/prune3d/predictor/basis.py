@@ -32,8 +32,8 @@ def data_domain(X: Array) -> Array:
     return np.column_stack([np.where(flat, low - 1.0, low), np.where(flat, high + 1.0, high)])
 
 
-def basis_values(X: Array, domain: Array, degree: int) -> Array:
-    """Evaluate the scaled Legendre polynomials of every column.
+def basis_values(X: Array, domain: Array, degree: int, derivative: int = 0) -> Array:
+    """Evaluate the scaled Legendre polynomials of every column, or their derivatives.
 
     Parameters
     ----------
@@ -41,6 +41,8 @@ def basis_values(X: Array, domain: Array, degree: int) -> Array:
     domain : ndarray of shape (p, 2)
     degree : int
         K.
+    derivative : int, default=0
+        How often to differentiate with respect to x.
 
     Returns
     -------
@@ -48,45 +50,9 @@ def basis_values(X: Array, domain: Array, degree: int) -> Array:
         Entry (m, a, i) is sqrt(2 i + 1) P_i(t) with t in [-1, 1] for x inside the domain.
     """
     scale = np.sqrt(2 * np.arange(degree + 1) + 1)
-    return np.asarray(legendre.legvander(_unit(X, domain).T, degree) * scale, dtype=np.float64)
-
-
-def basis_slopes(X: Array, domain: Array, degree: int) -> Array:
-    """Evaluate the derivatives, with respect to x, of the functions of `basis_values`.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, p)
-    domain : ndarray of shape (p, 2)
-    degree : int
-
-    Returns
-    -------
-    ndarray of shape (p, n, K + 1)
-    """
-    scale = np.sqrt(2 * np.arange(degree + 1) + 1)
-    derivative = legendre.legder(np.diag(scale)) if degree else np.zeros((1, 1))
-    slopes = legendre.legvander(_unit(X, domain).T, max(degree - 1, 0)) @ derivative
-    return np.asarray(slopes * _unit_slope(domain)[:, None, None], dtype=np.float64)
-
-
-def basis_curvatures(X: Array, domain: Array, degree: int) -> Array:
-    """Evaluate the second derivatives, with respect to x, of the functions of `basis_values`.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, p)
-    domain : ndarray of shape (p, 2)
-    degree : int
-
-    Returns
-    -------
-    ndarray of shape (p, n, K + 1)
-    """
-    scale = np.sqrt(2 * np.arange(degree + 1) + 1)
-    derivative = legendre.legder(np.diag(scale), 2) if degree > 1 else np.zeros((1, degree + 1))
-    bends = legendre.legvander(_unit(X, domain).T, max(degree - 2, 0)) @ derivative
-    return np.asarray(bends * _unit_slope(domain)[:, None, None] ** 2, dtype=np.float64)
+    derived = legendre.legder(np.diag(scale), derivative)
+    values = legendre.legvander(_unit(X, domain).T, len(derived) - 1) @ derived
+    return np.asarray(values * _unit_slope(domain)[:, None, None] ** derivative, dtype=np.float64)
 
 
 def monomial_matrices(domain: Array, degree: int) -> Array:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted
 
+from prune3d.predictor.base import PolynomialEstimator
 from prune3d.predictor.basis import (
     Array,
-    basis_slopes,
     basis_values,
     contract,
     data_domain,
@@ -21,14 +17,13 @@ from prune3d.predictor.basis import (
 from prune3d.predictor.design import unknowns
 from prune3d.predictor.parameters import check_alpha, check_integer
 from prune3d.predictor.ridge import choose_alpha, decompose, solve
-from prune3d.predictor.samples import fit_samples, predict_samples
 from prune3d.predictor.shape import check_shape, make_shape, minimise
 
 # The design matrix of a few hundred samples then stays below a few hundred megabytes.
 MOST_UNKNOWNS = 100_000
 
 
-class PolynomialRegressor(RegressorMixin, BaseEstimator):
+class PolynomialRegressor(PolynomialEstimator):
     """Full polynomial sum_{i,j,k=0..K} lambda_ijk d^i w^j r^k [paper], fitted by ridge (ours).
 
     The fit minimises sum_n weight_n (y_n - F(x_n))^2 + alpha sum_ijk (e_i + e_j + e_k)^3 c_ijk^2,
@@ -68,32 +63,12 @@ class PolynomialRegressor(RegressorMixin, BaseEstimator):
         self.alpha = alpha
         self.shape = shape
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> PolynomialRegressor:
-        """Fit the polynomial.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, p)
-            Depth, width and resolution ratios in (0, 1].
-        y : array-like of shape (n,)
-            Accuracy, a fraction in [0, 1].
-        sample_weight : array-like of shape (n,), default=None
-            At least 0; a weight of 2 is the same as the sample twice.
-
-        Returns
-        -------
-        PolynomialRegressor
-            Itself.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or an array is not as above, or there are more than 100,000 coefficients.
-        """
+    def _check_parameters(self) -> None:
         check_integer("degree", self.degree, 0)
         check_alpha(self.alpha)
         check_shape(self.shape)
-        X, y, weights = fit_samples(self, X, y, sample_weight)
+
+    def _fit(self, X: Array, y: Array, weights: Array) -> None:
         count = unknowns("full", self.degree, n_features=X.shape[1])
         if count > MOST_UNKNOWNS:
             raise ValueError(
@@ -114,46 +89,9 @@ class PolynomialRegressor(RegressorMixin, BaseEstimator):
             constraints = np.vstack([tensor_rows(part) for part in shape.derivatives])
             coef = minimise(matrix, rows.T @ (weights * y), constraints)
         self._set_fitted(coef.reshape((self.degree + 1,) * X.shape[1]), domain, alpha)
-        return self
 
-    def predict(self, X: Any) -> Array:
-        """Predict the accuracy.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, p)
-
-        Returns
-        -------
-        ndarray of shape (n,)
-            Fractions; a polynomial may leave [0, 1].
-        """
-        check_is_fitted(self)
-        X = predict_samples(self, X)
-        return contract(self.basis_coef_, basis_values(X, self.domain_, self.degree))
-
-    def gradient(self, X: Any) -> Array:
-        """Differentiate the prediction.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, p)
-
-        Returns
-        -------
-        ndarray of shape (n, p)
-            Accuracy per unit of each ratio.
-        """
-        check_is_fitted(self)
-        X = predict_samples(self, X)
-        values = basis_values(X, self.domain_, self.degree)
-        slopes = basis_slopes(X, self.domain_, self.degree)
-        result = np.empty_like(X)
-        for m in range(X.shape[1]):
-            mixed = values.copy()
-            mixed[m] = slopes[m]
-            result[:, m] = contract(self.basis_coef_, mixed)
-        return result
+    def _evaluate(self, basis: Array) -> Array:
+        return contract(self.basis_coef_, basis)
 
     def _set_fitted(self, basis_coef: Array, domain: Array, alpha: float) -> None:
         self.basis_coef_ = basis_coef

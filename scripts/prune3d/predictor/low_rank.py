@@ -5,21 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from prune3d.predictor.alternating import Problem, Solution, alternate, evaluate
+from prune3d.predictor.base import PolynomialEstimator
 from prune3d.predictor.basis import (
     Array,
-    basis_slopes,
     basis_values,
     data_domain,
     eigenvalues,
     monomial_matrices,
 )
 from prune3d.predictor.parameters import ALPHA_GRID, check_alpha, check_integer, check_tolerance
-from prune3d.predictor.samples import fit_samples, predict_samples
 from prune3d.predictor.shape import alternate_shaped, check_shape, make_shape, shaped_start
 from prune3d.predictor.starts import start_factors
 
@@ -28,7 +25,7 @@ REFIT_SWEEPS = 50
 REFIT_TOLERANCE = 1e-6
 
 
-class LowRankPolynomialRegressor(RegressorMixin, BaseEstimator):
+class LowRankPolynomialRegressor(PolynomialEstimator):
     """Polynomial sum_{q=1..R} H(d; s_q) H(w; u_q) H(r; v_q) with H(x; s) = sum_{i=0..K} s_i x^i.
 
     That the tensor has low rank is the paper's; the form is ours (canonical polyadic). The fit
@@ -102,30 +99,7 @@ class LowRankPolynomialRegressor(RegressorMixin, BaseEstimator):
         self.random_state = random_state
         self.shape = shape
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LowRankPolynomialRegressor:
-        """Fit the polynomial.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, p)
-            Depth, width and resolution ratios in (0, 1].
-        y : array-like of shape (n,)
-            Accuracy, a fraction in [0, 1].
-        sample_weight : array-like of shape (n,), default=None
-            At least 0; a weight of 2 is the same as the sample twice.
-
-        Returns
-        -------
-        LowRankPolynomialRegressor
-            Itself.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or an array is not as above.
-        """
-        self._check_parameters()
-        X, y, weights = fit_samples(self, X, y, sample_weight)
+    def _fit(self, X: Array, y: Array, weights: Array) -> None:
         domain = data_domain(X)
         basis = basis_values(X, domain, self.degree)
         rng = check_random_state(self.random_state)
@@ -145,7 +119,6 @@ class LowRankPolynomialRegressor(RegressorMixin, BaseEstimator):
         self.n_iter_ = int(solution.n_iter[best])
         self.objective_path_ = solution.path[best, : self.n_iter_ + 1]
         self._set_fitted(_normalise(solution.factors[best]), domain, alpha)
-        return self
 
     def _fit_shaped(self, problem: Problem, domain: Array, starts: Array) -> Solution:
         """Return the best of all starts; with one component they would all end the same."""
@@ -156,45 +129,6 @@ class LowRankPolynomialRegressor(RegressorMixin, BaseEstimator):
             for start in starts
         ]
         return min(ends, key=lambda end: float(end.path[0, -1]))
-
-    def predict(self, X: Any) -> Array:
-        """Predict the accuracy.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, p)
-
-        Returns
-        -------
-        ndarray of shape (n,)
-            Fractions; a polynomial may leave [0, 1].
-        """
-        check_is_fitted(self)
-        X = predict_samples(self, X)
-        return self._evaluate(basis_values(X, self.domain_, self.degree))
-
-    def gradient(self, X: Any) -> Array:
-        """Differentiate the prediction.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, p)
-
-        Returns
-        -------
-        ndarray of shape (n, p)
-            Accuracy per unit of each ratio.
-        """
-        check_is_fitted(self)
-        X = predict_samples(self, X)
-        values = basis_values(X, self.domain_, self.degree)
-        slopes = basis_slopes(X, self.domain_, self.degree)
-        result = np.empty_like(X)
-        for m in range(X.shape[1]):
-            mixed = values.copy()
-            mixed[m] = slopes[m]
-            result[:, m] = self._evaluate(mixed)
-        return result
 
     def _check_parameters(self) -> None:
         check_integer("degree", self.degree, 0)

@@ -14,7 +14,7 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import nnls
 
 from prune3d.predictor.alternating import Problem, Solution, normal_equations, objective, state_of
-from prune3d.predictor.basis import Array, basis_curvatures, basis_slopes, basis_values
+from prune3d.predictor.basis import Array, basis_values
 from prune3d.predictor.design import SHAPES
 
 LEVELS, OTHER_LEVELS = 9, 5  # of the grid: in the column of a derivative, and in the others
@@ -66,16 +66,15 @@ def make_shape(shape: str, domain: Array, degree: int) -> Shape:
         raise ValueError(
             f"shape constraints are for at most {MOST_COLUMNS} features but there are {columns}"
         )
-    parts = [basis_slopes]
-    if shape == "diminishing":
-        parts.append(_bends)
+    # Slopes must not be negative, curvatures not positive.
+    signs = [(1, 1.0), (2, -1.0)] if shape == "diminishing" else [(1, 1.0)]
     derivatives = []
-    for part, m in itertools.product(parts, range(columns)):
+    for (derivative, sign), m in itertools.product(signs, range(columns)):
         levels = [LEVELS if m == column else OTHER_LEVELS for column in range(columns)]
         lines = [np.linspace(a, b, n) for (a, b), n in zip(domain, levels, strict=True)]
         grid = np.array(list(itertools.product(*lines)))
         mixed = basis_values(grid, domain, degree)
-        own = part(grid, domain, degree)[m]
+        own = sign * basis_values(grid, domain, degree, derivative)[m]
         # The unit of a constraint is free; this one keeps the rows comparable.
         mixed[m] = own / max(float(np.abs(own).max()), 1e-300)
         derivatives.append(mixed)
@@ -180,10 +179,6 @@ def shaped_start(factors: Array) -> Array:
         start[..., 1] = 0.5 * rise / (rise + 1.0)
         start[:, :, 0, 1] = 0.0
     return start
-
-
-def _bends(X: Array, domain: Array, degree: int) -> Array:
-    return -basis_curvatures(X, domain, degree)
 
 
 def _rows(shape: Shape, factors: Array, column: int) -> Array:
