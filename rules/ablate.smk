@@ -23,11 +23,13 @@ rule ablate_predictor:
     conda:
         "../envs/analysis.yaml"
     params:
-        **settings("predictor"),
-        **figure_settings("ablation"),
-        seeds={"seeds": SEEDS},
-        budgets=macs_budgets(),
-        epochs=setting("finetune.epochs"),
+        settings=together(
+            **settings("predictor"),
+            **figure_settings("ablation"),
+            seeds=SEEDS,
+            budgets=macs_budgets(),
+            epochs=setting("finetune.epochs"),
+        ),
     script:
         "../scripts/ablate_predictor.py"
 
@@ -51,7 +53,7 @@ rule train_scratch:
     resources:
         **on_gpu("dense"),
     params:
-        **recipe("dense"),
+        settings=together(**recipe("dense")),
     script:
         "../scripts/train_scratch.py"
 
@@ -72,6 +74,6 @@ rule ablate_scratch:
     conda:
         "../envs/analysis.yaml"
     params:
-        **figure_settings("ablation"),
+        settings=together(**figure_settings("ablation")),
     script:
         "../scripts/ablate_scratch.py"

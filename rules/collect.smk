@@ -22,13 +22,15 @@ rule prune_sample:
     resources:
         **on_gpu(),
     params:
-        block_criterion=setting("pruning.block_criterion", prunes("depth")),
-        channel_criterion=setting("pruning.channel_criterion", prunes("width")),
-        round_to=setting("pruning.round_to", prunes("width")),
-        probe_images=setting("pruning.probe_images"),
-        depth=sample_ratio("depth"),
-        width=sample_ratio("width"),
-        resolution=sample_ratio("resolution"),
+        settings=together(
+            block_criterion=setting("pruning.block_criterion", prunes("depth")),
+            channel_criterion=setting("pruning.channel_criterion", prunes("width")),
+            round_to=setting("pruning.round_to", prunes("width")),
+            probe_images=setting("pruning.probe_images"),
+            depth=sample_ratio("depth"),
+            width=sample_ratio("width"),
+            resolution=sample_ratio("resolution"),
+        ),
     script:
         "../scripts/prune_sample.py"
 
@@ -56,7 +58,7 @@ rule finetune_sample:
     resources:
         **on_gpu("finetune"),
     params:
-        **recipe("finetune"),
+        settings=together(**recipe("finetune")),
     script:
         "../scripts/finetune_sample.py"
 
@@ -74,7 +76,7 @@ rule collect_samples:
     conda:
         "../envs/analysis.yaml"
     params:
-        samples=sample_names("fit"),
+        settings=together(samples=sample_names("fit")),
     script:
         "../scripts/collect_samples.py"
 
@@ -91,6 +93,6 @@ rule collect_holdout:
     conda:
         "../envs/analysis.yaml"
     params:
-        samples=sample_names("holdout"),
+        settings=together(samples=sample_names("holdout")),
     script:
         "../scripts/collect_holdout.py"

@@ -15,10 +15,12 @@ rule choose_target:
     conda:
         "../envs/analysis.yaml"
     params:
-        **budget_limits(),
-        width_step=setting("lattice.width_step", policy_in("width")),
-        side_step=setting("lattice.side_step", policy_in("resolution")),
-        round_to=setting("pruning.round_to", policy_in("width")),
+        settings=together(
+            **budget_limits(),
+            width_step=setting("lattice.width_step", policy_in("width")),
+            side_step=setting("lattice.side_step", policy_in("resolution")),
+            round_to=setting("pruning.round_to", policy_in("width")),
+        ),
     script:
         "../scripts/choose_target.py"
 
@@ -59,6 +61,6 @@ rule plot_policies:
     conda:
         "../envs/analysis.yaml"
     params:
-        **figure_settings("policies"),
+        settings=together(**figure_settings("policies")),
     script:
         "../scripts/plot_policies.py"

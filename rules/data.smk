@@ -17,13 +17,15 @@ rule prepare_data:
         # No parameter: what was fetched stays as it is when fetching is forbidden again.
         download=may_download,
     params:
-        **settings("data.glyphs", data_uses("glyphs")),
-        name=setting("data.name"),
-        root=setting("data.root", data_uses("root")),
-        side=setting("data.side", data_uses("side")),
-        resident_gb=setting("data.resident_gb", data_uses("resident_gb")),
-        normalization=setting("data.normalization"),
-        test_fraction=setting("data.test_fraction", data_uses("test_fraction")),
-        selection_fraction=setting("data.selection_fraction"),
+        settings=together(
+            **settings("data.glyphs", data_uses("glyphs")),
+            name=setting("data.name"),
+            root=setting("data.root", data_uses("root")),
+            side=setting("data.side", data_uses("side")),
+            resident_gb=setting("data.resident_gb", data_uses("resident_gb")),
+            normalization=setting("data.normalization"),
+            test_fraction=setting("data.test_fraction", data_uses("test_fraction")),
+            selection_fraction=setting("data.selection_fraction"),
+        ),
     script:
         "../scripts/prepare_data.py"

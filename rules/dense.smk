@@ -16,7 +16,7 @@ rule analyze_dense:
     resources:
         **on_cpu(),
     params:
-        model=setting("model.name"),
+        settings=together(model=setting("model.name")),
     script:
         "../scripts/analyze_dense.py"
 
@@ -42,9 +42,11 @@ rule train_dense:
     resources:
         **on_gpu("dense"),
     params:
-        **recipe("dense"),
-        **settings("model.sparsity", is_sparse),
-        model=setting("model.name"),
+        settings=together(
+            **recipe("dense"),
+            **settings("model.sparsity", is_sparse),
+            model=setting("model.name"),
+        ),
     script:
         "../scripts/train_dense.py"
 
@@ -85,7 +87,9 @@ rule rank_blocks:
     resources:
         **on_gpu(),
     params:
-        block_criterion=setting("pruning.block_criterion"),
-        probe_images=setting("pruning.probe_images"),
+        settings=together(
+            block_criterion=setting("pruning.block_criterion"),
+            probe_images=setting("pruning.probe_images"),
+        ),
     script:
         "../scripts/rank_blocks.py"

@@ -23,11 +23,13 @@ rule prune_final:
     resources:
         **on_gpu(),
     params:
-        channel_criterion=setting(
-            "pruning.channel_criterion", policy_in("dwr", "width")
+        settings=together(
+            channel_criterion=setting(
+                "pruning.channel_criterion", policy_in("dwr", "width")
+            ),
+            round_to=setting("pruning.round_to", policy_in("dwr", "width")),
+            probe_images=setting("pruning.probe_images"),
         ),
-        round_to=setting("pruning.round_to", policy_in("dwr", "width")),
-        probe_images=setting("pruning.probe_images"),
     script:
         "../scripts/prune_final.py"
 
@@ -53,7 +55,7 @@ rule finetune_final:
     resources:
         **on_gpu("final"),
     params:
-        **recipe("final"),
+        settings=together(**recipe("final")),
     script:
         "../scripts/finetune_final.py"
 

@@ -17,8 +17,10 @@ rule measure_latency:
     resources:
         **on_gpu(),
     params:
-        **settings("latency"),
-        round_to=setting("pruning.round_to"),
+        settings=together(
+            **settings("latency"),
+            round_to=setting("pruning.round_to"),
+        ),
     script:
         "../scripts/measure_latency.py"
 
@@ -40,9 +42,11 @@ rule find_optimum:
     conda:
         "../envs/analysis.yaml"
     params:
-        **budget_limits(),
-        **settings("optimum"),
-        **settings("lattice"),
-        round_to=setting("pruning.round_to"),
+        settings=together(
+            **budget_limits(),
+            **settings("optimum"),
+            **settings("lattice"),
+            round_to=setting("pruning.round_to"),
+        ),
     script:
         "../scripts/find_optimum.py"

@@ -15,7 +15,7 @@ rule plot_dimensions:
     conda:
         "../envs/analysis.yaml"
     params:
-        **figure_settings("dimensions"),
+        settings=together(**figure_settings("dimensions")),
     script:
         "../scripts/plot_dimensions.py"
 
@@ -35,7 +35,7 @@ rule plot_predictions:
     conda:
         "../envs/analysis.yaml"
     params:
-        **figure_settings("predictions"),
+        settings=together(**figure_settings("predictions")),
     script:
         "../scripts/plot_predictions.py"
 
@@ -76,6 +76,6 @@ rule plot_surface:
     conda:
         "../envs/analysis.yaml"
     params:
-        **figure_settings("surface"),
+        settings=together(**figure_settings("surface")),
     script:
         "../scripts/plot_surface.py"

@@ -13,7 +13,7 @@ rule fit_predictor:
     conda:
         "../envs/analysis.yaml"
     params:
-        **settings("predictor"),
+        settings=together(**settings("predictor")),
     script:
         "../scripts/fit_predictor.py"
 

@@ -14,6 +14,7 @@ import re
 import sys
 from pathlib import Path
 
+from prune3d.errors import UserError
 from prune3d.simulation import (
     Outcome,
     draw_makespans,
@@ -85,4 +86,7 @@ def hours(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(str(error))

@@ -48,10 +48,8 @@ class Job:
 
     def __init__(self, snakemake: Any) -> None:
         self.input, self.output = snakemake.input, snakemake.output
-        # The rules give each value as {key: value}; see rules/common.smk.
-        self.params: dict[str, Any] = {
-            name: next(iter(value.values())) for name, value in snakemake.params.items()
-        }
+        # One parameter holds all settings by name; see rules/common.smk.
+        self.params: dict[str, Any] = dict(getattr(snakemake.params, "settings", {}))
         self.wildcards, self.resources = snakemake.wildcards, snakemake.resources
         self.threads = int(snakemake.threads)
         self.rule = str(snakemake.rule)

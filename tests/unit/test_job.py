@@ -35,8 +35,8 @@ def quiet() -> Iterator[None]:
 
 
 def params(values: dict[str, Any]) -> Params:
-    """Return parameters as the rules give them: each value with its key."""
-    return Params(fromdict={key: {f"section.{key}": value} for key, value in values.items()})
+    """Return parameters as the rules give them: one, which holds all settings."""
+    return Params(fromdict={"settings": values})
 
 
 def snakemake(folder: Path, **changes: Any) -> SimpleNamespace:
