@@ -12,9 +12,12 @@ from pathlib import Path
 from prune3d.errors import UserError
 
 SECONDS_TO_END = 300.0
+SECONDS_TO_ANSWER = 120.0
 
 
-def cancel_leftovers(folder: Path, tell: Callable[[str], object]) -> list[str]:
+def cancel_leftovers(
+    folder: Path, tell: Callable[[str], object], patience: float = SECONDS_TO_ANSWER
+) -> list[str]:
     """Cancel this user's SLURM jobs of this workflow folder and wait until they have ended.
 
     To be called before the first job is submitted. Trainings keep their state.
@@ -24,7 +27,9 @@ def cancel_leftovers(folder: Path, tell: Callable[[str], object]) -> list[str]:
     folder
         The workflow's folder.
     tell
-        Called with a message where there are any.
+        Called with a message where there are any, or where SLURM does not answer.
+    patience
+        Seconds that SLURM's controller may be silent, as while it restarts.
 
     Returns
     -------
@@ -34,17 +39,17 @@ def cancel_leftovers(folder: Path, tell: Callable[[str], object]) -> list[str]:
     Raises
     ------
     UserError
-        If they do not end.
+        If they do not end, or SLURM does not answer.
     """
     if shutil.which("squeue") is None:
         return []
-    found = _left(folder)
+    found = _left(folder, tell, patience)
     if not found:
         return []
     tell(f"cancelling {len(found)} jobs that an earlier run left: {', '.join(found)}")
     subprocess.run(["scancel", *found], check=False, timeout=60)
     end = time.monotonic() + SECONDS_TO_END
-    while left := _left(folder):
+    while left := _left(folder, tell, patience):
         if time.monotonic() > end:
             raise UserError(
                 f"the SLURM jobs {', '.join(left)} of an earlier run in {folder} do not end; "
@@ -54,19 +59,30 @@ def cancel_leftovers(folder: Path, tell: Callable[[str], object]) -> list[str]:
     return found
 
 
-def _left(folder: Path) -> list[str]:
+def _left(folder: Path, tell: Callable[[str], object], patience: float) -> list[str]:
     """Return the numbers of this user's jobs that Snakemake submitted from a folder."""
-    done = subprocess.run(
-        ["squeue", "-h", "-u", getpass.getuser(), "-o", "%i|%Z|%k"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    rows = [line.split("|", 2) for line in done.stdout.splitlines()]
+    rows = [line.split("|", 2) for line in _queue(tell, patience).splitlines()]
     # Snakemake names the rule or group in the comment.
     return [
         number
         for number, where, comment in rows
         if Path(where) == folder and comment.startswith("rule_")
     ]
+
+
+def _queue(tell: Callable[[str], object], patience: float) -> str:
+    """Return number, folder and comment of each job of this user."""
+    command = ["squeue", "-h", "-u", getpass.getuser(), "-o", "%i|%Z|%k"]
+    end = time.monotonic() + patience
+    while True:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return done.stdout
+        said = " ".join(done.stderr.split())
+        if time.monotonic() > end:
+            raise UserError(
+                f"SLURM does not answer: squeue says '{said}'; run on a login node of the cluster "
+                "while its controller is up."
+            )
+        tell(f"waiting for SLURM, which does not answer: {said}")
+        time.sleep(5)

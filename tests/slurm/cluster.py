@@ -143,9 +143,13 @@ class Cluster:
         self._wait(lambda: bool(self.node_state()), "slurmctld does not answer")
 
     def restart_controller(self) -> None:
-        """End slurmctld, which saves its state, and start it again."""
-        self._end("slurmctld", signal.SIGTERM)
+        """End slurmctld and start it again."""
+        self.stop_controller()
         self.start_controller()
+
+    def stop_controller(self) -> None:
+        """End slurmctld, which saves its state."""
+        self._end("slurmctld", signal.SIGTERM)
 
     def call(self, *command: str) -> str:
         """Run a client command and return what it prints."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from cluster import Cluster, missing_packages
+from prune3d.errors import UserError
 from prune3d.leftovers import cancel_leftovers
 
 pytestmark = pytest.mark.skipif(missing_packages() is not None, reason=missing_packages() or "")
@@ -71,3 +73,18 @@ def test_leftovers_of_this_folder_alone_are_cancelled(
     assert set(cluster.jobs("PD,R,CG")) == {other, own}
     assert cancel_leftovers(here, told.append) == []
     cluster.call("scancel", str(other), str(own))
+
+
+@pytest.mark.slow
+def test_a_controller_that_is_down_is_waited_for_and_then_told(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    cluster.stop_controller()
+    with pytest.raises(UserError, match=r"SLURM does not answer: squeue says '.+'; run on a login"):
+        cancel_leftovers(tmp_path, print, patience=0)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(cancel_leftovers, tmp_path, print)
+        cluster.start_controller()
+        assert waiting.result() == []

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -187,7 +188,20 @@ def was_sent(process: int, number: signal.Signals) -> bool:
 
 
 @pytest.fixture(scope="module")
-def disturbed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def beside(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Project, Future[subprocess.CompletedProcess[str]]]]:
+    """The same config on this machine without SLURM, while the disturbed run waits for things."""
+    project = new_project(tmp_path_factory.mktemp("undisturbed") / "project")
+    with ThreadPoolExecutor() as pool:
+        yield (
+            project,
+            pool.submit(project.run, "--cores", "1", config=["--configfile", "small.yaml"]),
+        )
+
+
+@pytest.fixture(scope="module")
+def disturbed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, beside: object) -> Run:
     run = Run(new_project(tmp_path_factory.mktemp("disturbed") / "project"), cluster)
     run.start()
     try:
@@ -205,10 +219,9 @@ def disturbed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Run
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The same config on this machine without SLURM."""
-    project = new_project(tmp_path_factory.mktemp("undisturbed") / "project")
-    done = project.run("--cores", "2", config=["--configfile", "small.yaml"])
+def undisturbed(beside: tuple[Project, Future[subprocess.CompletedProcess[str]]]) -> Project:
+    project, running = beside
+    done = running.result()
     assert done.returncode == 0, done.stderr[-5000:]
     return project
 

@@ -15,6 +15,7 @@ from prune3d.config import load_experiments, overlay
 from prune3d.config_reference import reference
 
 ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 
 
 def read_yaml(name: str) -> dict:
@@ -50,13 +51,30 @@ def test_torch_and_torchvision_work_together() -> None:
     assert done.stdout.strip() == "[1]"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda p: p.name)
 def test_conda_environments_have_the_pinned_versions(path: Path) -> None:
     listed = read_yaml(f"envs/{path.name}")["dependencies"][-1]["pip"]
     assert len(listed) >= 4
     for entry in listed:
         name, version = entry.split("==")
         assert version in pins()[name], f"{path.name}: {name}"
+
+
+def test_containers_install_the_pins_on_the_python_of_the_conda_environments() -> None:
+    docker, apptainer = (
+        (ROOT / "containers" / n).read_text() for n in ("Dockerfile", "prune3d.def")
+    )
+    [image] = re.findall(r"^FROM (\S+)$", docker, flags=re.MULTILINE)
+    assert re.findall(r"^From: (\S+)$", apptainer, flags=re.MULTILINE) == [image]
+    pythons = {read_yaml(f"envs/{path.name}")["dependencies"][0] for path in ENVIRONMENTS}
+    assert pythons == {re.sub(r".*/(python):(\d+\.\d+)-.*", r"\1=\2", image)}
+    sections = re.split(r"^%(\w+)\n", apptainer, flags=re.MULTILINE)
+    runs = re.findall(r"^RUN ((?:.*\\\n)*.*)", docker, flags=re.MULTILINE)
+    shell = "\n".join([*runs, *sections[sections.index("post") + 1 :: 2]])
+    installs = re.findall(r"pip install --no-cache-dir --requirement (\S+)", shell)
+    assert [Path(name).name for name in installs] == ["requirements.txt"] * 2
+    assert all(re.search(rf"requirements.txt {name}\b", docker + apptainer) for name in installs)
+    subprocess.run(["bash", "-n"], input=shell, text=True, check=True)
 
 
 def test_every_rule_names_an_environment_and_a_script_of_its_own() -> None:
