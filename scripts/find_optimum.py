@@ -4,26 +4,24 @@ from prune3d.job import Job
 
 with Job(snakemake) as job:
     from prune3d.files import read_json, write_csv, write_json
-    from prune3d.latency import read_latencies
     from prune3d.optimize import Budget
     from prune3d.policies import (
         TIE_COLUMNS,
         LatticeOptions,
         OptimumOptions,
-        enumerate_candidates,
         optimal_target,
+        read_candidates,
     )
     from prune3d.samples import read_samples
-    from prune3d.structure import Structure
     from prune3d.surrogate import chosen, refit
 
     predictor = chosen(read_json(job.input.predictor))
     samples = read_samples(job.input.samples)
-    candidates = enumerate_candidates(
-        Structure.from_dict(read_json(job.input.structure)),
-        read_json(job.input.blocks)["removal_order"],
+    candidates = read_candidates(
         job.read(LatticeOptions),
-        read_latencies(job.input.latency) if job.input.get("latency") else None,
+        job.input.structure,
+        job.input.get("blocks"),
+        job.input.get("latency"),
     )
     target = optimal_target(
         predictor,

@@ -6,13 +6,14 @@ with Job(snakemake) as job:
     from prune3d.checkpoint import load
     from prune3d.files import read_json, write_csv
     from prune3d.latency import COLUMNS, LatencyOptions, LatencyTable, measure_table
+    from prune3d.policies import read_removal_order
     from prune3d.structure import Structure
 
     structure = Structure.from_dict(read_json(job.input.structure))
     device = job.device()  # sets the number of threads as well
     rows = measure_table(
         load(job.input.model, "cpu" if job.params["device"] == "cpu" else device),
-        read_json(job.input.blocks)["removal_order"],
+        read_removal_order(job.input.get("blocks")),
         structure.blocks,
         structure.sides,
         job.params["round_to"],

@@ -10,7 +10,7 @@ with Job(snakemake) as job:
     from prune3d.data.images import load_splits
     from prune3d.files import read_json
     from prune3d.lineage import name_stage
-    from prune3d.policies import check_delivered
+    from prune3d.policies import check_delivered, read_removal_order
 
     target = read_json(job.input.target)
     if "unreachable" in target:
@@ -25,9 +25,7 @@ with Job(snakemake) as job:
             target["resolution"],
             options=replace(job.read(PruningOptions), seed=job.seed("pruning")),
             images=load_splits(job.input.train, job.input.selection).to(device),
-            removal_order=read_json(job.input.blocks)["removal_order"]
-            if job.input.get("blocks")
-            else (),
+            removal_order=read_removal_order(job.input.get("blocks")),
         )
         check_delivered(pruned, target)
         name_stage(pruned, f"{job.wildcards.budget}/{job.wildcards.policy}")

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune3d.errors import PruningError
-from prune3d.latency import LatencyTable
+from prune3d.files import read_json
+from prune3d.latency import LatencyTable, read_latencies
 from prune3d.optimize import (
     Budget,
     BudgetError,
@@ -119,6 +120,23 @@ def enumerate_candidates(
         found = latencies.at(lattice.depth, widths, np.asarray(sides, dtype=float))
         lattice = replace(lattice, latency_ms=found, dense_latency_ms=float(found[0, 0, 0]))
     return Candidates(lattice, widths)
+
+
+def read_candidates(
+    options: LatticeOptions, structure: str, blocks: str | None, latency: str | None
+) -> Candidates:
+    """Enumerate the realizable networks from files; without `blocks` depth is not a dimension."""
+    return enumerate_candidates(
+        Structure.from_dict(read_json(structure)),
+        read_removal_order(blocks),
+        options,
+        read_latencies(latency) if latency else None,
+    )
+
+
+def read_removal_order(blocks: str | None) -> list[str]:
+    """Return the blocks of a `blocks.json`, first to go first; none where there is no file."""
+    return list(read_json(blocks)["removal_order"]) if blocks else []
 
 
 def optimal_target(
