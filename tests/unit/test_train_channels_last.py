@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 import prune3d
 from prune3d.data.images import ImageSet
+from prune3d.errors import TrainingError
 from prune3d.train import Recipe, train
 from prune3d.train.channels_last import (
     FoldedBatchNorm2d,
@@ -94,11 +96,17 @@ def test_only_what_is_faster_is_folded_and_all_is_undone() -> None:
     assert all(type(m) is nn.BatchNorm2d for m in model)
 
 
-def test_a_trained_network_has_torchs_batch_norms(make_network: Network) -> None:
+@pytest.mark.parametrize("learning_rate", [0.1, 1e30])
+def test_a_trained_network_has_torchs_batch_norms(
+    make_network: Network, learning_rate: float
+) -> None:
     model = prune3d.prune(make_network("resnet8", size=8), width=0.6)
     generator = torch.Generator().manual_seed(4)
     pixels = torch.randint(0, 256, (32, 3, 8, 8), generator=generator).byte()
     images = ImageSet(pixels, torch.arange(32) % 10, (0.5,) * 3, (0.25,) * 3)
-    train(model, images, Recipe(epochs=1, batch_size=16, learning_rate=0.1), seed=0)
+    recipe = Recipe(epochs=2, batch_size=16, learning_rate=learning_rate)
+    diverges = learning_rate > 1
+    with pytest.raises(TrainingError) if diverges else nullcontext():
+        train(model, images, recipe, seed=0)
     kinds = {type(m) for m in model.modules() if isinstance(m, nn.BatchNorm2d)}
     assert kinds == {nn.BatchNorm2d}

@@ -104,30 +104,37 @@ class Trainer:
         task, state, recipe = self._task, self._state, self._task.recipe
         if task.resume is not None and restore_state(task.resume, state):
             log.info("continuing after epoch %d of %d", len(state.history), recipe.epochs)
-        first, before = len(state.history), state.seconds
+        devices = [self._plan.device] if self._plan.device.type == "cuda" else []
+        try:
+            with torch.random.fork_rng(devices=devices):
+                self._run_epochs(len(state.history))
+        finally:
+            unfold_batch_norms(state.model)
+        if state.average is not None:
+            state.average.write_to(state.model)
+        state.model.to(memory_format=torch.contiguous_format)
+        return Training(state.history, state.seconds)
+
+    def _run_epochs(self, first: int) -> None:
+        """Train from an epoch on; after each, keep the state and tell how it goes."""
+        task, state, recipe = self._task, self._state, self._task.recipe
+        before = state.seconds
         progress = Progress(recipe.epochs, first, len(self._loader))
         leads = self._shard.rank == 0
         board = TensorBoard(task.tensorboard, first) if task.tensorboard and leads else None
-        devices = [self._plan.device] if self._plan.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            for epoch in range(first, recipe.epochs):
-                row = self.epoch(epoch, progress)
-                state.history.append(row)
-                state.seconds = before + progress.seconds()
-                if task.resume is not None and leads:
-                    save_state(task.resume, state)
-                    stop_if_asked()
-                if board is not None:
-                    board.add(row)
-                if progress.due() or epoch == recipe.epochs - 1:
-                    progress.tell(epoch + 1, row["train_loss"], row["train_top1"])
+        for epoch in range(first, recipe.epochs):
+            row = self.epoch(epoch, progress)
+            state.history.append(row)
+            state.seconds = before + progress.seconds()
+            if task.resume is not None and leads:
+                save_state(task.resume, state)
+                stop_if_asked()
+            if board is not None:
+                board.add(row)
+            if progress.due() or epoch == recipe.epochs - 1:
+                progress.tell(epoch + 1, row["train_loss"], row["train_top1"])
         if board is not None:
             board.close()
-        if state.average is not None:
-            state.average.write_to(state.model)
-        unfold_batch_norms(state.model)
-        state.model.to(memory_format=torch.contiguous_format)
-        return Training(state.history, state.seconds)
 
     def epoch(self, epoch: int, progress: Progress) -> dict[str, Any]:
         """Pass every training image once and return the epoch's row of the history."""
