@@ -9,26 +9,9 @@ import pytest
 from scipy.special import eval_legendre
 from sklearn.linear_model import Ridge
 
+from designs import LOW, axes, grid, surface
 from prune3d.predictor import PolynomialRegressor
 from prune3d.predictor.parameters import ALPHA_GRID
-
-LOW = np.array([0.4, 0.5, 0.55])
-
-
-def grid(levels: int) -> np.ndarray:
-    """Return levels^3 points of the box from LOW to 1."""
-    return np.array(list(itertools.product(*[np.linspace(low, 1, levels) for low in LOW])))
-
-
-def axes(levels: int) -> np.ndarray:
-    """Return the dense point and the points that shrink one ratio alone."""
-    points = grid(levels)
-    return points[np.sum(points < 1, axis=1) <= 1]
-
-
-def surface(X: np.ndarray) -> np.ndarray:
-    """Return an accuracy that saturates along each ratio."""
-    return 0.95 - np.exp(-4 * X) @ np.array([0.4, 0.5, 0.3])
 
 
 def monomials(X: np.ndarray, degree: int) -> np.ndarray:

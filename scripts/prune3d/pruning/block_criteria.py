@@ -43,11 +43,7 @@ def discrimination(
     PruningError
         If there are no images.
     """
-    if images is None:
-        raise PruningError(
-            "criterion 'dbp' scores blocks on images and there are none; give images or an order "
-            "of removal, or use 'random'."
-        )
+    images = _needed(images, "dbp")
     classes, side = get_spec(model).num_classes, get_spec(model).side
     train, selection = images.train.subset(options.probe_images, options.seed), images.selection
     fit = pooled_features(model, blocks, train, side)
@@ -85,11 +81,7 @@ def loss_increase(
     PruningError
         If there are no images.
     """
-    if images is None:
-        raise PruningError(
-            "criterion 'skip' scores blocks on images and there are none; give images or an order "
-            "of removal, or use 'random'."
-        )
+    images = _needed(images, "skip")
     from prune3d.pruning.depth import remove_blocks
     from prune3d.train.evaluate import evaluate
 
@@ -232,3 +224,12 @@ def probe_accuracy(
     error = (scores - nn.functional.one_hot(held_labels, num_classes)).square().sum(1).mean()
     correct = (scores.argmax(1) == held_labels).double().mean()
     return float(correct), float(error)
+
+
+def _needed(images: ImageSplits | None, criterion: str) -> ImageSplits:
+    if images is None:
+        raise PruningError(
+            f"criterion '{criterion}' scores blocks on images and there are none; give images or "
+            "an order of removal, or use 'random'."
+        )
+    return images
