@@ -173,6 +173,9 @@ def disturb_node(run: Run) -> None:
     run.cluster.call("scontrol", "update", name, "State=DOWN", "Reason=test")
     run.cluster.kill_processes(job)
     run.wait("the job waits again", lambda: run.state(job) == "PENDING")
+    # SLURM counts in seconds: within that of the failure slurmd takes the new start for the old one
+    # and refuses it ("Job credential revoked").
+    time.sleep(2)
     run.cluster.call("scontrol", "update", name, "State=RESUME")
     run.cluster.call("scontrol", "update", f"JobId={job}", "StartTime=now")
 
