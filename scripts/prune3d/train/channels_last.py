@@ -2,7 +2,7 @@
 
 torch's own kernel gives every thread a row of sums as long as there are channels. Where such a row
 is no multiple of a cache line, threads write to the same line and wait for one another, and a few
-channels fill a fraction of a vector register: up to six times slower than this, as measured
+channels fill a fraction of a vector register: several times slower than this, as measured
 (docs/benchmarks.md).
 """
 
