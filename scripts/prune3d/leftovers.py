@@ -13,6 +13,7 @@ from prune3d.errors import UserError
 
 SECONDS_TO_END = 300.0
 SECONDS_TO_ANSWER = 120.0
+SECONDS_A_QUESTION = 60.0
 
 
 def cancel_leftovers(
@@ -75,10 +76,14 @@ def _queue(tell: Callable[[str], object], patience: float) -> str:
     command = ["squeue", "-h", "-u", getpass.getuser(), "-o", "%i|%Z|%k"]
     end = time.monotonic() + patience
     while True:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return done.stdout
-        said = " ".join(done.stderr.split())
+        try:
+            return subprocess.run(
+                command, capture_output=True, text=True, check=True, timeout=SECONDS_A_QUESTION
+            ).stdout
+        except subprocess.CalledProcessError as error:
+            said = " ".join(error.stderr.split())
+        except subprocess.TimeoutExpired:
+            said = f"nothing for {SECONDS_A_QUESTION:g} s"
         if time.monotonic() > end:
             raise UserError(
                 f"SLURM does not answer: squeue says '{said}'; run on a login node of the cluster "
