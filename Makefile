@@ -51,8 +51,8 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python tests/bench/scale.py 1000 10000
 
 docs: $(VENV)/installed
-	PYTHONPATH=scripts $(BIN)/python -m prune3d.config_reference
-	PYTHONPATH=scripts $(BIN)/python -m prune3d.models.measure
+	PYTHONPATH=scripts $(BIN)/python -m prune3d.workflow.config_reference
+	PYTHONPATH=scripts $(BIN)/python -m prune3d.pruning.measure_models
 
 pins: $(VENV)/uv
 	for name in requirements requirements-dev; do \

@@ -10,19 +10,19 @@ from snakemake.logging import logger
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from prune3d.config import design_of, leaf_keys, load_experiments
+from prune3d.workflow.config import design_of, leaf_keys, load_experiments
 from prune3d.data.registry import DATASETS
 from prune3d.data.settings import DataSettings
 from prune3d.data.registry import facts as data_facts
-from prune3d.devices import places
+from prune3d.workflow.devices import places
 from prune3d.errors import UserError
-from prune3d.leftovers import cancel_leftovers
+from prune3d.workflow.leftovers import cancel_leftovers
 from prune3d.models.registry import facts as model_facts
 from prune3d.models.registry import is_own
 from prune3d.models.registry import own_file as own_path
-from prune3d.progress import WorkflowProgress
-from prune3d.requests import Workload
-from prune3d.sampling import DENSE, sampling_tree
+from prune3d.workflow.progress import WorkflowProgress
+from prune3d.workflow.resources import Workload
+from prune3d.sampling.tree import DENSE, sampling_tree
 from prune3d.train.recipe import SCHEDULE_KEYS, matters
 
 # Snakemake keeps nearly all that it makes while planning: looking through it for garbage every 700

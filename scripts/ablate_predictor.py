@@ -1,13 +1,13 @@
 """Vary one choice of the predictor or of its samples."""
 
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.ablation import COLUMNS, SUMMARY, Choices, ablate, summarize
     from prune3d.files import write_csv, write_text
     from prune3d.report.ablations import readable
     from prune3d.report.figures import Style, draw_ablation
-    from prune3d.samples import read_samples
+    from prune3d.report.predictor_ablation import COLUMNS, SUMMARY, Choices, ablate, summarize
+    from prune3d.sampling.table import read_samples
 
     choices, style = job.read(Choices), job.read(Style)
     pairs = zip(job.params["seeds"], job.input.samples, job.input.holdout, strict=True)

@@ -1,11 +1,11 @@
 """Put pruned and fine-tuned samples beside the same networks trained from scratch."""
 
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.ablation import compare_scratch, read_pairs
     from prune3d.files import write_csv, write_json
     from prune3d.report.figures import Style, draw_scratch
+    from prune3d.report.predictor_ablation import compare_scratch, read_pairs
 
     style = job.read(Style)
     rows = read_pairs(job.input.pruned, job.input.scratch)

@@ -1,7 +1,7 @@
 """Find out what of the dense network can be pruned, and what each layer costs."""
 
 from prune3d.data.storage import describe
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.files import write_json

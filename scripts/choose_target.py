@@ -1,11 +1,11 @@
 """Choose what a rival policy prunes to."""
 
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.files import write_json
     from prune3d.optimize import Budget
-    from prune3d.policies import LatticeOptions, read_candidates, rival_target
+    from prune3d.optimize.policies import LatticeOptions, read_candidates, rival_target
 
     candidates = read_candidates(
         job.read(LatticeOptions),

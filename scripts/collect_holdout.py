@@ -1,7 +1,7 @@
 """Gather the accuracies of the held-out samples."""
 
-from prune3d.job import Job
-from prune3d.samples import COLUMNS, sample_row
+from prune3d.sampling.table import COLUMNS, sample_row
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.files import read_json, write_csv

@@ -1,8 +1,8 @@
 """Gather the accuracies of the samples to fit, the dense network's first."""
 
-from prune3d.job import Job
-from prune3d.samples import COLUMNS, sample_row
-from prune3d.sampling import DENSE
+from prune3d.sampling.table import COLUMNS, sample_row
+from prune3d.sampling.tree import DENSE
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.files import read_json, write_csv

@@ -1,11 +1,11 @@
 """Judge the dense network on the test images, for the tables."""
 
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.checkpoint import load
     from prune3d.data.images import load_images
     from prune3d.files import write_json
+    from prune3d.models.checkpoint import load
     from prune3d.train.evaluate import evaluate
 
     device = job.device()

@@ -1,13 +1,13 @@
 """Judge a final network, once, on the test images."""
 
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.checkpoint import load, unreachable_reason
     from prune3d.data.images import load_images
     from prune3d.files import write_json
+    from prune3d.models.checkpoint import load, unreachable_reason
     from prune3d.train.evaluate import evaluate
-    from prune3d.train.session import network_metrics
+    from prune3d.workflow.session import network_metrics
 
     device = job.device()
     reason = unreachable_reason(job.input.model)

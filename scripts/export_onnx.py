@@ -1,10 +1,10 @@
 """Export a final network to ONNX and check it against the original."""
 
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.checkpoint import load, unreachable_reason
     from prune3d.export import export, export_unreachable
+    from prune3d.models.checkpoint import load, unreachable_reason
 
     reason = unreachable_reason(job.input.model)
     if reason is None:

@@ -1,19 +1,19 @@
 """Find the realizable network within the budget whose predicted accuracy is highest."""
 
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.files import read_json, write_csv, write_json
     from prune3d.optimize import Budget
-    from prune3d.policies import (
+    from prune3d.optimize.policies import (
         TIE_COLUMNS,
         LatticeOptions,
         OptimumOptions,
         optimal_target,
         read_candidates,
     )
-    from prune3d.samples import read_samples
-    from prune3d.surrogate import chosen, refit
+    from prune3d.optimize.surrogate import chosen, refit
+    from prune3d.sampling.table import read_samples
 
     predictor = chosen(read_json(job.input.predictor))
     samples = read_samples(job.input.samples)

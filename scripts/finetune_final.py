@@ -1,10 +1,10 @@
 """Fine-tune the final network of a policy."""
 
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.checkpoint import load, unreachable_reason
-    from prune3d.train.session import Session
+    from prune3d.models.checkpoint import load, unreachable_reason
+    from prune3d.workflow.session import Session
 
     session = Session(job, stage=f"{job.wildcards.budget}/{job.wildcards.policy}")
     reason = unreachable_reason(job.input.pruned)

@@ -1,10 +1,10 @@
 """Fine-tune a pruned network of the sampling tree and judge it on the selection images."""
 
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.checkpoint import load
-    from prune3d.train.session import Session
+    from prune3d.models.checkpoint import load
+    from prune3d.workflow.session import Session
 
     session = Session(job, stage=job.wildcards.point)
     model = load(job.input.pruned)

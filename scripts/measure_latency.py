@@ -1,13 +1,13 @@
 """Measure how long networks pruned to a grid take on this device."""
 
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.checkpoint import load
+    from prune3d.costs.structure import Structure
     from prune3d.files import read_json, write_csv
-    from prune3d.latency import COLUMNS, LatencyOptions, LatencyTable, measure_table
-    from prune3d.policies import read_removal_order
-    from prune3d.structure import Structure
+    from prune3d.models.checkpoint import load
+    from prune3d.optimize.policies import read_removal_order
+    from prune3d.pruning.latency import COLUMNS, LatencyOptions, LatencyTable, measure_table
 
     structure = Structure.from_dict(read_json(job.input.structure))
     device = job.device()  # sets the number of threads as well

@@ -1,11 +1,11 @@
 """Draw accuracy over each dimension."""
 
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.files import read_json
     from prune3d.report.figures import Style, draw_dimensions
-    from prune3d.samples import read_samples
+    from prune3d.sampling.table import read_samples
 
     style = job.read(Style)
     runs = [read_samples(path) for path in job.input.samples]

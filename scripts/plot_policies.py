@@ -1,6 +1,6 @@
 """Draw accuracy against MACs of all policies."""
 
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.files import read_csv

@@ -5,7 +5,7 @@ from dataclasses import replace
 from prune3d.data.settings import DataSettings, GlyphSettings
 from prune3d.data.split import Fractions, prepare
 from prune3d.data.storage import save_part
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     splits = prepare(

@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 
-from prune3d.job import Job
 from prune3d.pruning import PruningOptions, prune
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.checkpoint import load, save, save_unreachable
     from prune3d.data.images import load_splits
     from prune3d.files import read_json
-    from prune3d.lineage import name_stage
-    from prune3d.policies import check_delivered, read_removal_order
+    from prune3d.models.checkpoint import load, save, save_unreachable
+    from prune3d.models.lineage import name_stage
+    from prune3d.optimize.policies import check_delivered, read_removal_order
 
     target = read_json(job.input.target)
     if "unreachable" in target:

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from prune3d.job import Job
 from prune3d.pruning import PruningOptions, prune
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.checkpoint import load, save
     from prune3d.data.images import load_splits
-    from prune3d.lineage import name_stage
+    from prune3d.models.checkpoint import load, save
+    from prune3d.models.lineage import name_stage
 
     device = job.device()
     pruned = prune(

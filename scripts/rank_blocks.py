@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from prune3d.job import Job
 from prune3d.pruning.options import PruningOptions
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.checkpoint import load
     from prune3d.data.images import load_splits
     from prune3d.files import write_json
-    from prune3d.lineage import bill, get_lineage, name_stage
+    from prune3d.models.checkpoint import load
+    from prune3d.models.lineage import bill, get_lineage, name_stage
     from prune3d.pruning.depth import order_blocks
 
     device = job.device()

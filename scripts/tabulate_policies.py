@@ -1,6 +1,6 @@
 """Put all policies side by side."""
 
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.report.policies import compare, write_tables

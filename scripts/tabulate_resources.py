@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from prune3d.job import Job
 from prune3d.report.resources import COLUMNS, RETRY_COLUMNS, failures, in_words, summarize
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.files import write_csv

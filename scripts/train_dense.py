@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 from prune3d.data.storage import describe
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.config import check_before_training
     from prune3d.models import build
     from prune3d.models.weights import load_weights
     from prune3d.pruning.sparsity import Sparsity, channel_penalty
-    from prune3d.train.session import Session
+    from prune3d.workflow.config import check_before_training
+    from prune3d.workflow.session import Session
 
     for structure in job.input.structure:
         check_before_training(job, structure)

@@ -1,11 +1,11 @@
 """Train the network of a sample from scratch, as the dense network was, and judge it."""
 
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.checkpoint import load
-    from prune3d.lineage import set_lineage
-    from prune3d.train.session import Session
+    from prune3d.models.checkpoint import load
+    from prune3d.models.lineage import set_lineage
+    from prune3d.workflow.session import Session
 
     session = Session(job, stage=f"scratch/{job.wildcards.point}")
     model = load(job.input.pruned)

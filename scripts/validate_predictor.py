@@ -1,11 +1,11 @@
 """Judge both polynomials on samples that they were not fitted to."""
 
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.files import read_json, write_json
-    from prune3d.samples import read_samples
-    from prune3d.surrogate import validate
+    from prune3d.optimize.surrogate import validate
+    from prune3d.sampling.table import read_samples
 
     result = validate(
         read_samples(job.input.samples),

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 from prune3d._version import __version__
 
 if TYPE_CHECKING:
-    from prune3d.checkpoint import load, save
-    from prune3d.costs import cost
+    from prune3d.costs.count import cost
     from prune3d.models import build
+    from prune3d.models.checkpoint import load, save
     from prune3d.pruning import prune
 
 __all__ = ["__version__", "build", "cost", "load", "prune", "save"]
 
 _HOME = {
     "build": "prune3d.models",
-    "cost": "prune3d.costs",
-    "load": "prune3d.checkpoint",
+    "cost": "prune3d.costs.count",
+    "load": "prune3d.models.checkpoint",
     "prune": "prune3d.pruning",
-    "save": "prune3d.checkpoint",
+    "save": "prune3d.models.checkpoint",
 }
 
 

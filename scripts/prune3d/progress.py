@@ -1,11 +1,6 @@
-"""How long it will take: of one training, and of the whole workflow."""
+"""How long work will take, in words."""
 
 from __future__ import annotations
-
-import logging
-import time
-from collections import Counter
-from collections.abc import Callable, Mapping
 
 
 def time_left(seconds: float, done: float, total: float) -> str:
@@ -32,89 +27,3 @@ def in_words(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-class WorkflowProgress(logging.Handler):
-    """Follow Snakemake's log events and tell, after each job, how much time is left.
-
-    The estimate weighs the jobs that are left by the work of their rules: the mean of the measured
-    durations of a rule, or, for a rule that has not run yet, its assumed weight scaled by the
-    durations seen so far.
-
-    Parameters
-    ----------
-    weights
-        Assumed relative duration of a job of each rule.
-    tell
-        Called with each message.
-    clock
-        Time in seconds.
-    """
-
-    def __init__(
-        self,
-        weights: Mapping[str, float],
-        tell: Callable[[str], None],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__()
-        self._weights, self._tell, self._clock = weights, tell, clock
-        self._left: Counter[str] = Counter()
-        self._total = 0
-        self._seconds: dict[str, list[float]] = {}
-        self._rules: dict[int, str] = {}
-        self._started: dict[int, float] = {}
-        self._begun = clock()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take one event; anything that is not one is ignored."""
-        event = str(getattr(record, "event", "") or "").rpartition(".")[2].lower()
-        fields = record.__dict__
-        if event == "run_info":
-            self._start_run(fields["stats"])
-        elif event == "job_info":
-            self._rules[fields["jobid"]] = fields["rule_name"]
-            self._started[fields["jobid"]] = self._clock()
-        elif event == "job_finished":
-            self._finish_job(fields["job_id"])
-        elif event == "job_error":
-            self._started.pop(fields["jobid"], None)
-
-    def seconds_left(self) -> float | None:
-        """Return the estimate, or None before any job has finished."""
-        if not self._seconds:
-            return None
-        means = {rule: sum(s) / len(s) for rule, s in self._seconds.items()}
-        assumed = sum(self._weights.get(rule, 1.0) * len(s) for rule, s in self._seconds.items())
-        scale = sum(sum(s) for s in self._seconds.values()) / assumed
-        now = self._clock()
-        work = sum(
-            count * means.get(rule, scale * self._weights.get(rule, 1.0))
-            for rule, count in self._left.items()
-        )
-        spent = sum(sum(s) for s in self._seconds.values())
-        running = sum(now - begun for begun in self._started.values())
-        # Jobs run side by side: the work is divided by how many did so far, on average.
-        parallel = max(1.0, (spent + running) / max(now - self._begun, 1e-9))
-        return max(0.0, work - running) / parallel
-
-    def _start_run(self, stats: Mapping[str, int]) -> None:
-        self._left = Counter({rule: n for rule, n in stats.items() if rule not in ("total", "all")})
-        self._total = sum(self._left.values())
-        self._begun = self._clock()
-        self._tell(f"{self._total} jobs to do")
-
-    def _finish_job(self, job: int) -> None:
-        rule = self._rules.pop(job, "")
-        begun = self._started.pop(job, None)
-        if begun is None or rule not in self._left:
-            return
-        self._seconds.setdefault(rule, []).append(self._clock() - begun)
-        self._left[rule] -= 1
-        left = self.seconds_left()
-        done = self._total - sum(self._left.values())
-        estimate = "finishing" if done == self._total else f"about {in_words(left or 0)} left"
-        self._tell(
-            f"{done} of {self._total} jobs done, {in_words(self._clock() - self._begun)} spent, "
-            f"{estimate}"
-        )

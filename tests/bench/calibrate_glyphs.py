@@ -65,7 +65,7 @@ def main() -> None:
 
 def read_settings(path: Path) -> dict:
     """Return the settings of the one experiment that a file runs."""
-    from prune3d.config import load_experiments, overlay
+    from prune3d.workflow.config import load_experiments, overlay
 
     config = overlay(
         yaml.safe_load((ROOT / "config/config.yaml").read_text()),

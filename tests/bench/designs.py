@@ -15,8 +15,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from prune3d.optimal_design import Polynomial, TreeCost, optimal_points  # noqa: E402
 from prune3d.predictor import LowRankPolynomialRegressor  # noqa: E402
+from prune3d.sampling.optimal_design import Polynomial, TreeCost, optimal_points  # noqa: E402
 
 LEVELS = [[0.78, 0.56, 0.33], [0.7, 0.45, 0.25], [0.75, 0.5, 0.375]]
 NOISE, SURFACES, REPEATS = 0.006, 24, 3

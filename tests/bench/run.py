@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
 from training import bench_training
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,7 +75,8 @@ def bench_search() -> None:
 
     from scipy.optimize import brute
 
-    from prune3d.optimize import Lattice, maximize
+    from prune3d.costs.lattice import Lattice
+    from prune3d.optimize import maximize
     from prune3d.predictor import LowRankPolynomialRegressor, bootstrap
 
     rng = np.random.default_rng(0)
@@ -114,9 +116,9 @@ def bench_lattice() -> None:
     import torch
 
     from prune3d import build, cost, prune
+    from prune3d.costs.structure import enumerate_lattice
     from prune3d.pruning.analyze import analyze
     from prune3d.pruning.dense import present_blocks
-    from prune3d.structure import enumerate_lattice
 
     torch.set_num_threads(1)
     model = build("resnet56", num_classes=10, image_size=32)
@@ -139,7 +141,7 @@ def bench_resnet50() -> None:
     import torch
 
     from prune3d import build, cost, prune
-    from prune3d.policies import LatticeOptions, enumerate_candidates
+    from prune3d.optimize.policies import LatticeOptions, enumerate_candidates
     from prune3d.pruning.analyze import analyze
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))

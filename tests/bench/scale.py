@@ -106,7 +106,7 @@ def write_ours(folder: Path, size: Size) -> list[str]:
 def write_bare(folder: Path, size: Size) -> list[str]:
     """Write a Snakefile of the same jobs and files with nothing else in it."""
     sys.path.insert(0, str(ROOT / "scripts"))
-    from prune3d.sampling import DENSE, Design, Point, sampling_tree
+    from prune3d.sampling.tree import DENSE, Design, Point, sampling_tree
 
     levels = {axis: tuple(values) for axis, values in LEVELS.items()}
     tree = sampling_tree(Design("grid", **levels, holdout=(Point(*HOLDOUT),)))

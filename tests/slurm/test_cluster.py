@@ -11,7 +11,7 @@ import pytest
 
 from cluster import Cluster, missing_packages
 from prune3d.errors import UserError
-from prune3d.leftovers import cancel_leftovers
+from prune3d.workflow.leftovers import cancel_leftovers
 
 pytestmark = pytest.mark.skipif(missing_packages() is not None, reason=missing_packages() or "")
 

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from prune3d.ablation import (
+from prune3d.errors import UserError
+from prune3d.predictor import LowRankPolynomialRegressor, PolynomialRegressor, leave_one_out
+from prune3d.report.ablations import readable
+from prune3d.report.figures import Style, draw_ablation, draw_scratch
+from prune3d.report.predictor_ablation import (
     COUNTS,
     Choices,
     ablate,
@@ -16,11 +20,7 @@ from prune3d.ablation import (
     scratch_rows,
     summarize,
 )
-from prune3d.errors import UserError
-from prune3d.predictor import LowRankPolynomialRegressor, PolynomialRegressor, leave_one_out
-from prune3d.report.ablations import readable
-from prune3d.report.figures import Style, draw_ablation, draw_scratch
-from prune3d.samples import Samples, read_samples
+from prune3d.sampling.table import Samples, read_samples
 
 DATA = Path(__file__).resolve().parents[2] / "docs/data"
 CHOICES = Choices("low_rank", 3, 1, 1e-2, [0.25], 6)

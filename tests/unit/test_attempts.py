@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from prune3d.attempts import AttemptLog, parse_duration, read_attempts
 from prune3d.data.registry import DatasetFacts
 from prune3d.errors import UserError
 from prune3d.report.resources import failures, in_words, rule_and_job, summarize
-from prune3d.requests import Workload
+from prune3d.workflow.attempts import AttemptLog, parse_duration, read_attempts
+from prune3d.workflow.resources import Workload
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -161,7 +161,7 @@ def test_sigterm_ends_a_job_at_once_and_a_training_when_it_has_saved(
 ) -> None:
     code = f"""
 import time
-from prune3d import interrupt
+from prune3d.train import interrupt
 interrupt.listen()
 if {deferred}:
     interrupt.defer()

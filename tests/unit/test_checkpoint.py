@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 import prune3d
-from prune3d.checkpoint import load, save, save_unreachable, unreachable_reason
 from prune3d.errors import CheckpointError, UserError
-from prune3d.lineage import Step, get_lineage, set_lineage
+from prune3d.models.checkpoint import load, save, save_unreachable, unreachable_reason
+from prune3d.models.lineage import Step, get_lineage, set_lineage
 
 Network = Callable[..., nn.Module]
 ORDER = ["layer1.1", "layer2.1"]
@@ -151,7 +151,7 @@ def test_a_missing_part_of_the_header_is_told(saved: Path, key: str) -> None:
 def test_a_damaged_specification_is_told(
     saved: Path, spec: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prune3d.checkpoint.digest", lambda content, arrays: "right")
+    monkeypatch.setattr("prune3d.models.checkpoint.digest", lambda content, arrays: "right")
     with_header(saved, spec=spec, digest="right")
     assert_refused(saved)
 
@@ -161,7 +161,7 @@ def test_a_specification_of_an_unknown_network_is_told(
     saved: Path, spec: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As by a newer prune3d that knows more networks: the digest is right.
-    monkeypatch.setattr("prune3d.checkpoint.digest", lambda content, arrays: "right")
+    monkeypatch.setattr("prune3d.models.checkpoint.digest", lambda content, arrays: "right")
     with safe_open(saved, framework="pt") as opened:
         known = json.loads(opened.metadata()["prune3d"])["spec"]
     with_header(saved, spec={**known, **spec}, digest="right")

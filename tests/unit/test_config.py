@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from prune3d.config import dotted, leaf_keys, load_experiments, overlay
 from prune3d.errors import ConfigError
+from prune3d.workflow.config import dotted, leaf_keys, load_experiments, overlay
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
@@ -317,7 +317,7 @@ def test_the_keys_of_the_schema_are_those_of_the_shipped_config() -> None:
 
 def test_the_check_imports_neither_torch_nor_snakemake() -> None:
     code = (
-        "import sys, yaml; from prune3d.config import load_experiments\n"
+        "import sys, yaml; from prune3d.workflow.config import load_experiments\n"
         "read = lambda name: yaml.safe_load(open(name))\n"
         "load_experiments(read('config/config.yaml'), read('config/schema.yaml'))\n"
         "print([name for name in ('torch', 'snakemake') if name in sys.modules])"

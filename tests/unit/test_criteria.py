@@ -15,7 +15,7 @@ from torch import nn
 import prune3d
 from prune3d.data.images import ImageSplits
 from prune3d.errors import PruningError, UserError
-from prune3d.lineage import get_lineage
+from prune3d.models.lineage import get_lineage
 from prune3d.pruning import PruningOptions
 from prune3d.pruning.channel_criteria import fpgm, taylor
 from prune3d.pruning.dense import present_blocks

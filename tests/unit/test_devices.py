@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from prune3d.devices import DeviceSlots, jobs_per_gpu, take_gpus, visible_gpus
 from prune3d.errors import UserError
+from prune3d.workflow.devices import DeviceSlots, jobs_per_gpu, take_gpus, visible_gpus
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 # Argument: folder, GPUs, places on each, seconds.
 JOB = """
 import sys, time
 from pathlib import Path
-from prune3d.devices import DeviceSlots
+from prune3d.workflow.devices import DeviceSlots
 folder, gpus, per_gpu, seconds = sys.argv[1:]
 slots = DeviceSlots([str(i) for i in range(int(gpus))], int(per_gpu), Path(folder))
 taken = slots.take(poll=0.01)

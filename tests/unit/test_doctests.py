@@ -11,8 +11,8 @@ import pytest
 MODULES = [
     "prune3d.models",
     "prune3d.pruning",
-    "prune3d.costs",
-    "prune3d.checkpoint",
+    "prune3d.costs.count",
+    "prune3d.models.checkpoint",
 ]
 
 

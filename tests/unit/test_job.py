@@ -15,9 +15,9 @@ import pytest
 import torch
 from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, ResourceList, Wildcards
 
-import prune3d.job
+import prune3d.workflow.job
 from prune3d.errors import UserError
-from prune3d.job import Job
+from prune3d.workflow.job import Job
 
 PARAMS = {"epochs": 3, "learning_rate": 0.1, "flip": False, "points": [[1, 1, 0.5]]}
 
@@ -123,7 +123,7 @@ def test_the_digest_changes_with_the_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = digest(tmp_path)
-    monkeypatch.setattr("prune3d.job.__version__", "99")
+    monkeypatch.setattr("prune3d.workflow.job.__version__", "99")
     assert digest(tmp_path) != before
 
 
@@ -131,8 +131,10 @@ def test_the_digest_changes_with_the_version(
 def test_the_digest_changes_with_the_versions_of_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
-    before, known = digest(tmp_path), prune3d.job.version
-    monkeypatch.setattr("prune3d.job.version", lambda n: "99" if n == package else known(n))
+    before, known = digest(tmp_path), prune3d.workflow.job.version
+    monkeypatch.setattr(
+        "prune3d.workflow.job.version", lambda n: "99" if n == package else known(n)
+    )
     assert digest(tmp_path) != before
 
 

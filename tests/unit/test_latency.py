@@ -11,7 +11,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 import prune3d
 from prune3d.files import write_csv
-from prune3d.latency import (
+from prune3d.pruning.latency import (
     COLUMNS,
     WIDTHS,
     LatencyOptions,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from prune3d import leftovers
 from prune3d.errors import UserError
+from prune3d.workflow import leftovers
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from prune3d.lineage import Step, add_step, bill, get_lineage, name_stage, to_dicts
+from prune3d.models.lineage import Step, add_step, bill, get_lineage, name_stage, to_dicts
 
 STEPS = (
     Step("train", 1000, 50, "dense"),

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from prune3d.lock import Owner, WriterLock
+from prune3d.workflow.lock import Owner, WriterLock
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 HOLD = """
 import sys, time
 from pathlib import Path
-from prune3d.lock import WriterLock
+from prune3d.workflow.lock import WriterLock
 lock = WriterLock(Path(sys.argv[1]), work=sys.argv[2], poll=0.02)
 lock.acquire()
 journal = Path(sys.argv[3])

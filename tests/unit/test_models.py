@@ -11,9 +11,9 @@ from torch import nn
 import prune3d
 from prune3d.errors import UserError
 from prune3d.models import MODELS, facts
-from prune3d.models.measure import measure
 from prune3d.models.registry import FACTS_FILE
 from prune3d.pruning.dense import present_blocks
+from prune3d.pruning.measure_models import measure
 
 # Multiply-accumulates and parameters, in millions, as far as they are published: torchvision's
 # model pages; He et al. (arXiv 1512.03385, table 6); Huang et al. (arXiv 1608.06993, table 2);

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from prune3d.errors import ConfigError
-from prune3d.optimal_design import (
+from prune3d.predictor import check_design
+from prune3d.sampling.optimal_design import (
     Polynomial,
     TreeCost,
     _Search,
     budget_surface,
     optimal_points,
 )
-from prune3d.predictor import check_design
-from prune3d.sampling import Design, Point, sampling_tree
+from prune3d.sampling.tree import Design, Point, sampling_tree
 
 LEVELS = [[0.75, 0.5, 0.3], [0.8, 0.5, 0.3], [0.75, 0.5, 0.4]]
 COST = TreeCost(8.0, 2.0)

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from prune3d.optimize import Lattice
+from prune3d.costs.lattice import Lattice
 
 
 def parts() -> dict[str, object]:

@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prune3d.optimize import Budget, BudgetError, Lattice, largest_within, maximize
+from prune3d.costs.lattice import Lattice
+from prune3d.optimize import Budget, BudgetError, largest_within, maximize
 from prune3d.predictor import LowRankPolynomialRegressor, bootstrap
 
 

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import prune3d
+from prune3d.costs.structure import enumerate_lattice
 from prune3d.errors import CheckpointError, PruningError, UserError
 from prune3d.models.assembly import set_spec
 from prune3d.models.spec import NetworkSpec
 from prune3d.pruning import PruningOptions
 from prune3d.pruning.analyze import analyze
 from prune3d.pruning.dense import look_at_dense
-from prune3d.structure import enumerate_lattice
 
 FILE = Path(__file__).with_name("own") / "networks.py"
 L2 = PruningOptions(channel_criterion="l2")

@@ -12,10 +12,11 @@ import pytest
 from torch import nn
 
 import prune3d
+from prune3d.costs.ratios import kept_channels
+from prune3d.costs.structure import Structure
 from prune3d.errors import PruningError
-from prune3d.latency import LatencyTable
 from prune3d.optimize import Budget
-from prune3d.policies import (
+from prune3d.optimize.policies import (
     LatticeOptions,
     OptimumOptions,
     check_delivered,
@@ -24,9 +25,8 @@ from prune3d.policies import (
     rival_target,
 )
 from prune3d.pruning.analyze import analyze
-from prune3d.ratios import kept_channels
-from prune3d.samples import Samples
-from prune3d.structure import Structure
+from prune3d.pruning.latency import LatencyTable
+from prune3d.sampling.table import Samples
 
 OPTIONS = LatticeOptions(width_step=0.02, round_to=1)
 ORDER = ["layer1.2", "layer3.1", "layer2.2", "layer1.1", "layer3.2", "layer2.1", "layer1.0"]

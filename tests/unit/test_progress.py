@@ -7,7 +7,8 @@ import logging
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from prune3d.progress import WorkflowProgress, in_words, time_left
+from prune3d.progress import in_words, time_left
+from prune3d.workflow.progress import WorkflowProgress
 
 WEIGHTS = {"train_dense": 10, "finetune": 2}
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from prune3d import __version__
-from prune3d.config import load_experiments, overlay
-from prune3d.config_reference import reference
+from prune3d.workflow.config import load_experiments, overlay
+from prune3d.workflow.config_reference import reference
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import prune3d
 from prune3d.data.images import ImageSet, ImageSplits
 from prune3d.errors import PruningError
-from prune3d.lineage import get_lineage
+from prune3d.models.lineage import get_lineage
 from prune3d.pruning import PruningOptions
 from prune3d.pruning.block_criteria import discrimination, probe_accuracy
 from prune3d.pruning.dense import present_blocks

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import prune3d
 from prune3d.data.images import ImageSet, ImageSplits
 from prune3d.errors import PruningError, UserError
-from prune3d.lineage import Step, get_lineage
+from prune3d.models.lineage import Step, get_lineage
 from prune3d.pruning import PruningOptions, block_criteria
 from prune3d.pruning.batchnorm import reestimate_statistics
 from prune3d.pruning.realized import realized

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prune3d.costs.ratios import kept_blocks, kept_channels, side_of
 from prune3d.errors import PruningError
-from prune3d.ratios import kept_blocks, kept_channels, side_of
 
 # Of ResNet-20: four groups of each size.
 GROUPS = {f"{size}.{i}": size for size in (16, 32, 64) for i in range(4)}

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import prune3d
+from prune3d.costs.structure import enumerate_lattice
 from prune3d.models import MODELS
 from prune3d.models.registry import usual_size
 from prune3d.pruning import PruningOptions
 from prune3d.pruning.analyze import analyze
 from prune3d.pruning.blocks import Block
 from prune3d.pruning.dense import present_blocks
-from prune3d.structure import enumerate_lattice
 
 RANDOM = PruningOptions(channel_criterion="random", seed=3)
 # The largest takes half a minute.

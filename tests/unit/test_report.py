@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from prune3d.files import read_csv, write_csv
+from prune3d.optimize.surrogate import Settings, fit_both
 from prune3d.predictor import LowRankPolynomialRegressor
 from prune3d.report import policies, predictors
 from prune3d.report.figures import (
@@ -22,8 +23,7 @@ from prune3d.report.figures import (
     draw_surface,
 )
 from prune3d.report.text import latex, markdown, mean_and_spread, percent, scaled
-from prune3d.samples import COLUMNS, Samples, read_samples
-from prune3d.surrogate import Settings, fit_both
+from prune3d.sampling.table import COLUMNS, Samples, read_samples
 
 DENSE_MACS = 1000
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from prune3d.files import write_csv
+from prune3d.optimize.surrogate import Settings, chosen, fit_both, validate
 from prune3d.predictor import LowRankPolynomialRegressor
 from prune3d.predictor.design import RIVALS
-from prune3d.samples import COLUMNS, Samples, read_samples, sample_row
-from prune3d.surrogate import Settings, chosen, fit_both, validate
+from prune3d.sampling.table import COLUMNS, Samples, read_samples, sample_row
 
 LEVELS = (0.8, 0.6, 0.45, 0.3)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prune3d.errors import ConfigError
-from prune3d.sampling import DENSE, Design, Point, SamplingTree, sampling_tree, to_points
+from prune3d.sampling.tree import DENSE, Design, Point, SamplingTree, sampling_tree, to_points
 
 LEVELS = st.lists(
     st.integers(1, 19).map(lambda n: n / 20), min_size=0, max_size=3, unique=True

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from prune3d.errors import UserError
-from prune3d.simulation import (
+from simulation import (
     GPU,
     LOGIN,
     OTHER,

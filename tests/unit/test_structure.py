@@ -13,12 +13,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import prune3d
+from prune3d.costs.structure import Structure, dense_macs, enumerate_lattice
 from prune3d.files import read_json, write_json
 from prune3d.pruning import PruningOptions
 from prune3d.pruning.analyze import analyze
 from prune3d.pruning.dense import present_blocks
 from prune3d.pruning.realized import realized
-from prune3d.structure import Structure, dense_macs, enumerate_lattice
 
 WIDTHS = np.array([1.0, 0.83, 0.45, 0.01])
 

@@ -21,15 +21,15 @@ from torch import Tensor, nn
 import prune3d
 from prune3d.data.images import ImageSet, ImageSplits, split_batches
 from prune3d.errors import TrainingError
-from prune3d.job import Job
-from prune3d.lineage import Step, get_lineage
+from prune3d.models.lineage import Step, get_lineage
 from prune3d.train import trainer
 from prune3d.train.evaluate import evaluate
 from prune3d.train.loop import train
 from prune3d.train.recipe import Recipe, learning_rate
 from prune3d.train.resume import ResumeFile
-from prune3d.train.session import Session, read_recipe
 from prune3d.train.sgd import NesterovSGD
+from prune3d.workflow.job import Job
+from prune3d.workflow.session import Session, read_recipe
 
 Network = Callable[..., nn.Module]
 RECIPE = Recipe(

@@ -68,7 +68,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     """Start `train_to_the_end` in a process of its own, with its own temporary folder."""
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     code = f"import sys; sys.path[:0] = {[str(SCRIPTS), str(Path(__file__).parent)]!r}; "
-    code += "from prune3d import interrupt; interrupt.listen(); interrupt.defer(); "
+    code += "from prune3d.train import interrupt; interrupt.listen(); interrupt.defer(); "
     code += f"import test_train_parallel as t; t.train_to_the_end(t.Path({str(folder)!r}))"
     environment = {**os.environ, "TMPDIR": str(folder / "tmp")}
     return subprocess.Popen([sys.executable, "-c", code], env=environment)
@@ -112,7 +112,7 @@ def test_two_processes_train_the_network_of_one(make_network: Network, images: I
             "train_loss": pytest.approx(other["train_loss"], rel=1e-5),
             "train_top1": pytest.approx(other["train_top1"], abs=1e-9),
         }
-    assert prune3d.lineage.get_lineage(two) == prune3d.lineage.get_lineage(one)
+    assert prune3d.models.lineage.get_lineage(two) == prune3d.models.lineage.get_lineage(one)
 
 
 @pytest.mark.slow

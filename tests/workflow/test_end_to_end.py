@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from prune3d.checkpoint import load
-from prune3d.costs import cost
+from prune3d.costs.count import cost
+from prune3d.models.checkpoint import load
 from running import Project, environment
 
 RUN = Path("results/digits/seed0")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from prune3d.config import leaf_keys
+from prune3d.workflow.config import leaf_keys
 from running import ROOT, TINY, PlannedJob, Project
 
 # What sums up the whole run.

@@ -1,7 +1,7 @@
 """The models that can be named, and the facts about them that need no torch.
 
-The facts are measured on the networks themselves by ``python -m prune3d.models.measure`` and kept
-in facts.json, so that a config can be checked within a second.
+The facts are measured on the networks themselves by ``python -m prune3d.pruning.measure_models``
+and kept in facts.json, so that a config can be checked within a second.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The best network within a budget: enumeration of a lattice, rivals on one axis, KKT conditions.
+"""The best network within a budget: search of a lattice, rivals on one axis, KKT conditions.
 
-The names below are imported when first used, so that describing a lattice needs numpy only.
+The names below are imported when first used, so that describing a budget needs numpy only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from prune3d.optimize.budget import Budget
     from prune3d.optimize.choice import BudgetError, Choice, NearTie, Ties
     from prune3d.optimize.kkt import KKTSolution, solve_kkt
-    from prune3d.optimize.lattice import Lattice
     from prune3d.optimize.one_axis import largest_within
     from prune3d.optimize.search import maximize
 
@@ -21,7 +20,6 @@ __all__ = [
     "BudgetError",
     "Choice",
     "KKTSolution",
-    "Lattice",
     "NearTie",
     "Ties",
     "largest_within",
@@ -34,7 +32,6 @@ _HOME = {
     "BudgetError": "choice",
     "Choice": "choice",
     "KKTSolution": "kkt",
-    "Lattice": "lattice",
     "NearTie": "choice",
     "Ties": "choice",
     "largest_within": "one_axis",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prune3d.optimize.lattice import Lattice
+from prune3d.costs.lattice import Lattice
 
 FEWEST_ABSOLUTE = 1000  # MACs or parameters; what lies between 1 and this is neither
 UNITS = {"macs": "MACs", "params": "parameters", "latency_ms": "ms"}

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from prune3d.costs.lattice import Lattice
 from prune3d.optimize.budget import HAIR, UNITS, Budget, amounts, dense
 from prune3d.optimize.choice import BudgetError, Choice
-from prune3d.optimize.lattice import Lattice
 from prune3d.optimize.search import describe, usage
 
 AXES = ("depth", "width", "resolution")

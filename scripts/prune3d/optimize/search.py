@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from prune3d.costs.lattice import Lattice
 from prune3d.optimize.budget import HAIR, UNITS, Budget, amounts, dense
 from prune3d.optimize.choice import BudgetError, Choice, NearTie, Ties
-from prune3d.optimize.lattice import Lattice
 
 Mask = NDArray[np.bool_]
 Flat = NDArray[np.intp]

@@ -1,4 +1,4 @@
-"""From a network to its `prune3d.structure.Structure`: what can be pruned and what it costs."""
+"""From a network to its `prune3d.costs.structure.Structure`: what can go, and what it costs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from prune3d.costs import legal_sides, output_positions
+from prune3d.costs.count import legal_sides, output_positions
+from prune3d.costs.structure import Layer, Structure
 from prune3d.errors import PruningError
 from prune3d.models.assembly import dense_skeleton, get_spec
 from prune3d.pruning.blocks import Block
@@ -17,7 +18,6 @@ from prune3d.pruning.dense import Dense, look_at_dense
 from prune3d.pruning.dependency import WITH_WIDTH, ChannelGroup
 from prune3d.pruning.options import PruningOptions
 from prune3d.pruning.width import prune_width
-from prune3d.structure import Layer, Structure
 
 
 def analyze(model: nn.Module, sides: Sequence[int] | None = None) -> Structure:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from prune3d.costs import pass_image
+from prune3d.costs.count import pass_image
 from prune3d.models.assembly import IDENTITY, NOTHING, get_spec
 
 ACTIVATIONS = (

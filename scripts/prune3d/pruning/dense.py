@@ -8,12 +8,12 @@ from functools import cache
 
 from torch import nn
 
+from prune3d.costs.structure import Removal
 from prune3d.errors import PruningError
 from prune3d.models.assembly import dense_skeleton, get_spec
 from prune3d.models.spec import NetworkSpec
 from prune3d.pruning.blocks import Block, find_blocks
 from prune3d.pruning.dependency import ChannelGroup, channel_groups
-from prune3d.structure import Removal
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from prune3d.costs import cost, takes_side
+from prune3d.costs.count import cost, takes_side
+from prune3d.costs.ratios import kept_blocks
 from prune3d.data.images import ImageSplits
 from prune3d.errors import PruningError
-from prune3d.lineage import Step, add_step
 from prune3d.models.assembly import get_spec, replace_modules, set_spec, with_current_shapes
+from prune3d.models.lineage import Step, add_step
 from prune3d.pruning.blocks import Block
 from prune3d.pruning.dense import look_at_dense, present_blocks
 from prune3d.pruning.dependency import channel_groups, keep_channels
 from prune3d.pruning.options import BLOCK_CRITERIA, PruningOptions, resolve_criterion
-from prune3d.ratios import kept_blocks
 
 
 def prune_depth(

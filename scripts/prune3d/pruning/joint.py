@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import nn
 
-from prune3d.costs import cost, legal_sides, takes_side
+from prune3d.costs.count import cost, legal_sides, takes_side
+from prune3d.costs.ratios import side_of
+from prune3d.costs.structure import compose
 from prune3d.data.images import ImageSplits
 from prune3d.errors import PruningError
-from prune3d.lineage import Step, add_step, get_lineage, set_lineage
 from prune3d.models.assembly import dense_skeleton, get_spec, set_spec
+from prune3d.models.lineage import Step, add_step, get_lineage, set_lineage
 from prune3d.pruning.analyze import analyze
 from prune3d.pruning.batchnorm import reestimate_statistics
 from prune3d.pruning.depth import prune_depth
 from prune3d.pruning.options import PruningOptions
 from prune3d.pruning.width import prune_width
-from prune3d.ratios import side_of
-from prune3d.structure import compose
 
 
 @dataclass(frozen=True)

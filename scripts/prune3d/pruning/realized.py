@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from prune3d.costs import cost
+from prune3d.costs.count import cost
 from prune3d.models.assembly import dense_skeleton, get_spec
 from prune3d.pruning.dense import look_at_dense
 

@@ -11,15 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prune3d.costs import cost, pass_image
+from prune3d.costs.count import cost, pass_image
+from prune3d.costs.ratios import kept_channels
 from prune3d.data.images import Images, ImageSplits
 from prune3d.errors import PruningError
-from prune3d.lineage import Step, add_step
 from prune3d.models.assembly import get_spec, with_current_shapes
+from prune3d.models.lineage import Step, add_step
 from prune3d.pruning.dense import look_at_dense
 from prune3d.pruning.dependency import ChannelGroup, channel_groups, keep_channels
 from prune3d.pruning.options import CHANNEL_CRITERIA, PruningOptions, resolve_criterion
-from prune3d.ratios import kept_channels
 
 TOLERANCE = 1e-3
 

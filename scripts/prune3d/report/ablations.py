@@ -21,7 +21,7 @@ HEADER = (
 
 
 def readable(summary: Sequence[Mapping[str, Any]]) -> str:
-    """Return the rows of `prune3d.ablation.SUMMARY` as Markdown, errors in points."""
+    """Return rows of `prune3d.report.predictor_ablation.SUMMARY` as Markdown, errors in points."""
     rows = [
         [
             str(row["setting"]),

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from prune3d.files import atomic_path
-from prune3d.samples import Samples
-from prune3d.sampling import AXES
-from prune3d.surrogate import chosen
+from prune3d.optimize.surrogate import chosen
+from prune3d.sampling.table import Samples
+from prune3d.sampling.tree import AXES
 
 # Okabe and Ito's colours, told apart by people with any colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -154,7 +154,7 @@ def draw_ablation(summary: Sequence[Mapping[str, Any]], style: Style) -> Figure:
     Parameters
     ----------
     summary
-        Rows of `prune3d.ablation.SUMMARY`.
+        Rows of `prune3d.report.predictor_ablation.SUMMARY`.
     style
         Size of the figure.
     """

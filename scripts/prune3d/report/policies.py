@@ -9,8 +9,8 @@ from typing import Any
 
 from prune3d.files import read_json, write_csv, write_text
 from prune3d.report.text import latex, markdown, mean_and_spread, percent, scaled
-from prune3d.samples import read_samples
-from prune3d.sampling import AXES
+from prune3d.sampling.table import read_samples
+from prune3d.sampling.tree import AXES
 
 Row = dict[str, Any]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prune3d.attempts import COMPLETED, SUFFIX, Attempt, read_attempts
 from prune3d.errors import UserError
+from prune3d.workflow.attempts import COMPLETED, SUFFIX, Attempt, read_attempts
 
 COLUMNS = (
     "rule",

@@ -23,11 +23,11 @@ from typing import IO
 import torch
 import torch.distributed as dist
 
-from prune3d import interrupt
 from prune3d.data.loader import Shard
 from prune3d.errors import TrainingError, UserError
 from prune3d.files import read_json, write_json
 from prune3d.tensors import read_arrays, write_arrays
+from prune3d.train import interrupt
 from prune3d.train.trainer import Task, Trainer, Training
 
 FORMAT = "prune3d weights 1"

@@ -17,13 +17,13 @@ from prune3d.data.augment import Augmentation
 from prune3d.data.images import Images
 from prune3d.data.loader import Batch, Layout, Shard, TrainingLoader
 from prune3d.errors import TrainingError
-from prune3d.interrupt import stop_if_asked
 from prune3d.models.assembly import get_spec
 from prune3d.seeds import derive_seed
 from prune3d.train.averaging import WeightAverage
 from prune3d.train.batchnorm import share_batch_norm
 from prune3d.train.channels_last import fold_batch_norms, unfold_batch_norms
 from prune3d.train.compute import Compute, keep_memory, make_plan
+from prune3d.train.interrupt import stop_if_asked
 from prune3d.train.losses import training_loss
 from prune3d.train.recipe import Recipe, learning_rate
 from prune3d.train.report import Progress, TensorBoard

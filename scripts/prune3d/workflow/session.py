@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from prune3d.checkpoint import load, save, save_unreachable
-from prune3d.costs import cost
+from prune3d.costs.count import cost
 from prune3d.data.images import load_images
 from prune3d.files import write_csv, write_json
-from prune3d.lineage import Step, add_step, bill, get_lineage, name_stage
+from prune3d.models.checkpoint import load, save, save_unreachable
+from prune3d.models.lineage import Step, add_step, bill, get_lineage, name_stage
 from prune3d.pruning.realized import realized
 from prune3d.train.compute import Compute
 from prune3d.train.evaluate import evaluate
@@ -22,7 +22,7 @@ from prune3d.train.recipe import SCHEDULE_KEYS, Recipe
 from prune3d.train.trainer import HISTORY_COLUMNS, Penalty
 
 if TYPE_CHECKING:
-    from prune3d.job import Job
+    from prune3d.workflow.job import Job
 
 
 class Session:

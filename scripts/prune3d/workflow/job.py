@@ -15,13 +15,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from prune3d import __version__, interrupt
-from prune3d.attempts import COMPLETED, TERMINATED, AttemptLog
-from prune3d.devices import TakenDevices, take_gpus
+from prune3d import __version__
 from prune3d.errors import UserError
 from prune3d.files import read_json, write_json
-from prune3d.lock import WriterLock
 from prune3d.seeds import derive_seed
+from prune3d.train import interrupt
+from prune3d.workflow.attempts import COMPLETED, TERMINATED, AttemptLog
+from prune3d.workflow.devices import TakenDevices, take_gpus
+from prune3d.workflow.lock import WriterLock
 
 if TYPE_CHECKING:
     import torch

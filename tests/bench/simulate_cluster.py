@@ -1,7 +1,7 @@
 """Simulate runs on a cluster: how long they would take on so many GPUs, and what bounds them.
 
     snakemake -n --forceall --configfile mine.yaml > mine.txt 2>&1
-    python scripts/simulate_cluster.py mine.txt --seconds train_dense=1800 finetune_sample=300
+    python tests/bench/simulate_cluster.py mine.txt --seconds train_dense=1800 finetune_sample=300
 
 Jobs, and what they wait for, are those of the dry runs given; durations are the means of a run's
 results/tables/resources.csv, and what ``--seconds`` says instead.
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from prune3d.errors import UserError
-from prune3d.simulation import (
+from simulation import (
     Outcome,
     draw_makespans,
     in_short,
@@ -24,7 +24,7 @@ from prune3d.simulation import (
     simulate,
 )
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> None:

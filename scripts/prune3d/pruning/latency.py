@@ -157,7 +157,7 @@ def measure_table(
     sides
         Image sides in pixels that it can take, ascending.
     round_to
-        See `prune3d.ratios.kept_channels`.
+        See `prune3d.costs.ratios.kept_channels`.
     options
         How to measure.
     say
@@ -230,10 +230,10 @@ def latency(model: nn.Module, side: int, options: LatencyOptions) -> float:
 
 def device_name(device: torch.device) -> str:
     """Return the product name of a device, also of a CPU where the system tells it."""
-    from prune3d.job import describe_device
+    import torch
 
-    if device.type != "cpu":
-        return describe_device(device)
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(encoding="utf-8").splitlines():

@@ -22,7 +22,7 @@ from prune3d.predictor import (
     to_dict,
 )
 from prune3d.predictor.design import RIVALS, check_design, unknowns
-from prune3d.samples import Samples
+from prune3d.sampling.table import Samples
 
 KINDS = ("low_rank", "full")
 FEWEST_FOR_RIVALS = 4

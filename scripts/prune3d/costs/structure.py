@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prune3d.optimize import Lattice
-from prune3d.ratios import Counts, kept_channels
+from prune3d.costs.lattice import Lattice
+from prune3d.costs.ratios import Counts, kept_channels
 
 Floats = NDArray[np.float64]
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from prune3d.errors import CheckpointError, UserError
-from prune3d.lineage import Step, get_lineage, set_lineage, to_dicts
 from prune3d.models.assembly import get_spec, rebuild
+from prune3d.models.lineage import Step, get_lineage, set_lineage, to_dicts
 from prune3d.models.spec import NetworkSpec
 from prune3d.tensors import read_arrays, read_header, write_arrays
 

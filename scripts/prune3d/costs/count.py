@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from prune3d.costs.ratios import side_of
 from prune3d.errors import PruningError
 from prune3d.models.assembly import get_spec
-from prune3d.ratios import side_of
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class Design:
         Points that are never fitted, only predicted. They are pruned from the dense network, as
         the final network is.
     chosen
-        Of an optimal design, see `prune3d.optimal_design`; parents before children.
+        Of an optimal design, see `prune3d.sampling.optimal_design`; parents before children.
     """
 
     kind: str

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from prune3d.costs.ratios import kept_blocks, kept_channels, side_of
 from prune3d.errors import PruningError
 from prune3d.models.registry import ModelFacts
-from prune3d.ratios import kept_blocks, kept_channels, side_of
-from prune3d.sampling import Point
+from prune3d.sampling.tree import Point
 
 if TYPE_CHECKING:
-    from prune3d.structure import Structure
+    from prune3d.costs.structure import Structure
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Prunable:
     blocks, fewest_blocks
         Number of blocks, and how many are left when all that can go are gone.
     groups, multiples
-        See `prune3d.structure.Structure`.
+        See `prune3d.costs.structure.Structure`.
     sides
         Image sides in pixels that the network can take, ascending, up to the dense one.
     no_width

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune3d.files import read_csv
-from prune3d.sampling import AXES
+from prune3d.sampling.tree import AXES
 
 COLUMNS = (
     "point",

@@ -1,4 +1,4 @@
-"""The reference of all config keys, made from the schema: ``python -m prune3d.config_reference``.
+"""The reference of all config keys: ``python -m prune3d.workflow.config_reference``.
 
 Needs no torch.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from prune3d.config import leaf_keys
+from prune3d.workflow.config import leaf_keys
 
 HEADER = """# Configuration
 
@@ -86,7 +86,7 @@ def _allowed(part: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    folder = Path(__file__).resolve().parents[2] / "config"
+    folder = Path(__file__).resolve().parents[3] / "config"
     text = reference(
         yaml.safe_load((folder / "schema.yaml").read_text(encoding="utf-8")),
         yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prune3d.costs.structure import Structure, enumerate_lattice
 from prune3d.errors import PruningError
 from prune3d.files import read_json
-from prune3d.latency import LatencyTable, read_latencies
 from prune3d.optimize import (
     Budget,
     BudgetError,
@@ -23,8 +23,8 @@ from prune3d.optimize import (
 )
 from prune3d.optimize.budget import HAIR
 from prune3d.optimize.kkt import MACS, PARAMS, PowerLaw
-from prune3d.samples import Samples
-from prune3d.structure import Structure, enumerate_lattice
+from prune3d.pruning.latency import LatencyTable, read_latencies
+from prune3d.sampling.table import Samples
 
 if TYPE_CHECKING:
     from torch import nn

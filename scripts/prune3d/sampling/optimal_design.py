@@ -121,7 +121,7 @@ def optimal_points(
     Returns
     -------
     list of (float, float, float)
-        Parents before children, in the order of `prune3d.sampling.nearest_ancestor`.
+        Parents before children, in the order of `prune3d.sampling.tree.nearest_ancestor`.
 
     Raises
     ------

@@ -14,20 +14,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prune3d.costs.prunable import Prunable
 from prune3d.data.registry import DatasetFacts, held_out
 from prune3d.data.registry import facts as data_facts
 from prune3d.data.settings import DataSettings
 from prune3d.errors import ConfigError
 from prune3d.models.registry import facts as model_facts
-from prune3d.optimal_design import Polynomial, TreeCost, optimal_points
 from prune3d.optimize.budget import Budget
 from prune3d.predictor.design import check_design
-from prune3d.prunable import Prunable
 from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA, check_criterion
-from prune3d.sampling import AXES, DENSE, Design, Point, fitted_points, sampling_tree, to_points
+from prune3d.sampling.optimal_design import Polynomial, TreeCost, optimal_points
+from prune3d.sampling.tree import (
+    AXES,
+    DENSE,
+    Design,
+    Point,
+    fitted_points,
+    sampling_tree,
+    to_points,
+)
 
 if TYPE_CHECKING:
-    from prune3d.job import Job
+    from prune3d.workflow.job import Job
 
 Config = Mapping[str, Any]
 ORDER = ("degree", "rank")
@@ -333,8 +341,8 @@ def check_before_training(job: Job, structure_file: str) -> None:
     ConfigError
         See `check_sampling`.
     """
+    from prune3d.costs.structure import Structure
     from prune3d.files import read_json
-    from prune3d.structure import Structure
 
     structure = Structure.from_dict(read_json(structure_file))
     experiment = str(job.wildcards.experiment)

@@ -1,4 +1,4 @@
-"""Measure every registered model and write the facts: ``python -m prune3d.models.measure``.
+"""Measure every registered model and write the facts: ``python -m prune3d.pruning.measure_models``.
 
 Run by ``make docs``, after a model was added or changed.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict
 
-from prune3d.costs import cost, legal_sides
+from prune3d.costs.count import cost, legal_sides
 from prune3d.files import write_json
 from prune3d.models import build
 from prune3d.models.registry import FACTS_FILE, MODELS, ModelFacts, usual_size

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from prune3d.errors import UserError
 from prune3d.files import read_json
-from prune3d.optimal_design import Polynomial, TreeCost, optimal_points
 from prune3d.predictor import leave_one_out, make_predictor, prediction_errors, unknowns
 from prune3d.report.policies import job_seconds
 from prune3d.report.text import mean_and_spread
-from prune3d.samples import Samples
-from prune3d.sampling import DENSE, Design, Point, designed_points
+from prune3d.sampling.optimal_design import Polynomial, TreeCost, optimal_points
+from prune3d.sampling.table import Samples
+from prune3d.sampling.tree import DENSE, Design, Point, designed_points
 
 Row = dict[str, Any]
 
@@ -49,7 +49,7 @@ class Choices:
     Attributes
     ----------
     kind, degree, rank, alpha
-        Of the predictor, see `prune3d.surrogate.Settings`.
+        Of the predictor, see `prune3d.optimize.surrogate.Settings`.
     budgets
         Parts of the dense MACs for which designs are chosen.
     epochs

@@ -1,0 +1,1 @@
+"""What every pruned network would cost, without making one."""

@@ -1,0 +1,1 @@
+"""What only jobs and rules need: the config, jobs, locks, attempts, devices, resources."""
