@@ -43,7 +43,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/snakemake --lint
 
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/fuzz $(PYTEST_ARGS)
 	$(BIN)/python -m pytest tests/workflow tests/slurm $(PYTEST_ARGS)
 
 bench: $(VENV)/installed-dev

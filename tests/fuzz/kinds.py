@@ -1,0 +1,18 @@
+"""The kinds of files that are damaged: for each, what makes its target in a folder."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from campaign import Target
+
+# Name: module:function.
+KINDS: dict[str, str] = {}
+
+
+def target(kind: str, folder: Path) -> Target:
+    """Return the target of a kind, its sound files made in a folder."""
+    module, function = KINDS[kind].split(":")
+    made: Target = getattr(importlib.import_module(module), function)(folder)
+    return made
