@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prune3d.costs.lattice import Lattice
 from prune3d.costs.structure import Structure, enumerate_lattice
 from prune3d.errors import PruningError
 from prune3d.files import read_json
@@ -16,7 +17,6 @@ from prune3d.optimize import (
     Budget,
     BudgetError,
     Choice,
-    Lattice,
     largest_within,
     maximize,
     solve_kkt,
