@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
+LINE_BREAKS = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+
 
 class UserError(ValueError):
-    """Something the user can mend: a value, a file, a network that cannot do what is asked."""
+    """Something the user can mend: a value, a file, a network that cannot do what is asked.
+
+    Its text is one line of valid Unicode, whatever the names in it hold.
+    """
+
+    def __init__(self, *texts: object) -> None:
+        super().__init__(*(one_line(str(text)) for text in texts))
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks; bytes of names that are no UTF-8 become escapes."""
+    return LINE_BREAKS.sub(" ", text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class ConfigError(UserError):

@@ -6,6 +6,7 @@ content should give the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -75,6 +76,16 @@ def read_header(path: str | Path, file_format: str | None = None) -> Header:
     if file_format is not None:
         _check_format(path, header, file_format)
     return header
+
+
+def digest(content: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return the SHA-256 of a header's content and of the arrays, which are not copied."""
+    sha = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name]).reshape(np.shape(arrays[name]))
+        sha.update(f"{name} {array.dtype} {array.shape}".encode())
+        sha.update(array.reshape(-1).view(np.uint8).data)
+    return sha.hexdigest()
 
 
 def _check_format(path: str | Path, header: Header, file_format: str) -> None:

@@ -5,22 +5,16 @@ No code is stored or run. The header also holds a digest of specification, linea
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from prune3d.errors import CheckpointError, UserError
 from prune3d.models.assembly import get_spec, rebuild
 from prune3d.models.lineage import Step, get_lineage, set_lineage, to_dicts
 from prune3d.models.spec import NetworkSpec
-from prune3d.tensors import read_arrays, read_header, write_arrays
+from prune3d.tensors import digest, read_arrays, read_header, write_arrays
 
 FORMAT = "prune3d model 2"
 UNREACHABLE = "prune3d unreachable 1"
@@ -88,13 +82,3 @@ def unreachable_reason(path: str | Path) -> str | None:
     """Return why a model file has no network, or None where it has one."""
     header = read_header(path)
     return str(header["reason"]) if header.get("format") == UNREACHABLE else None
-
-
-def digest(content: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Return the SHA-256 of a header's content and of the arrays."""
-    sha = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        sha.update(f"{name} {array.dtype} {array.shape}".encode())
-        sha.update(array.tobytes())
-    return sha.hexdigest()

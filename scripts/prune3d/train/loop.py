@@ -13,8 +13,8 @@ from prune3d.costs.count import cost
 from prune3d.data.images import ImageFiles, Images
 from prune3d.errors import UserError
 from prune3d.models.assembly import get_spec
-from prune3d.models.checkpoint import digest
 from prune3d.models.lineage import Step, add_step
+from prune3d.tensors import digest
 from prune3d.train.compute import Compute
 from prune3d.train.parallel import train_in_processes
 from prune3d.train.recipe import Recipe

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from prune3d.errors import CheckpointError
-from prune3d.models.checkpoint import digest
-from prune3d.tensors import read_arrays, write_arrays
+from prune3d.tensors import digest, read_arrays, write_arrays
 from prune3d.train.averaging import WeightAverage
 from prune3d.train.sgd import NesterovSGD
 
