@@ -66,7 +66,8 @@ def ours(model: Any, data: Any, device: Any) -> Callable[[], None]:
     """Return an epoch of prune3d's training."""
     from prune3d.train import Recipe
     from prune3d.train.report import Progress
-    from prune3d.train.trainer import Task, Trainer
+    from prune3d.train.task import Task
+    from prune3d.train.trainer import Trainer
 
     recipe = Recipe(epochs=1000, batch_size=BATCH, learning_rate=1e-3, shift=4, flip=True)
     trainer = Trainer(Task(model, data, recipe, 0), device)
@@ -339,7 +340,8 @@ def bench_airbench(device: Any) -> None:
     from prune3d import build, cost
     from prune3d.train import Compute, Recipe
     from prune3d.train.report import Progress
-    from prune3d.train.trainer import Task, Trainer
+    from prune3d.train.task import Task
+    from prune3d.train.trainer import Trainer
 
     data = images(50 * 1024)
     model = build("resnet110", num_classes=10, image_size=SIDE).to(device)

@@ -138,7 +138,7 @@ def test_the_average_is_the_recursion_by_hand() -> None:
         with torch.no_grad():
             model.bias.copy_(torch.tensor(values))
         model.num_batches_tracked += 1
-        average.update(model)
+        average.update(model, torch.tensor(average.parts(1)[0]))
         decay = min(0.5, (1 + step) / (10 + step))
         by_hand = decay * by_hand + (1 - decay) * values
     average.write_to(model)

@@ -100,6 +100,7 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.compute.precision": Rerun("float32", DENSE, ALL),
     "defaults.compute.channels_last": Rerun("never", DENSE, ALL),
     "defaults.compute.compile": Rerun(True, DENSE, ALL),
+    "defaults.compute.cuda_graph": Rerun("never", DENSE, ALL),
     "defaults.pruning.block_criterion": Rerun(
         "random", {"rank_blocks"} | TARGETS | EVERY_SAMPLE, "dwr depth"
     ),

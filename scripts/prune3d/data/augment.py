@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,7 +40,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Draw:
-    """The random numbers of one batch of n images, on the CPU; None for what is off.
+    """The random numbers of n images, on the CPU as they are drawn; None for what is off.
 
     Attributes
     ----------
@@ -55,13 +56,31 @@ class Draw:
     mirrored: Tensor | None
     holes: Tensor | None
 
-    def part(self, chosen: slice) -> Draw:
-        """Return the numbers of some of the images."""
-        return Draw(
-            None if self.offsets is None else self.offsets[:, chosen],
-            None if self.mirrored is None else self.mirrored[chosen],
-            None if self.holes is None else self.holes[:, chosen],
-        )
+    def at(self, chosen: Tensor | slice) -> Draw:
+        """Return the numbers of some of the images; indices are on the numbers' device."""
+        return self._each(lambda numbers: numbers[..., chosen])
+
+    def to(self, device: torch.device) -> Draw:
+        """Return the same numbers on a device."""
+        return self._each(lambda numbers: numbers.to(device))
+
+    def copy_(self, other: Draw) -> None:
+        """Take over the numbers of another draw of as many images, where these ones lie."""
+        for mine, theirs in zip(self._all(), other._all(), strict=True):
+            if mine is not None and theirs is not None:
+                mine.copy_(theirs)
+
+    @staticmethod
+    def concatenate(draws: Sequence[Draw]) -> Draw:
+        """Return the numbers of several batches, one after another."""
+        columns = zip(*(each._all() for each in draws), strict=True)
+        return Draw(*(None if c[0] is None else torch.cat(c, -1) for c in columns))  # type: ignore[arg-type]
+
+    def _all(self) -> tuple[Tensor | None, ...]:
+        return self.offsets, self.mirrored, self.holes
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Draw:
+        return Draw(*(None if numbers is None else change(numbers) for numbers in self._all()))
 
 
 def draw(how: Augmentation, count: int, side: int, generator: torch.Generator) -> Draw:
@@ -98,7 +117,7 @@ def apply(images: Tensor, how: Augmentation, drawn: Draw, fill: Tensor | None = 
     how
         What to do.
     drawn
-        The random numbers for these images.
+        The random numbers for these images, on any device; on the images' own nothing is moved.
     fill
         Value of each channel in the square that is cut out, of the images' dtype, shape
         (channels,), on their device; by default 0.
@@ -128,7 +147,8 @@ def augment(
 def _crop_and_mirror(images: Tensor, how: Augmentation, drawn: Draw) -> Tensor:
     """Take every output pixel from its place in the unpadded image: one pass, one copy."""
     n, channels, side, _ = images.shape
-    places = torch.arange(side).expand(2, n, side)
+    drawn = drawn.to(images.device)
+    places = torch.arange(side, device=images.device).expand(2, n, side)
     if drawn.mirrored is not None:
         backwards = torch.where(drawn.mirrored[:, None], side - 1 - places[1], places[1])
         places = torch.stack((places[0], backwards))
@@ -136,16 +156,16 @@ def _crop_and_mirror(images: Tensor, how: Augmentation, drawn: Draw) -> Tensor:
         # Reflection: -1 is 1, and side is side - 2.
         places = (places + drawn.offsets[:, :, None] - how.shift).abs()
         places = side - 1 - (side - 1 - places).abs()
-    rows, columns = places.to(images.device, non_blocking=True)
+    rows, columns = places
     source = (rows[:, :, None] * side + columns[:, None, :]).view(n, 1, side * side)
     flat = images.reshape(n, channels, side * side)
     return flat.gather(2, source.expand(n, channels, side * side)).view(n, channels, side, side)
 
 
 def _cut_out(images: Tensor, size: int, holes: Tensor, fill: Tensor | None) -> Tensor:
-    place = torch.arange(images.shape[-1])
-    first = holes[:, :, None]
-    inside = ((place >= first) & (place < first + size)).to(images.device, non_blocking=True)
+    place = torch.arange(images.shape[-1], device=images.device)
+    first = holes.to(images.device)[:, :, None]
+    inside = (place >= first) & (place < first + size)
     hole = (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
     values = images.new_zeros(images.shape[1]) if fill is None else fill
     return torch.where(hole, values.view(1, -1, 1, 1), images)

@@ -207,16 +207,27 @@ def normalize(
     Tensor
         float32, shape (n, channels, side, side), mean 0 and spread 1 over the training images.
     """
+    return standardize(images, side, *scales(mean, spread, images.device))
+
+
+def standardize(images: Tensor, side: int, mean: Tensor, spread: Tensor) -> Tensor:
+    """Do what `normalize` does, with `scales` of the images' device."""
     x = images.float().div_(255)
     if x.shape[-1] != side:
         x = F.interpolate(x, (side, side), mode="bilinear", antialias=True)
-    return (x - _by_channel(mean, x.device)) / _by_channel(spread, x.device).clamp_min(1e-6)
+    return (x - mean) / spread
 
 
 @lru_cache(maxsize=16)
-def _by_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
-    # Kept on the device: a copy for each batch would make a GPU wait.
-    return torch.tensor(values, device=device).view(1, -1, 1, 1)
+def scales(
+    mean: tuple[float, ...], spread: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return mean and spread on a device, shape (1, channels, 1, 1).
+
+    Kept there: a copy for each batch would make a GPU wait.
+    """
+    here, there = (torch.tensor(values, device=device) for values in (mean, spread))
+    return here.view(1, -1, 1, 1), there.view(1, -1, 1, 1).clamp_min(1e-6)
 
 
 def split_batches(order: Tensor, size: int) -> list[Tensor]:

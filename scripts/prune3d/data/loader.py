@@ -9,8 +9,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from prune3d.data.augment import Augmentation, apply, draw
-from prune3d.data.images import ImageFiles, Images, ImageSet, split_batches
+from prune3d.data.augment import Augmentation, Draw, apply, draw
+from prune3d.data.images import (
+    ImageFiles,
+    Images,
+    ImageSet,
+    scales,
+    split_batches,
+    standardize,
+)
 from prune3d.errors import UserError
 
 # Part of the free memory of a GPU that images may take.
@@ -104,6 +111,10 @@ class TrainingLoader:
     there at full size, then resized. Picture files are decoded and resized by worker processes
     ahead of their use, and augmented at the smaller side with lengths scaled alike.
 
+    The order of an epoch and its random numbers are moved to the device once, into tensors that
+    stay where they are, and a batch is made from them by operations on the device alone: what makes
+    a batch can be captured in a CUDA graph.
+
     Parameters
     ----------
     images
@@ -115,7 +126,7 @@ class TrainingLoader:
     """
 
     def __init__(self, images: Images, layout: Layout, device: torch.device) -> None:
-        self._images, self._layout, self._device = images, layout, device
+        self._layout, self._device = layout, device
         self._labels = images.labels.to(device)
         how = layout.augmentation
         self._source: _Source
@@ -128,43 +139,89 @@ class TrainingLoader:
             self._source = _Resident(images.images.to(device))
         else:
             self._source = _Host(images.images, device)
-        self._how = how
-        mean = torch.tensor(images.mean, device=device)
-        self._fill = (255 * mean).round().to(torch.uint8)
+        self._how, self._channels = how, images.channels
+        self._scales = scales(images.mean, images.spread, device)
+        self._fill = (255 * torch.tensor(images.mean)).round().to(torch.uint8).to(device)
+        self._batches = [len(b) for b in split_batches(torch.arange(len(self)), layout.batch_size)]
+        self._order = torch.arange(len(self), device=device)
+        self._drawn = self._draw(torch.Generator()).to(device)
 
     def __len__(self) -> int:
         return len(self._labels)
 
-    def steps(self) -> int:
-        """Return the number of batches of an epoch."""
-        return len(split_batches(torch.arange(len(self)), self._layout.batch_size))
+    @property
+    def sizes(self) -> Sequence[int]:
+        """Images of each batch of an epoch, over all processes."""
+        return self._batches
 
-    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
-        """Yield every image once, in the order and with the changes that the generator gives.
+    def begin(self, generator: torch.Generator) -> Iterator[Tensor | None]:
+        """Begin an epoch in the order and with the changes that the generator gives.
 
         Every process draws the numbers of the whole batch, so that the images do not depend on how
         many processes share them.
+
+        Returns
+        -------
+        Iterator
+            For each step what `batch` needs: bytes on the device, None where they are there.
         """
-        layout = self._layout
         order = torch.randperm(len(self), generator=generator)
-        batches = split_batches(order, layout.batch_size)
-        parts = [batch[layout.shard.of(len(batch))] for batch in batches]
-        for batch, part, pixels in zip(batches, parts, self._source.read(parts), strict=True):
-            drawn = draw(self._how, len(batch), self._side, generator)
-            drawn = drawn.part(layout.shard.of(len(batch)))
-            changed = apply(pixels, self._how, drawn, self._fill)
-            labels = self._labels[part.to(self._device, non_blocking=True)]
-            inputs = self._inputs(changed, layout.side)
-            taught = layout.teacher_side
-            yield Batch(
-                inputs,
-                labels,
-                len(batch),
-                self._inputs(changed, taught) if taught else None,
-            )
+        self._order.copy_(order)
+        self._drawn.copy_(self._draw(generator))
+        batches = split_batches(order, self._layout.batch_size)
+        return self._source.read([batch[self._layout.shard.of(len(batch))] for batch in batches])
+
+    def batch(self, first: Tensor, size: int, pixels: Tensor | None = None) -> Batch:
+        """Return this process's part of a batch of the epoch that was begun.
+
+        Parameters
+        ----------
+        first
+            Images of the epoch before this batch, int64, shape (), on the device.
+        size
+            Images of the whole batch.
+        pixels
+            What `begin` yielded for it.
+        """
+        part = self._layout.shard.of(size)
+        places = first + torch.arange(part.start, part.stop, device=self._device)
+        indices = self._order[places]
+        if pixels is None:
+            assert self._source.pixels is not None
+            pixels = self._source.pixels.index_select(0, indices)
+        changed = apply(pixels, self._how, self._drawn.at(places), self._fill)
+        taught = self._layout.teacher_side
+        return Batch(
+            self._inputs(changed, self._layout.side),
+            self._labels[indices],
+            size,
+            self._inputs(changed, taught) if taught else None,
+        )
+
+    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
+        """Yield every image once; see `begin`."""
+        first = torch.zeros((), dtype=torch.int64, device=self._device)
+        for size, pixels in zip(self.sizes, self.begin(generator), strict=True):
+            yield self.batch(first, size, pixels)
+            first += size
+
+    def stand_in(self, size: int) -> Tensor | None:
+        """Return noise in the place of the bytes that `begin` yields for a batch."""
+        if self._source.pixels is not None:
+            return None
+        part = self._layout.shard.of(size)
+        shape = (part.stop - part.start, self._channels, self._side, self._side)
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        return noise.to(self._device)
+
+    def _draw(self, generator: torch.Generator) -> Draw:
+        return Draw.concatenate(
+            [draw(self._how, size, self._side, generator) for size in self.sizes]
+        )
 
     def _inputs(self, pixels: Tensor, side: int) -> Tensor:
-        inputs = self._images.normalize(pixels, side)
+        inputs = standardize(pixels, side, *self._scales)
         return inputs.contiguous(memory_format=self._layout.memory_format)
 
 
@@ -177,20 +234,23 @@ def fits(images: ImageSet, device: torch.device) -> bool:
 
 
 class _Source(Protocol):
-    def read(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+    pixels: Tensor | None
+
+    def read(self, parts: Sequence[Tensor]) -> Iterator[Tensor | None]:
         """Yield the bytes of each part, which is indices on the CPU, on the device."""
 
 
 class _Resident:
     def __init__(self, pixels: Tensor) -> None:
-        self._pixels = pixels
+        self.pixels: Tensor | None = pixels
 
-    def read(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
-        for part in parts:
-            yield self._pixels.index_select(0, part.to(self._pixels.device, non_blocking=True))
+    def read(self, parts: Sequence[Tensor]) -> Iterator[None]:
+        yield from (None for _ in parts)
 
 
 class _Host:
+    pixels: Tensor | None = None
+
     def __init__(self, pixels: Tensor, device: torch.device) -> None:
         self._pixels, self._device = pixels.cpu(), device
 
@@ -201,6 +261,8 @@ class _Host:
 
 
 class _Files:
+    pixels: Tensor | None = None
+
     def __init__(self, files: ImageFiles, layout: Layout, device: torch.device) -> None:
         from torch.utils.data import DataLoader
 

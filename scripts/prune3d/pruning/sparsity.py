@@ -6,7 +6,7 @@ regularization (arXiv 2009.01395) leaves the channels that are to stay alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -58,18 +58,27 @@ class ChannelPenalty:
     penalty: str
     strength: float
     rows: dict[str, Tensor]
+    # By device: moved once, since a GPU would wait for each further copy.
+    _moved: dict[torch.device, dict[str, Tensor]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def __call__(self, model: nn.Module) -> None:
         """Add the gradient in place; parameters without a gradient are left alone."""
         parameters = dict(model.named_parameters())
         with torch.no_grad():
-            for name, rows in self.rows.items():
+            for name in self.rows:
                 parameter = parameters[name]
                 if parameter.grad is None:
                     continue
-                index = rows.to(parameter.device)
+                index = self._rows_on(parameter.device)[name]
                 gradient = self._gradient(parameter.detach()[index])
                 parameter.grad.index_add_(0, index, gradient.to(parameter.grad.dtype))
+
+    def _rows_on(self, device: torch.device) -> dict[str, Tensor]:
+        if device not in self._moved:
+            self._moved[device] = {name: rows.to(device) for name, rows in self.rows.items()}
+        return self._moved[device]
 
     def _gradient(self, values: Tensor) -> Tensor:
         if self.penalty == "batchnorm_l1":

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from prune3d.train.loop import train
     from prune3d.train.recipe import Recipe
     from prune3d.train.resume import ResumeFile
-    from prune3d.train.trainer import Training
+    from prune3d.train.task import Training
 
 __all__ = ["Compute", "Recipe", "ResumeFile", "Training", "train"]
 
@@ -21,7 +21,7 @@ _HOME = {
     "Compute": "prune3d.train.compute",
     "Recipe": "prune3d.train.recipe",
     "ResumeFile": "prune3d.train.resume",
-    "Training": "prune3d.train.trainer",
+    "Training": "prune3d.train.task",
     "train": "prune3d.train.loop",
 }
 

@@ -35,20 +35,34 @@ class WeightAverage:
         }
         self.steps = 0
 
-    def update(self, model: nn.Module) -> None:
-        """Take in the network after a step."""
-        self.steps += 1
-        decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
+    def parts(self, count: int) -> list[float]:
+        """Count steps that are to come; return how far the average moves in each, 1 - d."""
+        steps = range(self.steps + 1, self.steps + count + 1)
+        self.steps += count
+        return [1 - min(self._decay, (1 + t) / (10 + t)) for t in steps]
+
+    def update(self, model: nn.Module, part: Tensor) -> None:
+        """Take in the network after a step.
+
+        Parameters
+        ----------
+        model
+            The network.
+        part
+            What `parts` says of the step, shape (), on the network's device.
+        """
         latest = model.state_dict()
         real = [name for name, value in self.values.items() if value.is_floating_point()]
+        counters = [name for name in self.values if name not in real]
         with torch.no_grad():
-            torch._foreach_lerp_(
-                [self.values[name] for name in real],
-                [latest[name].detach() for name in real],
-                1 - decay,
-            )
-            for name in self.values.keys() - set(real):
-                self.values[name].copy_(latest[name])
+            averages = [self.values[name] for name in real]
+            ways = torch._foreach_sub([latest[name] for name in real], averages)
+            torch._foreach_mul_(ways, part)
+            torch._foreach_add_(averages, ways)
+            if counters:
+                torch._foreach_copy_(
+                    [self.values[name] for name in counters], [latest[name] for name in counters]
+                )
 
     def write_to(self, model: nn.Module) -> None:
         """Put the average into the network."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -28,6 +29,10 @@ class Compute:
         ``always``, ``never``, or ``auto``: where it was measured to be faster.
     compile
         Whether torch compiles the network, which takes about a minute.
+    cuda_graph
+        Whether steps are captured as CUDA graphs: ``never``, or ``auto``: on GPUs, where the
+        network allows it and enough steps are taken. ``rehearse`` does all of ``auto``, on any
+        device, but the capturing itself.
     workers
         Processes that decode picture files; images in memory need none.
     processes
@@ -38,6 +43,7 @@ class Compute:
     precision: str = "auto"
     channels_last: str = "auto"
     compile: bool = False
+    cuda_graph: str = "auto"
     workers: int = 0
     processes: int = 1
 
@@ -71,7 +77,20 @@ class Plan:
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context of forward passes."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+        # A captured step must not hold on to weights that were cast outside of it.
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False
+        )
+
+    @contextmanager
+    def repeatable(self) -> Iterator[None]:
+        """Have cuDNN choose algorithms that give the same numbers each time."""
+        before = torch.backends.cudnn.deterministic
+        torch.backends.cudnn.deterministic = True
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.deterministic = before
 
 
 def make_plan(compute: Compute, device: torch.device) -> Plan:

@@ -19,7 +19,8 @@ from prune3d.train.compute import Compute
 from prune3d.train.parallel import train_in_processes
 from prune3d.train.recipe import Recipe
 from prune3d.train.resume import ResumeFile
-from prune3d.train.trainer import DEFAULT, Penalty, Task, Trainer, Training
+from prune3d.train.task import DEFAULT, Penalty, Task, Training
+from prune3d.train.trainer import Trainer
 
 
 def train(

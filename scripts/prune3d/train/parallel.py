@@ -28,7 +28,8 @@ from prune3d.errors import TrainingError, UserError
 from prune3d.files import read_json, write_json
 from prune3d.tensors import read_arrays, write_arrays
 from prune3d.train import interrupt
-from prune3d.train.trainer import Task, Trainer, Training
+from prune3d.train.task import Task, Training
+from prune3d.train.trainer import Trainer
 
 FORMAT = "prune3d weights 1"
 PR_SET_PDEATHSIG = 1

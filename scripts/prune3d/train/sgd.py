@@ -42,8 +42,14 @@ class NesterovSGD:
             if names
         ]
 
-    def step(self, learning_rate: float) -> None:
-        """Move the parameters along their gradients, and forget the gradients."""
+    def step(self, learning_rate: float | Tensor) -> None:
+        """Move the parameters along their gradients, and forget the gradients.
+
+        Parameters
+        ----------
+        learning_rate
+            A number, or a float32 tensor of shape () on the parameters' device.
+        """
         for parameters, momenta, decay in self._groups:
             with torch.no_grad():
                 torch._fused_sgd_(

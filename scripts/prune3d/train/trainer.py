@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,57 +12,25 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from prune3d.data.augment import Augmentation
-from prune3d.data.images import Images
-from prune3d.data.loader import Batch, Layout, Shard, TrainingLoader
+from prune3d.data.loader import Layout, Shard, TrainingLoader
 from prune3d.errors import TrainingError
 from prune3d.models.assembly import get_spec
 from prune3d.seeds import derive_seed
 from prune3d.train.averaging import WeightAverage
 from prune3d.train.batchnorm import share_batch_norm
 from prune3d.train.channels_last import fold_batch_norms, unfold_batch_norms
-from prune3d.train.compute import Compute, keep_memory, make_plan
+from prune3d.train.compute import keep_memory, make_plan
+from prune3d.train.graphs import capture, recorder
 from prune3d.train.interrupt import stop_if_asked
-from prune3d.train.losses import training_loss
 from prune3d.train.recipe import Recipe, learning_rate
 from prune3d.train.report import Progress, TensorBoard
-from prune3d.train.resume import ResumeFile, TrainingState, restore_state, save_state
+from prune3d.train.resume import TrainingState, restore_state, save_state
 from prune3d.train.sgd import NesterovSGD
+from prune3d.train.snapshot import Snapshot
+from prune3d.train.step import Step
+from prune3d.train.task import Task, Training
 
-HISTORY_COLUMNS = ("epoch", "learning_rate", "train_loss", "train_top1", "images")
-DEFAULT = Compute()
-Penalty = Callable[[nn.Module], None]
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Training:
-    """The outcome of a training.
-
-    Attributes
-    ----------
-    history
-        One row for each epoch, with `HISTORY_COLUMNS`.
-    seconds
-        Time spent in epochs.
-    """
-
-    history: list[dict[str, Any]]
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Task:
-    """A training, wherever it runs; the attributes are the parameters of `train`."""
-
-    model: nn.Module
-    images: Images
-    recipe: Recipe
-    seed: int
-    resume: ResumeFile | None = None
-    compute: Compute = DEFAULT
-    teacher: nn.Module | None = None
-    penalty: Penalty | None = None
-    tensorboard: Path | None = None
 
 
 class Trainer:
@@ -97,7 +63,11 @@ class Trainer:
             history=[],
             average=WeightAverage(model, recipe.ema) if recipe.ema else None,
         )
-        self._forward = self._prepare(model)
+        forward = self._prepare(model)
+        self._step = Step(
+            task, self._plan, self._shard, self._loader, self._state, self._teacher, forward
+        )
+        self._steps: Callable[[int, Tensor | None], None] | None = None
 
     def run(self) -> Training:
         """Train from the beginning, or from the state that was kept, to the end."""
@@ -106,9 +76,10 @@ class Trainer:
             log.info("continuing after epoch %d of %d", len(state.history), recipe.epochs)
         devices = [self._plan.device] if self._plan.device.type == "cuda" else []
         try:
-            with torch.random.fork_rng(devices=devices):
+            with torch.random.fork_rng(devices=devices), self._plan.repeatable():
                 self._run_epochs(len(state.history))
         finally:
+            self._steps = None  # captured steps hold memory of the device
             unfold_batch_norms(state.model)
         if state.average is not None:
             state.average.write_to(state.model)
@@ -138,60 +109,51 @@ class Trainer:
 
     def epoch(self, epoch: int, progress: Progress) -> dict[str, Any]:
         """Pass every training image once and return the epoch's row of the history."""
-        recipe, device = self._task.recipe, self._plan.device
+        recipe, sizes, total = self._task.recipe, self._loader.sizes, self._step.total
+        if self._steps is None:
+            self._steps = self._capture()
         # For layers that draw random numbers, so that a resumed training draws the same.
         torch.manual_seed(derive_seed(self._task.seed, "layers", str(epoch), str(self._shard.rank)))
         self._state.model.train()
-        steps = self._loader.steps()
-        total = torch.zeros(2, device=device)
-        seen, rate = 0, 0.0
-        for i, batch in enumerate(self._loader.epoch(self._state.generator)):
-            rate = learning_rate(recipe, epoch + (i + 0.5) / steps)
-            total += self._step(batch, rate)
-            seen += len(batch.labels)
-            if i + 1 < steps and progress.due():
+        rates = [learning_rate(recipe, epoch + (i + 0.5) / len(sizes)) for i in range(len(sizes))]
+        pixels = self._loader.begin(self._state.generator)
+        average = self._state.average
+        self._step.begin(rates, average.parts(len(sizes)) if average else ())
+        seen = 0
+        for i, (size, given) in enumerate(zip(sizes, pixels, strict=True), 1):
+            self._steps(size, given)
+            part = self._shard.of(size)
+            seen += part.stop - part.start
+            if i < len(sizes) and progress.due():
                 loss, top1 = (value / max(seen, 1) for value in total.tolist())
                 self._check(loss, epoch)
-                progress.tell(epoch + (i + 1) / steps, loss, top1)
+                progress.tell(epoch + i / len(sizes), loss, top1)
         if self._shard.processes > 1:
             dist.all_reduce(total)
         loss, top1 = (value / len(self._loader) for value in total.tolist())
         self._check(loss, epoch)
         return {
             "epoch": epoch + 1,
-            "learning_rate": rate,
+            "learning_rate": rates[-1],
             "train_loss": loss,
             "train_top1": top1,
             "images": len(self._loader),
         }
 
-    def _step(self, batch: Batch, rate: float) -> Tensor:
-        """Take a step and return the sums of loss and of right answers over the images."""
-        task, count = self._task, len(batch.labels)
-        with self._plan.autocast():
-            logits = self._forward(batch.inputs)
-        logits = logits.float()
-        loss = training_loss(logits, batch.labels, task.recipe, self._teach(batch))
-        if count == 0:
-            loss = logits.sum()  # the mean of nothing is not a number
-        # Gradients are averaged over processes, whose parts of the batch may differ in size.
-        share = count * self._shard.processes / batch.size
-        (loss if share == 1 else loss * share).backward()
-        if task.penalty is not None:
-            with torch.no_grad():
-                task.penalty(self._state.model)
-        self._state.optimizer.step(rate)
-        if self._state.average is not None:
-            self._state.average.update(self._state.model)
-        right = (logits.detach().argmax(1) == batch.labels).sum()
-        return torch.stack((loss.detach() * count, right.float()))
-
-    def _teach(self, batch: Batch) -> Tensor | None:
-        if self._teacher is None or batch.teacher_inputs is None:
-            return None
-        with torch.no_grad(), self._plan.autocast():
-            logits: Tensor = self._teacher(batch.teacher_inputs)
-        return logits.float()
+    def _capture(self) -> Callable[[int, Tensor | None], None]:
+        """Return what takes the steps: captured where that is wanted, possible, and worth it."""
+        record = recorder(self._task.compute, self._plan)
+        if record is None or self._shard.processes > 1:
+            return self._step
+        state, device = self._state, self._plan.device
+        networks = {"network": state.model, "teacher": self._teacher}
+        averages = state.average.values.values() if state.average else ()
+        tensors = [*state.optimizer.momenta.values(), *averages, self._step.total]
+        state.model.train()
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            before = Snapshot({k: n for k, n in networks.items() if n is not None}, tensors, device)
+            epochs = self._task.recipe.epochs
+            return capture(self._step, self._loader, before, epochs, record)
 
     def _layout(self) -> Layout:
         task, recipe = self._task, self._task.recipe
@@ -205,8 +167,8 @@ class Trainer:
             teacher_side=None if task.teacher is None else get_spec(task.teacher).side,
         )
 
-    def _prepare(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
-        """Return what computes the forward pass: the network, shared and compiled as asked for."""
+    def _prepare(self, model: nn.Module) -> Callable[[int], Callable[[Tensor], Tensor]]:
+        """Return what computes the logits of a batch, shared and compiled as asked for."""
         forward: Any = model
         if self._shard.processes > 1:
             share_batch_norm(model)
@@ -219,10 +181,10 @@ class Trainer:
         elif self._plan.folds:
             fold_batch_norms(model)
         if not self._plan.compile:
-            return forward
-        # Small networks keep a GPU waiting for the next kernel; this mode starts them all at once.
-        alone = self._plan.device.type == "cuda" and self._shard.processes == 1
-        return torch.compile(forward, mode="reduce-overhead" if alone else "default")
+            return lambda size: forward
+        compiled: Any = torch.compile(forward, dynamic=False)
+        # Compiling once more for the last, smaller batch would not pay.
+        return lambda size: compiled if size == self._loader.sizes[0] else forward
 
     def _check(self, loss: float, epoch: int) -> None:
         if not math.isfinite(loss):

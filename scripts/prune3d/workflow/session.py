@@ -19,7 +19,7 @@ from prune3d.train.compute import Compute
 from prune3d.train.evaluate import evaluate
 from prune3d.train.loop import train
 from prune3d.train.recipe import SCHEDULE_KEYS, Recipe
-from prune3d.train.trainer import HISTORY_COLUMNS, Penalty
+from prune3d.train.task import HISTORY_COLUMNS, Penalty
 
 if TYPE_CHECKING:
     from prune3d.workflow.job import Job
