@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
+import glob
 import json
 import os
 import tempfile
@@ -14,13 +16,33 @@ from typing import Any
 
 from prune3d.errors import UserError
 
-# A full disk, a quota, a limit on the size of files, a broken disk.
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+# What is wrong with the place, not with the program: a full disk, a quota, a limit on the size of
+# files, a broken or read-only disk, a folder that is gone or belongs to somebody else.
+PLACE = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ESTALE,
+        errno.ENAMETOOLONG,
+    }
+)
+PARTIAL = "partial"
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that is renamed to it on success and removed on failure.
+
+    Its content is on the disk before it gets its name. What a killed process leaves is removed by
+    `remove_partial`.
 
     Parameters
     ----------
@@ -35,13 +57,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     UserError
-        If the folder cannot be written or the disk is full; the file is then as it was.
+        If the folder cannot be written, is gone, or the disk is full; the file is then as it was.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
+            prefix=f".{path.name}.", suffix=f".{PARTIAL}{path.suffix}", dir=path.parent
         )
     except OSError as error:
         raise unwritable(path, error.strerror) from None
@@ -50,16 +72,43 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         # mkstemp makes private files; results are for everyone the umask allows.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(_public_mode())
+        _flush(temporary)
         temporary.replace(path)
     except OSError as error:
-        if error.errno in NO_SPACE:
+        if is_of_place(error, temporary):
             raise unwritable(path, error.strerror) from None
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def remove_partial(path: str | Path) -> None:
+    """Remove what killed writers of a file left; to be called where nobody else writes it."""
+    path = Path(path)
+    pattern = f".{glob.escape(path.name)}.*.{PARTIAL}{glob.escape(path.suffix)}"
+    with contextlib.suppress(OSError):
+        for left in path.parent.glob(pattern):
+            left.unlink(missing_ok=True)
+
+
+def _public_mode() -> int:
+    """Return the permissions that the umask gives to a new file."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
+
+
+def is_of_place(error: OSError, path: Path) -> bool:
+    """Tell whether a file cannot be written because of its place, be it full, gone or protected."""
+    named = error.filename is None or os.fspath(error.filename) == os.fspath(path)
+    return error.errno in PLACE and named
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
 
 
 def unwritable(path: str | Path, reason: object) -> UserError:

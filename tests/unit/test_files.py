@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import pickle
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from prune3d.errors import UserError
-from prune3d.files import atomic_path, read_csv, read_json, write_csv, write_json, write_text
+from prune3d.files import (
+    atomic_path,
+    read_csv,
+    read_json,
+    remove_partial,
+    write_csv,
+    write_json,
+    write_text,
+)
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 def names(folder: Path) -> list[str]:
@@ -104,3 +119,74 @@ def test_csv_refuses_a_column_that_was_not_announced(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="y"):
         write_csv(tmp_path / "a.csv", [{"x": 1, "y": 2}], ["x"])
     assert names(tmp_path) == []
+
+
+KILLED = """
+import os, signal, sys
+from prune3d.files import atomic_path
+with atomic_path(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_leaves_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "model[1].safetensors"
+    kept = [".model[1].safetensors.lock", "model[1].resume.safetensors", ".model1.safetensors.x"]
+    for name in kept:
+        (tmp_path / name).touch()
+    subprocess.run([sys.executable, "-c", KILLED, str(file)], cwd=SCRIPTS, check=False)
+    assert len(names(tmp_path)) == len(kept) + 1
+    remove_partial(file)
+    assert sorted(names(tmp_path)) == sorted(kept)
+    remove_partial(tmp_path / "no/such/folder/file")
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, rename = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (done.append("sync"), sync(handle)))
+    monkeypatch.setattr(
+        Path, "replace", lambda path, target: (done.append("rename"), rename(path, target))
+    )
+    write_text(tmp_path / "a", "text")
+    assert done == ["sync", "rename"]
+
+
+@pytest.mark.parametrize("damage", ["removed", "a file", "a folder"])
+def test_a_place_that_goes_bad_while_writing_is_told_in_one_sentence(
+    tmp_path: Path, damage: str
+) -> None:
+    file = tmp_path / "results/a.json"
+    with pytest.raises(UserError, match="cannot be written") as caught:  # noqa: SIM117
+        with atomic_path(file) as temporary:
+            temporary.write_text("new")
+            shutil.rmtree(file.parent)
+            if damage == "a file":
+                file.parent.touch()
+            elif damage == "a folder":
+                file.parent.mkdir()
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO])
+def test_a_disk_that_takes_no_more_is_told_in_one_sentence(tmp_path: Path, number: int) -> None:
+    with pytest.raises(UserError, match="cannot be written"), atomic_path(tmp_path / "a"):
+        raise OSError(number, os.strerror(number))
+    assert names(tmp_path) == []
+
+
+def test_another_file_that_is_missing_is_not_blamed_on_the_one_written(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="input"), atomic_path(tmp_path / "a"):
+        (tmp_path / "input").read_bytes()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"a\nb", b"a\r\n  b", "a\u2028b".encode()])
+def test_errors_are_one_line_of_unicode_whatever_the_names(tmp_path: Path, name: bytes) -> None:
+    error = UserError(f"{os.fsdecode(name)} is no picture.")
+    assert len(str(error).splitlines()) == 1
+    str(error).encode("utf-8")
+    assert pickle.loads(pickle.dumps(error)).args == error.args

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,3 +266,60 @@ def test_the_digest_does_not_change_with_durations_of_earlier_jobs(tmp_path: Pat
     assert digest(tmp_path, input=files) == before
     train.write_bytes(b"other images")
     assert digest(tmp_path, input=files) != before
+
+
+def test_a_name_that_is_no_unicode_is_in_the_log(tmp_path: Path) -> None:
+    with Job(snakemake(tmp_path)) as job:
+        job.say("caf\udce9.png is left out")
+    assert "caf\\udce9.png is left out" in (tmp_path / "logs/a.log").read_text()
+
+
+@pytest.mark.parametrize("damage", ["a file for the folder", "full"])
+def test_a_log_that_cannot_be_written_stops_nothing(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = tmp_path / "logs"
+    if damage == "full":
+        logs.mkdir()
+        (logs / "a.log").symlink_to("/dev/full")
+    else:
+        logs.write_text("")
+    with Job(snakemake(tmp_path)) as job:
+        job.say("done")
+    told = capsys.readouterr().err
+    assert "[train_dense digits 3] done\n" in told
+    assert "Traceback" not in told and "Logging error" not in told
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT])
+def test_what_is_wrong_with_a_folder_or_disk_is_one_sentence(
+    tmp_path: Path, number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught, Job(snakemake(tmp_path)):
+        raise OSError(number, os.strerror(number), "results/a b")
+    assert caught.value.code == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"[train_dense digits 3] results/a b: {os.strerror(number)};")
+    assert told.count("\n") == 1
+
+
+def test_an_input_that_is_gone_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = snakemake(tmp_path)
+    (tmp_path / "train.safetensors").unlink()
+    with pytest.raises(SystemExit), Job(given) as job:
+        job.digest()
+    assert "train.safetensors: No such file or directory;" in capsys.readouterr().err
+
+
+def test_what_killed_attempts_had_begun_to_write_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for name in ("model", "model.resume"):
+        (folder / f".{name}.safetensors.ab12.partial.safetensors").touch()
+    (folder / ".history.csv.ab12.partial.csv").touch()
+    with Job(snakemake(tmp_path)) as job:
+        job.resume_file(job.output.model)
+        # Not its own.
+        assert [p.name for p in folder.glob("*.partial.*")] == [".history.csv.ab12.partial.csv"]

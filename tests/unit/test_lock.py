@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from prune3d.workflow import lock as lock_module
 from prune3d.workflow.lock import Owner, WriterLock
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -86,21 +89,147 @@ def test_a_process_number_that_is_used_again_is_not_the_owner(tmp_path: Path) ->
     assert WriterLock(tmp_path / "lock", poll=0.02).acquire() is None
 
 
-@pytest.mark.parametrize(("silence", "alive"), [(1000.0, False), (0.0, True)])
-def test_an_owner_on_another_machine_is_judged_by_its_sign_of_life(
-    tmp_path: Path, silence: float, alive: bool
+class Clock:
+    """Time that passes when somebody sleeps; between sleeps the world goes on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: Callable[[float], object]) -> None:
+        self.now, self._step = 1000.0, step
+        monkeypatch.setattr(lock_module, "time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self._step(self.now - 1000)
+
+
+ELSEWHERE = replace(Owner.this_process(""), machine="elsewhere", pid=1)
+
+
+@pytest.mark.parametrize("jump", [0.0, 1e7, -1e7])
+@pytest.mark.parametrize(
+    "content",
+    [json.dumps(asdict(ELSEWHERE)), "", "{", "[1]", '{"pid": 3}', "\xff" * 9, "[" * 10**5],
+)
+def test_a_lock_without_a_sign_of_life_is_taken_over_whatever_the_clocks_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, jump: float
 ) -> None:
     path = tmp_path / "lock"
-    owner = replace(Owner.this_process(""), machine="elsewhere", pid=1)
-    path.write_text(json.dumps(asdict(owner)))
-    os.utime(path, (time.time() - silence,) * 2)
-    lock = WriterLock(path, poll=0.05, patience=0.6)
-    begun = time.monotonic()
-    waited_for = lock.acquire()
-    assert (waited_for == owner) == alive
-    # The other's last sign of life was just now: it is given the whole patience.
-    assert (time.monotonic() - begun >= 0.5) == alive
+    path.write_text(content, encoding="latin-1")
+    os.utime(path, (time.time() + jump,) * 2)
+    clock = Clock(monkeypatch, lambda passed: None)
+    lock = WriterLock(path, poll=2, patience=120)
+    assert lock.acquire() is None
+    assert 120 <= clock.now - 1000 <= 124
     lock.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+@pytest.mark.parametrize("content", [json.dumps(asdict(ELSEWHERE)), ""])
+def test_an_owner_elsewhere_is_waited_for_while_it_leaves_signs_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, direction: int
+) -> None:
+    path = tmp_path / "lock"
+    path.write_text(content)
+
+    def owner(passed: float) -> None:
+        if passed >= 1000:
+            path.unlink(missing_ok=True)
+        elif passed % 20 == 0:
+            # Its clock may run backwards, or far ahead.
+            os.utime(path, (time.time() + direction * 1e6 * passed,) * 2)
+
+    clock = Clock(monkeypatch, owner)
+    lock = WriterLock(path, poll=2, patience=120)
+    assert lock.acquire() == (ELSEWHERE if content else None)
+    assert clock.now - 1000 == 1000
+    lock.release()
+
+
+def test_of_many_that_find_a_dead_owner_one_at_a_time_writes(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    for _ in range(3):
+        (tmp_path / "lock").write_text(json.dumps(asdict(replace(Owner.this_process(""), pid=0))))
+        processes = [hold(tmp_path / "lock", journal, 0.01) for _ in range(8)]
+        assert [process.wait(120) for process in processes] == [0] * 8
+    assert journal.read_text().split() == ["in", "out"] * 24
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["journal"]
+
+
+def test_a_turn_whose_process_died_keeps_nobody_out(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text(json.dumps(asdict(replace(Owner.this_process(""), pid=0))))
+    (tmp_path / "lock.turn").touch()
+    lock = WriterLock(tmp_path / "lock")
+    assert lock.acquire() is None
+    lock.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_everyone_whom_the_umask_allows_can_read_a_lock(tmp_path: Path) -> None:
+    lock = WriterLock(tmp_path / "lock")
+    before = os.umask(0o022)
+    try:
+        lock.acquire()
+        assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
+        lock.release()
+
+
+def test_hard_links_are_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError("Operation not permitted")
+
+    for name in ("link", "symlink"):
+        monkeypatch.setattr(os, name, refuse)
+    first, second = (WriterLock(tmp_path / "lock") for _ in range(2))
+    first.acquire()
+    assert second._try() is False
+    first.release()
+    assert second._try() is True
+
+
+@pytest.mark.parametrize("damage", ["no folder", "a folder", "a link to nothing", "full"])
+def test_where_no_lock_can_be_made_work_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    path = tmp_path / "place/lock"
+    if damage == "no folder":
+        path.parent.write_text("a file")
+    else:
+        path.parent.mkdir()
+    if damage == "a folder":
+        (path / "content").mkdir(parents=True)
+    elif damage == "a link to nothing":
+        path.symlink_to(tmp_path / "nothing")
+    elif damage == "full":
+
+        def full(*args: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(json, "dump", full)
+    Clock(monkeypatch, lambda passed: None)
+    lock = WriterLock(path)
+    assert lock.acquire() is None
+    lock.release()
+    assert ("no other process is kept from" in caplog.text) == (damage != "a link to nothing")
+    assert damage != "full" or list(path.parent.iterdir()) == []
+
+
+def test_a_lock_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "folder/lock"
+    lock = WriterLock(path, heartbeat=0.02)
+    lock.acquire()
+    path.unlink()
+    wait_until(path.exists)
+    shutil.rmtree(path.parent)
+    # Nobody knows how often it beats without a folder; it must live.
+    path.parent.mkdir()
+    wait_until(path.exists)
+    lock.release()
+    assert list(path.parent.iterdir()) == []
 
 
 def test_an_owner_leaves_signs_of_life(tmp_path: Path) -> None:

@@ -154,3 +154,48 @@ def test_other_records_are_ignored(event: object) -> None:
     workflow = Workflow()
     workflow.emit(event)
     assert workflow.told == []
+
+
+@pytest.mark.parametrize(
+    ("event", "fields"),
+    [
+        (LogEvent.RUN_INFO, {}),
+        (LogEvent.RUN_INFO, {"stats": {"finetune": "many"}}),
+        (LogEvent.JOB_INFO, {"jobid": 3}),
+        (LogEvent.JOB_INFO, {"jobid": [], "rule_name": "finetune"}),
+        (LogEvent.JOB_FINISHED, {}),
+        (LogEvent.JOB_ERROR, {}),
+    ],
+)
+def test_records_of_another_form_stop_nothing(event: object, fields: dict[str, object]) -> None:
+    workflow = Workflow()
+    workflow.plan(finetune=2)
+    workflow.emit(event, **fields)
+    workflow.plan(finetune=2)
+    workflow.run(1, "finetune", 10)
+    assert workflow.told[-1] == "1 of 2 jobs done, 10 s spent, about 10 s left"
+
+
+def test_a_clock_that_jumps_or_weights_of_nothing_stop_nothing() -> None:
+    workflow = Workflow()
+    workflow.progress = WorkflowProgress(
+        {"finetune": 0}, workflow.told.append, lambda: workflow.now
+    )
+    workflow.plan(finetune=4)
+    workflow.run(1, "finetune", -1e6)
+    workflow.run(2, "finetune", 1e9)
+    workflow.run(3, "finetune", 0)
+    assert workflow.told[-1].startswith("3 of 4 jobs done")
+    assert workflow.progress.seconds_left() >= 0
+
+
+def test_a_terminal_that_is_gone_stops_nothing() -> None:
+    workflow = Workflow()
+
+    def gone(message: str) -> None:
+        raise BrokenPipeError
+
+    workflow.progress = WorkflowProgress(WEIGHTS, gone)
+    workflow.plan(finetune=2)
+    workflow.run(1, "finetune", 10)
+    assert workflow.progress.seconds_left() is not None

@@ -60,6 +60,7 @@ def stop_if_asked() -> None:
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> None:
-    _Request.asked = True
-    if not _Request.deferred:
+    # A batch system and whoever watches the job may both tell it.
+    repeated, _Request.asked = _Request.asked, True
+    if not _Request.deferred and not repeated:
         raise Interrupted

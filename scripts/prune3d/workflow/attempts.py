@@ -2,24 +2,26 @@
 
 Beside the log of a job lies a file with a line for each beginning and each end of an attempt, as
 long as not every attempt has succeeded. A process that is killed leaves no line at its end: the
-next attempt asks SLURM what happened.
+next attempt asks SLURM what happened. Nothing here stops a job: what cannot be noted or read is
+left out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import platform
-import shutil
-import subprocess
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-from prune3d.errors import UserError
+from prune3d.errors import one_line
+from prune3d.workflow.programs import ask
 
+log = logging.getLogger(__name__)
 COMPLETED = "completed"
 TERMINATED = "terminated"
 SUFFIX = ".attempts.jsonl"
@@ -35,6 +37,9 @@ STATES = {
 }
 # SIGTERM comes up to a minute earlier than asked for with `--signal`.
 SECONDS_BEFORE_TIME_LIMIT = 240.0
+SECONDS_A_QUESTION = 20.0
+# A line has some hundred; more is no log of attempts.
+MOST_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -94,17 +99,23 @@ class AttemptLog:
         if outcome == TERMINATED and _near_time_limit():
             outcome = STATES["TIMEOUT"]
         if outcome == COMPLETED:
-            self._kept().unlink(missing_ok=True)
-            if self._number == 1:
-                self.path.unlink(missing_ok=True)
-                return
+            with contextlib.suppress(OSError):
+                self._kept().unlink(missing_ok=True)
+                if self._number == 1:
+                    self.path.unlink(missing_ok=True)
+                    return
         self._append(event="ended", outcome=outcome)
 
     def _append(self, **fields: str) -> None:
         line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), **fields})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab+") as stream:
+                # A line that was cut, as by a full disk, must not swallow this one.
+                start = "" if _ends_line(stream) else "\n"
+                stream.write(f"{start}{line}\n".encode())
+        except OSError as error:
+            log.warning("the attempt cannot be noted in %s (%s)", self.path, error.strerror)
 
     def _kept(self) -> Path:
         return self._log.with_suffix(f".attempt{self._number}.log")
@@ -119,31 +130,47 @@ class AttemptLog:
 
 
 def read_attempts(path: Path) -> list[Attempt]:
-    """Read a file of attempts, oldest first; none where there is no file.
-
-    Raises
-    ------
-    UserError
-        If a line is damaged.
-    """
-    if not path.exists():
-        return []
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            raise UserError(f"{path}, line {number} is damaged; delete the file.") from None
+    """Read a file of attempts, oldest first; lines that are damaged are left out."""
+    rows: list[dict[str, str]] = []
+    for entry in filter(None, map(_parse, _lines(path))):
         if entry["event"] == "begun":
-            rows.append({**entry, "ended": "", "outcome": ""})
+            rows.append(entry)
         elif rows:
             rows[-1]["outcome"] = entry["outcome"]
             if entry["event"] == "ended":
                 rows[-1]["ended"] = entry["time"]
     return [
-        Attempt(i, row["time"], row["ended"], row["slurm_job"], row["host"], row["outcome"])
+        Attempt(i, row["time"], row.get("ended", ""), row["slurm_job"], row["host"], row["outcome"])
         for i, row in enumerate(rows, 1)
     ]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(MOST_BYTES).decode(errors="replace").split("\n")
+    except OSError:
+        return []
+
+
+def _parse(line: str) -> dict[str, str] | None:
+    """Return the entry of a line, with every field as text, or None if it is damaged."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict) or entry.get("event") not in ("begun", "found", "ended"):
+        return None
+    names = ("event", "time", "slurm_job", "host", "outcome")
+    fields = {name: entry.get(name, "") for name in names}
+    return {n: one_line(v if isinstance(v, str) else "") for n, v in fields.items()}
+
+
+def _ends_line(stream: IO[bytes]) -> bool:
+    if stream.seek(0, os.SEEK_END) == 0:
+        return True
+    stream.seek(-1, os.SEEK_END)
+    return stream.read(1) == b"\n"
 
 
 def explain(attempt: Attempt, slurm_job_now: str) -> str:
@@ -160,7 +187,7 @@ def slurm_state(job: str) -> str:
         ["sacct", "-n", "-X", "-P", "-j", job, "-o", "State"],
         ["squeue", "-h", "-t", "all", "-j", job, "-o", "%T"],
     ):
-        words = _ask(command).split()
+        words = ask(command, SECONDS_A_QUESTION).text.split()
         # "CANCELLED by 1000"
         if words:
             return words[0]
@@ -171,7 +198,8 @@ def _near_time_limit() -> bool:
     job = os.environ.get("SLURM_JOB_ID")
     if not job:
         return False
-    left = parse_duration(_ask(["squeue", "-h", "-j", job, "-o", "%L"]).strip())
+    question = ["squeue", "-h", "-j", job, "-o", "%L"]
+    left = parse_duration(ask(question, SECONDS_A_QUESTION).text.strip())
     return left is not None and left < SECONDS_BEFORE_TIME_LIMIT
 
 
@@ -186,14 +214,3 @@ def parse_duration(text: str) -> float | None:
     for unit, part in zip((1, 60, 3600), reversed(parts), strict=False):
         seconds += unit * part
     return seconds
-
-
-def _ask(command: Iterable[str]) -> str:
-    command = list(command)
-    if shutil.which(command[0]) is None:
-        return ""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
-    except (subprocess.TimeoutExpired, OSError):
-        return ""
-    return done.stdout if done.returncode == 0 else ""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import fcntl
-import getpass
 import logging
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -15,17 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from prune3d.workflow.programs import ask
+
 log = logging.getLogger(__name__)
+SECONDS_A_QUESTION = 60.0
 
 
 def count_gpus() -> int:
-    """Return the number of GPUs that the driver lists, 0 where there is no driver."""
+    """Return the number of GPUs that the driver lists, 0 where there is no driver or no answer."""
     if shutil.which("nvidia-smi") is None:
         return 0
-    done = subprocess.run(
-        ["nvidia-smi", "-L"], capture_output=True, text=True, check=False, timeout=60
-    )
-    return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
+    answer = ask(["nvidia-smi", "-L"], SECONDS_A_QUESTION)
+    if answer.failure:
+        log.warning("jobs do not wait for GPUs: nvidia-smi says '%s'", answer.failure)
+    return sum(line.startswith("GPU ") for line in answer.text.splitlines())
 
 
 def visible_gpus(environment: Mapping[str, str], installed: int) -> tuple[str, ...]:
@@ -138,21 +139,26 @@ class TakenDevices:
 
 def slots_folder() -> Path:
     """Return the folder of this user's places on this machine."""
-    return Path(tempfile.gettempdir()) / f"prune3d-gpus-{getpass.getuser()}"
+    return Path(tempfile.gettempdir()) / f"prune3d-gpus-{os.getuid()}"
 
 
 def take_gpus(environment: Mapping[str, str], count: int = 1) -> TakenDevices | None:
     """Take GPUs for this process, unless a batch system has done so or there are none.
 
-    CUDA must be told of the names before it starts.
+    CUDA must be told of the names before it starts. Where no place can be kept, as without a
+    temporary folder, every job uses the GPUs that CUDA gives it.
     """
     if "SLURM_JOB_ID" in environment:
         return None
     names = visible_gpus(environment, count_gpus())
     if not names:
         return None
-    slots = DeviceSlots(names, jobs_per_gpu(environment), slots_folder())
-    return slots.take(min(count, len(names)))
+    per_gpu = jobs_per_gpu(environment)
+    try:
+        return DeviceSlots(names, per_gpu, slots_folder()).take(min(count, len(names)))
+    except OSError as error:
+        log.warning("this job does not wait for a free GPU: %s", error)
+        return None
 
 
 def places(environment: Mapping[str, str] = os.environ) -> int:

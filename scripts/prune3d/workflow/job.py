@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import platform
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,13 +21,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prune3d import __version__
-from prune3d.errors import UserError
-from prune3d.files import read_json, write_json
+from prune3d.errors import UserError, one_line
+from prune3d.files import PLACE, read_json, remove_partial, write_json
 from prune3d.seeds import derive_seed
 from prune3d.train import interrupt
 from prune3d.workflow.attempts import COMPLETED, TERMINATED, AttemptLog
 from prune3d.workflow.devices import TakenDevices, take_gpus
 from prune3d.workflow.lock import WriterLock
+from prune3d.workflow.watch import ASKED, explain_death, go_on_in_child, name_of
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +37,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 log = logging.getLogger("prune3d")
+
+
+class LogFile(logging.FileHandler):
+    """A job's log file; a message that cannot be written, as on a full disk, stops nothing."""
+
+    def __init__(self, path: str) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        # A name of a file may be no Unicode.
+        super().__init__(path, mode="a", encoding="utf-8", errors="backslashreplace")
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Ignore it: the terminal has the message."""
+
+    def close(self) -> None:
+        """Close the file, whatever of it could not be written."""
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 class Job:
@@ -57,6 +81,8 @@ class Job:
         self.gpus = int(getattr(snakemake, "resources", {}).get("gpu", 0))
         # Only for what has no part in the results; the rest comes as parameters.
         self.config = getattr(snakemake, "config", {})
+        self._snakemake = snakemake
+        self._name = " ".join([self.rule, *map(str, self.wildcards)])
         self._log_file = str(snakemake.log[0]) if snakemake.log else None
         self._attempts = AttemptLog(self._log_file) if self._log_file else None
         self._lock: WriterLock | None = None
@@ -66,23 +92,23 @@ class Job:
         self._remove_after: list[Path] = []
 
     def __enter__(self) -> Job:
-        name = " ".join([self.rule, *map(str, self.wildcards)])
-        terminal = logging.StreamHandler(sys.stderr)
-        terminal.setFormatter(logging.Formatter(f"[{name}] %(message)s"))
-        handlers: list[logging.Handler] = [terminal]
-        if self._log_file:
-            Path(self._log_file).parent.mkdir(parents=True, exist_ok=True)
-            file = logging.FileHandler(self._log_file, mode="a", encoding="utf-8")
-            file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-            handlers.append(file)
-        log.handlers[:] = handlers
-        log.setLevel(logging.INFO)
-        log.propagate = False
+        if getattr(sys.modules["__main__"], "snakemake", None) is self._snakemake:
+            # The process is this job's alone.
+            died_of = go_on_in_child()
+            if died_of is not None:
+                self._open_log()
+                self._tell_death(died_of)
+                sys.exit(128 + died_of)
+        self._open_log()
         interrupt.listen()
-        if self._attempts is not None:
-            for earlier in self._attempts.begin():
-                self.say(f"attempt {earlier.number} ended: {earlier.outcome}")
-        self._lock_outputs()
+        try:
+            made = self._begin()
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
+        if made:
+            self._release(COMPLETED)
+            sys.exit(0)
         return self
 
     def __exit__(
@@ -91,30 +117,52 @@ class Job:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        interrupt.ignore()
-        try:
-            self._tell_end(error)
-            if error is None:
-                self._remove_states()
-        finally:
-            self._release(_outcome(error))
-        if isinstance(error, UserError):
+        with _undisturbed():
+            try:
+                self._tell_end(error)
+                if error is None:
+                    self._remove_states()
+            finally:
+                self._release(_outcome(error))
+        if isinstance(error, KeyboardInterrupt):
+            sys.exit(128 + signal.SIGINT)
+        if error is not None and _sentence(error):
             sys.exit(1)
 
+    def _open_log(self) -> None:
+        terminal = logging.StreamHandler(sys.stderr)
+        terminal.setFormatter(logging.Formatter(f"[{self._name}] %(message)s"))
+        log.handlers[:] = [terminal]
+        log.setLevel(logging.INFO)
+        log.propagate = False
+        if self._log_file is None:
+            return
+        try:
+            log.addHandler(LogFile(self._log_file))
+        except OSError as error:
+            log.warning("there is no log file %s (%s)", self._log_file, error.strerror)
+
+    def _tell_death(self, number: int) -> None:
+        if number not in ASKED:
+            log.error("%s %s", self._name, explain_death(number))
+        if self._attempts is not None:
+            self._attempts.end(TERMINATED if number in ASKED else f"died of {name_of(number)}")
+
     def _tell_end(self, error: BaseException | None) -> None:
-        if isinstance(error, UserError):
-            log.error("%s", error)
-        elif isinstance(error, interrupt.Interrupted):
+        if error is None:
+            return
+        sentence = _sentence(error)
+        if sentence:
+            log.error("%s", sentence)
+        elif isinstance(error, interrupt.Interrupted | KeyboardInterrupt):
             log.info("ended on request; the next attempt continues from the state that was saved")
-        elif error is not None:
+        else:
             log.error("%s failed", self.rule, exc_info=error)
 
     def _remove_states(self) -> None:
         for path in self._remove_after:
-            path.unlink(missing_ok=True)
-            # Half-written states of runs that were killed.
-            for left in path.parent.glob(f".{path.stem}.*"):
-                left.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def _release(self, outcome: str) -> None:
         if self._attempts is not None:
@@ -165,6 +213,7 @@ class Job:
 
         interrupt.defer()
         file = ResumeFile.beside(output, self.digest())
+        remove_partial(file.path)
         self._remove_after.append(file.path)
         return file
 
@@ -172,22 +221,27 @@ class Job:
         """Return where the training that writes `output` puts event files, if it is to."""
         return Path(output).with_name("tensorboard") if self.config.get("tensorboard") else None
 
-    def _lock_outputs(self) -> None:
+    def _begin(self) -> bool:
+        """Note the attempt and lock the outputs; tell whether somebody made them meanwhile."""
+        if self._attempts is not None:
+            for earlier in self._attempts.begin():
+                self.say(f"attempt {earlier.number} ended: {earlier.outcome}")
         outputs = [Path(path) for path in self.output]
         if not outputs:
-            return
+            return False
         self._lock = WriterLock.beside(outputs[0], self._work())
         other = self._lock.acquire()
-        if other is None or other.work != self._work():
-            return
-        if all(path.exists() for path in outputs):
-            log.info("nothing to do: made by %s meanwhile", other)
-            self._release(COMPLETED)
-            sys.exit(0)
+        for path in outputs:
+            # What attempts that were killed had begun to write.
+            remove_partial(path)
+        if other is None or other.work != self._work() or not all(p.exists() for p in outputs):
+            return False
+        log.info("nothing to do: made by %s meanwhile", other)
+        return True
 
     def _work(self) -> str:
         """Stand for what the job makes of what, without reading it."""
-        files = [(str(path), Path(path).stat().st_mtime_ns) for path in self.input]
+        files = [(str(path), _changed(Path(path))) for path in self.input]
         known = [self.rule, dict(self.wildcards.items()), self.params, files]
         return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -245,6 +299,38 @@ class Job:
         write_json(path, provenance)
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let neither SIGTERM nor SIGINT end what is done at the end of a job."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        interrupt.ignore()
+        signal.signal(signal.SIGINT, before)
+
+
+def _changed(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _sentence(error: BaseException) -> str:
+    """Return what is wrong where a user can mend it, or nothing."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in PLACE:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return one_line(f"{where}{error.strerror}; mend the folder or the disk, and run again.")
+    return ""
+
+
 def _outcome(error: BaseException | None) -> str:
     if error is None:
         return COMPLETED
@@ -252,8 +338,7 @@ def _outcome(error: BaseException | None) -> str:
         return TERMINATED
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    sentence = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"error: {sentence}"
+    return f"error: {one_line(_sentence(error) or str(error)) or type(error).__name__}"
 
 
 def describe_device(device: torch.device | None) -> str:

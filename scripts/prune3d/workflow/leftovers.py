@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
+import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from prune3d.errors import UserError
+from prune3d.workflow.programs import ask
 
 SECONDS_TO_END = 300.0
 SECONDS_TO_ANSWER = 120.0
@@ -48,7 +48,9 @@ def cancel_leftovers(
     if not found:
         return []
     tell(f"cancelling {len(found)} jobs that an earlier run left: {', '.join(found)}")
-    subprocess.run(["scancel", *found], check=False, timeout=60)
+    refused = ask(["scancel", *found], SECONDS_A_QUESTION).failure
+    if refused:
+        tell(f"scancel says '{refused}'")
     end = time.monotonic() + SECONDS_TO_END
     while left := _left(folder, tell, patience):
         if time.monotonic() > end:
@@ -62,32 +64,28 @@ def cancel_leftovers(
 
 def _left(folder: Path, tell: Callable[[str], object], patience: float) -> list[str]:
     """Return the numbers of this user's jobs that Snakemake submitted from a folder."""
-    rows = [line.split("|", 2) for line in _queue(tell, patience).splitlines()]
-    # Snakemake names the rule or group in the comment.
-    return [
-        number
-        for number, where, comment in rows
-        if Path(where) == folder and comment.startswith("rule_")
-    ]
+    left = []
+    for line in _queue(tell, patience).splitlines():
+        number, _, rest = line.partition("|")
+        # Snakemake names the rule or group in the comment, in which a `|` cannot be.
+        where, _, comment = rest.rpartition("|")
+        if comment.startswith("rule_") and Path(where) == folder:
+            left.append(number)
+    return left
 
 
 def _queue(tell: Callable[[str], object], patience: float) -> str:
     """Return number, folder and comment of each job of this user."""
-    command = ["squeue", "-h", "-u", getpass.getuser(), "-o", "%i|%Z|%k"]
+    command = ["squeue", "-h", "-u", str(os.getuid()), "-o", "%i|%Z|%k"]
     end = time.monotonic() + patience
     while True:
-        try:
-            return subprocess.run(
-                command, capture_output=True, text=True, check=True, timeout=SECONDS_A_QUESTION
-            ).stdout
-        except subprocess.CalledProcessError as error:
-            said = " ".join(error.stderr.split())
-        except subprocess.TimeoutExpired:
-            said = f"nothing for {SECONDS_A_QUESTION:g} s"
+        answer = ask(command, SECONDS_A_QUESTION)
+        if not answer.failure:
+            return answer.text
         if time.monotonic() > end:
             raise UserError(
-                f"SLURM does not answer: squeue says '{said}'; run on a login node of the cluster "
-                "while its controller is up."
+                f"SLURM does not answer: squeue says '{answer.failure}'; run on a login node of "
+                "the cluster while its controller is up."
             )
-        tell(f"waiting for SLURM, which does not answer: {said}")
+        tell(f"waiting for SLURM, which does not answer: {answer.failure}")
         time.sleep(5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -43,7 +44,12 @@ class WorkflowProgress(logging.Handler):
         self._begun = clock()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take one event; anything that is not one is ignored."""
+        """Take one event; anything that is not one, or not as expected, is ignored."""
+        # An exception here would end the whole run.
+        with contextlib.suppress(Exception):
+            self._follow(record)
+
+    def _follow(self, record: logging.LogRecord) -> None:
         event = str(getattr(record, "event", "") or "").rpartition(".")[2].lower()
         fields = record.__dict__
         if event == "run_info":
@@ -62,7 +68,7 @@ class WorkflowProgress(logging.Handler):
             return None
         means = {rule: sum(s) / len(s) for rule, s in self._seconds.items()}
         assumed = sum(self._weights.get(rule, 1.0) * len(s) for rule, s in self._seconds.items())
-        scale = sum(sum(s) for s in self._seconds.values()) / assumed
+        scale = sum(sum(s) for s in self._seconds.values()) / max(assumed, 1e-9)
         now = self._clock()
         work = sum(
             count * means.get(rule, scale * self._weights.get(rule, 1.0))
