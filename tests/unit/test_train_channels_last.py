@@ -88,6 +88,110 @@ def test_what_cannot_be_folded_is_left_to_torch() -> None:
         ours.train()(torch.randn(1, 5, 1, 1))
 
 
+class Doubled(nn.BatchNorm2d):
+    """A batch norm of a user's own, which must be left alone."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * super().forward(input)
+
+
+class Twice(nn.Module):
+    """One norm at two places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.norm(x).relu_() + x)
+
+
+class Added(nn.Module):
+    """A sum in place, as in residual blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.norm(x)
+        out += x
+        return out.clamp_(-1, 1)
+
+
+def frozen_norm() -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(5).requires_grad_(False)
+
+
+def judging_norm() -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(5)
+    norm.train = lambda mode=True: norm  # type: ignore[method-assign, misc]
+    norm.training = False
+    return norm
+
+
+def uncounted_norm() -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(5)
+    norm.num_batches_tracked = None
+    return norm
+
+
+BEHIND: dict[str, Callable[[], nn.Module]] = {
+    "relu": lambda: nn.Sequential(nn.BatchNorm2d(5), nn.ReLU(inplace=True)),
+    "relu6": lambda: nn.Sequential(nn.BatchNorm2d(5), nn.ReLU6(inplace=True)),
+    "hardswish": lambda: nn.Sequential(nn.BatchNorm2d(5), nn.Hardswish(inplace=True)),
+    "silu": lambda: nn.Sequential(nn.BatchNorm2d(5), nn.SiLU(inplace=True)),
+    "leaky": lambda: nn.Sequential(nn.BatchNorm2d(5), nn.LeakyReLU(inplace=True)),
+    "dropout": lambda: nn.Sequential(nn.BatchNorm2d(5), nn.Dropout(0.0, inplace=True)),
+    "added": Added,
+    "twice": Twice,
+    "subclass": lambda: Doubled(5),
+    "no parameters": lambda: nn.BatchNorm2d(5, affine=False),
+    "no statistics": lambda: nn.BatchNorm2d(5, track_running_stats=False),
+    "cumulative": lambda: nn.BatchNorm2d(5, momentum=None),
+    "no counter": uncounted_norm,
+    "frozen": lambda: nn.Sequential(frozen_norm(), nn.ReLU(inplace=True)),
+    "judging": lambda: nn.Sequential(judging_norm(), nn.ReLU(inplace=True)),
+}
+
+
+@pytest.mark.parametrize("kind", BEHIND)
+def test_gradients_are_torchs_whatever_the_norm_and_what_follows_in_place(kind: str) -> None:
+    torch.manual_seed(0)
+    theirs = nn.Sequential(nn.Conv2d(3, 5, 3), BEHIND[kind](), nn.Conv2d(5, 2, 3)).double()
+    theirs.to(memory_format=torch.channels_last)
+    ours = copy.deepcopy(theirs)
+    fold_batch_norms(ours)
+    images = side_by_side(4, 3, 8, 8, dtype=torch.float64)
+    weights = torch.randn(4, 2, 4, 4, dtype=torch.float64)
+    for _ in range(2):
+        for model in (ours, theirs):
+            (model(images) * weights).sum().backward()
+    for (name, parameter), other in zip(theirs.named_parameters(), ours.parameters(), strict=True):
+        torch.testing.assert_close(other.grad, parameter.grad, msg=name)
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, msg=name)
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6), (4, 5), (4, 6, 3, 3)])
+def test_inputs_that_torch_refuses_are_refused_alike(shape: tuple[int, ...]) -> None:
+    theirs, ours = norms(5, torch.float32)
+    errors = []
+    for norm in (theirs, ours):
+        with pytest.raises((ValueError, RuntimeError)) as error:
+            norm(torch.randn(shape))
+        errors.append(str(error.value))
+    assert errors[0] == errors[1]
+
+
+def test_second_derivatives_are_refused_instead_of_being_wrong() -> None:
+    _, ours = norms(5, torch.float64)
+    x = side_by_side(2, 5, 4, 4, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(ours(x).pow(3).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
 def test_only_what_is_faster_is_folded_and_all_is_undone() -> None:
     model = nn.Sequential(nn.BatchNorm2d(16), nn.BatchNorm2d(13), nn.BatchNorm2d(32))
     fold_batch_norms(model)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from prune3d.errors import UserError
 
@@ -22,8 +23,9 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return normalized activations of the same shape, (n, channels, height, width)."""
-        if not self.training:
+        if not self.training and self.running_mean is not None:
             return super().forward(input)
+        self._check_input_dim(input)
         mean, square, count = _shared_statistics(input.detach())
         self._update(mean, square, count)
         output: Tensor = _Normalize.apply(
@@ -32,13 +34,13 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         return output
 
     def _update(self, mean: Tensor, square: Tensor, count: Tensor) -> None:
-        if self.running_mean is None or self.running_var is None:
+        if self.running_mean is None or self.running_var is None or not self.training:
             return
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
         part = self.momentum
         if part is None:
-            part = 1.0 / float(self.num_batches_tracked)
+            part = 1.0 / float(self.num_batches_tracked or 1)
         with torch.no_grad():
             self.running_mean.lerp_(mean, part)
             self.running_var.lerp_(square / (count - 1), part)
@@ -86,8 +88,8 @@ class _Normalize(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: Tensor,
-        weight: Tensor,
-        bias: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
         mean: Tensor,
         variance: Tensor,
         count: Tensor,
@@ -95,11 +97,12 @@ class _Normalize(torch.autograd.Function):
     ) -> Tensor:
         inverse = (variance + eps).rsqrt()
         ctx.save_for_backward(x, weight, mean, inverse, count)
-        scale = inverse * weight
-        shift = bias - mean * scale
+        scale = inverse if weight is None else inverse * weight
+        shift = -mean * scale if bias is None else bias - mean * scale
         return (x.float() * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)).to(x.dtype)
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse, count = ctx.saved_tensors
         gradient = gradients[0].float()
@@ -110,6 +113,7 @@ class _Normalize(torch.autograd.Function):
         dist.all_reduce(shared)
         means = shared / count
         mean_gradient, mean_product = (m.view(1, -1, 1, 1) for m in means.chunk(2))
-        scale = (weight * inverse).view(1, -1, 1, 1)
+        scale = (inverse if weight is None else weight * inverse).view(1, -1, 1, 1)
         of_x = scale * (gradient - mean_gradient - normalized * mean_product)
-        return of_x.to(x.dtype), of_weight, of_bias, None, None, None, None
+        of_affine = (None, None) if weight is None else (of_weight, of_bias)
+        return of_x.to(x.dtype), *of_affine, None, None, None, None

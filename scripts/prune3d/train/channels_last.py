@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 # float32 values in a cache line, and in the widest vector register.
 LINE = 16
@@ -37,6 +38,8 @@ class FoldedBatchNorm2d(nn.BatchNorm2d):
             and self.affine
             and self.running_mean is not None
             and self.momentum is not None
+            and input.ndim == 4
+            and input.shape[1] == self.num_features
             and input.dtype == self.weight.dtype
             and input.numel() > self.num_features
             and input.is_contiguous(memory_format=torch.channels_last)
@@ -44,9 +47,10 @@ class FoldedBatchNorm2d(nn.BatchNorm2d):
 
     def _update(self, mean: Tensor, variance: Tensor, count: int) -> None:
         assert self.running_mean is not None and self.running_var is not None
-        assert self.num_batches_tracked is not None and self.momentum is not None
+        assert self.momentum is not None
         with torch.no_grad():
-            self.num_batches_tracked.add_(1)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
 
@@ -71,9 +75,12 @@ def _rows(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(n * height, width * channels)
 
 
-def _images(rows: Tensor, shape: torch.Size) -> Tensor:
-    n, channels, height, width = shape
-    return rows.view(n, height, width, channels).permute(0, 3, 1, 2)
+def _like(x: Tensor) -> Tensor:
+    """Return new memory for the rows of activations of the same shape.
+
+    What a function of autograd's returns must be no view: operators in place refuse those.
+    """
+    return torch.empty_like(x, memory_format=torch.channels_last)
 
 
 def _sum(rows: Tensor, channels: int) -> Tensor:
@@ -94,22 +101,25 @@ class _Normalize(torch.autograd.Function):
         centred = rows - mean.repeat(width)
         variance = _sum(centred.square(), channels) / count
         inverse = (variance + eps).rsqrt()
-        output = torch.addcmul(bias.repeat(width), centred, (inverse * weight).repeat(width))
+        scale, output = inverse * weight, _like(x)
+        torch.addcmul(bias.repeat(width), centred, scale.repeat(width), out=_rows(output))
         ctx.save_for_backward(centred, weight, inverse)
-        ctx.shape = x.shape
         ctx.mark_non_differentiable(mean, variance)
-        return _images(output, x.shape), mean, variance
+        return output, mean, variance
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         centred, weight, inverse = ctx.saved_tensors
-        channels, width = ctx.shape[1], ctx.shape[3]
+        channels, width = gradients[0].shape[1], gradients[0].shape[3]
         gradient, count = _rows(gradients[0]), centred.numel() // channels
         of_bias = _sum(gradient, channels)
         of_weight = _sum(gradient * centred, channels) * inverse
         scale = weight * inverse
         constant = -scale * of_bias / count
         slope = -scale * inverse * of_weight / count
-        of_x = torch.addcmul(constant.repeat(width), gradient, scale.repeat(width))
-        of_x.addcmul_(centred, slope.repeat(width))
-        return _images(of_x, ctx.shape), of_weight, of_bias, None
+        of_x = _like(gradients[0])
+        rows = _rows(of_x)
+        torch.addcmul(constant.repeat(width), gradient, scale.repeat(width), out=rows)
+        rows.addcmul_(centred, slope.repeat(width))
+        return of_x, of_weight, of_bias, None

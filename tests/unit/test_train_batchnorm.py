@@ -1,0 +1,51 @@
+"""Batch norm that processes share, in one process, against torch's own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from prune3d.train.batchnorm import SharedBatchNorm2d, share_batch_norm
+
+KINDS: dict[str, Callable[[], nn.BatchNorm2d]] = {
+    "usual": lambda: nn.BatchNorm2d(5),
+    "no parameters": lambda: nn.BatchNorm2d(5, affine=False),
+    "no statistics": lambda: nn.BatchNorm2d(5, track_running_stats=False),
+    "neither": lambda: nn.BatchNorm2d(5, affine=False, track_running_stats=False),
+    "cumulative": lambda: nn.BatchNorm2d(5, momentum=None),
+    "frozen": lambda: nn.BatchNorm2d(5).requires_grad_(False),
+}
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[None]:
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("group")
+@pytest.mark.parametrize("judging", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_alone_it_is_torchs_batch_norm(kind: str, judging: bool) -> None:
+    torch.manual_seed(0)
+    theirs = nn.Sequential(nn.Conv2d(3, 5, 3), KINDS[kind](), nn.ReLU(inplace=True))
+    ours = copy.deepcopy(theirs)
+    share_batch_norm(ours)
+    assert type(ours[1]) is SharedBatchNorm2d
+    images = torch.randn(4, 3, 8, 8)
+    weights = torch.randn(4, 5, 6, 6)
+    for _ in range(2):
+        for model in (ours, theirs):
+            model[1].train(not judging)
+            (model(images) * weights).sum().backward()
+    for parameter, other in zip(theirs.parameters(), ours.parameters(), strict=True):
+        torch.testing.assert_close(other.grad, parameter.grad, rtol=1e-4, atol=1e-4)
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value)
