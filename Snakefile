@@ -2,6 +2,7 @@
 #
 # Everything that is written lies in results/:
 #
+#   {experiment}/data/pictures.safetensors                               picture files, read once
 #   {experiment}/seed{seed}/data/{train,selection,test}.safetensors      the images, split
 #   {experiment}/seed{seed}/dense/model.safetensors                      the trained network
 #                                 metrics.json, provenance.json, history.csv

@@ -38,6 +38,7 @@ except UserError as error:
 TREES = {name: sampling_tree(design_of(values)) for name, values in EXPERIMENTS.items()}
 SEEDS = config["seeds"]
 RUN = "results/{experiment}/seed{seed}"
+PICTURES = "results/{experiment}/data/pictures.safetensors"
 FINAL = f"{RUN}/budgets/{{budget}}/{{policy}}"
 
 
@@ -124,6 +125,12 @@ def data_uses(key):
         return key in DATASETS[EXPERIMENTS[wildcards.experiment]["data"]["name"]].uses
 
     return matters
+
+
+def pictures(wildcards):
+    """Return the file of pictures that all seeds share, where the data set consists of pictures."""
+    known = DATASETS[EXPERIMENTS[wildcards.experiment]["data"]["name"]]
+    return {"pictures": PICTURES.format(**wildcards)} if known.is_pictures else {}
 
 
 def may_download(wildcards):

@@ -1,7 +1,33 @@
-# Data: the images of an experiment, split into three files.
+# Data: pictures read once for all seeds; the images of an experiment, split into three files.
+
+
+rule read_pictures:
+    output:
+        PICTURES,
+    log:
+        "results/logs/{experiment}/read_pictures.log",
+    benchmark:
+        "results/benchmarks/{experiment}/read_pictures.tsv"
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        **on_cpu(),
+        # No parameter: what was fetched stays as it is when fetching is forbidden again.
+        download=may_download,
+    params:
+        settings=together(
+            name=setting("data.name"),
+            root=setting("data.root", data_uses("root")),
+            side=setting("data.side", data_uses("side")),
+            resident_gb=setting("data.resident_gb", data_uses("resident_gb")),
+        ),
+    script:
+        "../scripts/read_pictures.py"
 
 
 rule prepare_data:
+    input:
+        unpack(pictures),
     output:
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",

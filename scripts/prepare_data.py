@@ -3,16 +3,23 @@
 from dataclasses import replace
 
 from prune3d.data.settings import DataSettings, GlyphSettings
-from prune3d.data.split import Fractions, prepare
-from prune3d.data.storage import save_part
+from prune3d.data.split import Fractions, read_checked, split
+from prune3d.data.storage import load_source, save_part
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    splits = prepare(
-        replace(job.read(DataSettings), glyphs=job.read(GlyphSettings)),
+    settings = replace(job.read(DataSettings), glyphs=job.read(GlyphSettings))
+    pictures = job.input.get("pictures")
+    source = (
+        load_source(pictures)
+        if pictures
+        else read_checked(settings, download=bool(job.resources.download))
+    )
+    splits = split(
+        source,
+        settings,
         Fractions(job.params["test_fraction"], job.params["selection_fraction"]),
         int(job.wildcards.seed),
-        download=bool(job.resources.download),
         threads=job.threads,
     )
     for name, part in splits.parts.items():

@@ -8,7 +8,11 @@ from pathlib import Path
 from campaign import Target
 
 # Name: module:function.
-KINDS: dict[str, str] = {}
+KINDS: dict[str, str] = {
+    "split": "images:split_target",
+    "pictures": "images:source_target",
+    "picture": "images:picture_target",
+}
 
 
 def target(kind: str, folder: Path) -> Target:

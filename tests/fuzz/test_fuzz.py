@@ -52,7 +52,7 @@ def refuse(path: Path) -> None:
 
 
 def refuse_in_lines(path: Path) -> None:
-    raise UserError(f"{path} is damaged:\nhere.")
+    raise UserError(f"{path} is damaged:\nhere")
 
 
 def refuse_without_a_name(path: Path) -> None:

@@ -36,7 +36,7 @@ def save(path: Path, data: Labelled) -> None:
     """Write a split with its own statistics."""
     mean, spread = statistics(data)
     channels, side = data.images.shape[1:3]
-    save_part(path, data, Description(side, channels, ("a", "b"), mean, spread))
+    save_part(path, data, Description(side, channels, tuple("abcdef"), mean, spread))
 
 
 def rows(data: Labelled) -> list[bytes]:

@@ -19,8 +19,8 @@ from prune3d.data.pictures import decode_square
 from prune3d.data.registry import facts
 from prune3d.data.settings import DataSettings
 from prune3d.data.source import Labelled, Listed
-from prune3d.data.split import Fractions, prepare
-from prune3d.data.storage import Description, save_part
+from prune3d.data.split import Fractions, prepare, read_checked, split
+from prune3d.data.storage import Description, load_source, save_part, save_source
 from prune3d.errors import UserError
 from prune3d.train.evaluate import evaluate
 from prune3d.train.loop import train
@@ -207,6 +207,100 @@ def test_what_can_be_known_of_a_folder_is_known_without_its_pictures(
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty has 0 class folders; at least two"):
         facts(own(tmp_path / "empty"))
+
+
+def rename(*names: str) -> Callable[[Path], None]:
+    """Return what makes class folders of `bird` and `cat` with other names."""
+
+    def change(root: Path) -> None:
+        shutil.rmtree(root / "Ähre")
+        for old, new in zip(("bird", "cat"), names, strict=True):
+            (root / old).rename(root.parent / "moved")
+            (root / new).parent.mkdir(parents=True, exist_ok=True)
+            (root.parent / "moved").rename(root / new)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (rename("Training", "Testing"), r"Testing is named like a part .* 'train' and 'test'"),
+        (rename("Train", "Test"), r"Test is named like a part"),
+        (rename("training", "validation"), r"training is named like a part"),
+        (rename("train_set", "test-images"), r"test-images is named like a part"),
+        (rename("train2017", "val2017"), r"train2017 is named like a part"),
+        (rename("all/Training", "all/Testing"), r"own has 1 class folders.* give that as root"),
+        (rename("bird/jays", "cat"), r"bird is a class folder that holds only folders.*'jays'"),
+        (rename("train/TRAIN", "train/Valid"), r"holds parts of a data set \('TRAIN', 'Valid'\)"),
+        (rename("train", "cat"), r"and also 'cat'.*into one more folder 'train'"),
+        (rename("@eaDir", "cat"), r"@eaDir was left by a system"),
+        (rename("__MACOSX", "cat"), r"__MACOSX was left by a system"),
+        (lambda root: (root / "cat/@eaDir").mkdir(), r"cat/@eaDir was left by a system"),
+        (lambda root: (root / "cat/all").symlink_to(root), r"cat/all.* is the same folder as"),
+        (lambda root: (root / "dog").symlink_to(root / "cat"), r"dog is the same folder as .*cat"),
+    ],
+)
+def test_folders_that_are_no_classes_are_refused(
+    one: Path, change: Callable[[Path], None], told: str
+) -> None:
+    change(one)
+    with pytest.raises(UserError, match=told) as caught:
+        prepare(own(one), FRACTIONS, 0)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_class_may_be_called_train_within_the_layout(two: Path) -> None:
+    for part in ("train", "test"):
+        (two / part / "bird").rename(two / part / "train")
+    assert "train" in prepare(own(two), FRACTIONS, 0).about.classes
+
+
+def test_a_class_linked_from_elsewhere_is_read(one: Path, tmp_path: Path) -> None:
+    (one / "cat").rename(tmp_path / "felines")
+    (one / "cat").symlink_to(tmp_path / "felines")
+    assert prepare(own(one), FRACTIONS, 0).about.classes == tuple(sorted(CLASSES))
+
+
+def test_test_images_that_are_training_images_are_refused(two: Path) -> None:
+    shutil.rmtree(two / "test")
+    (two / "test").symlink_to(two / "train")
+    with pytest.raises(UserError, match=r"test/bird is the same folder as .*train/bird"):
+        prepare(own(two), FRACTIONS, 0)
+
+
+def test_a_name_that_is_no_utf8_is_told_and_can_be_logged(one: Path) -> None:
+    with open(os.fsencode(one / "cat") + b"/caf\xe9\n.txt", "wb"):  # noqa: PTH123
+        pass
+    with pytest.raises(UserError, match=r"caf\\udce9 .*txt is no picture by its name") as caught:
+        prepare(own(one), FRACTIONS, 0)
+    str(caught.value).encode("utf-8")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_folder_that_cannot_be_read_is_told(one: Path) -> None:
+    (one / "cat/more").chmod(0)
+    with pytest.raises(UserError, match=r"cat/more cannot be read"):
+        prepare(own(one), FRACTIONS, 0)
+    one.chmod(0)
+    with pytest.raises(UserError, match=r"own cannot be read"):
+        facts(own(one))
+
+
+def test_pictures_are_read_once_for_all_seeds(
+    two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = own(two, resident_gb=0.0, normalization="imagenet")
+    save_source(tmp_path / "pictures", read_checked(settings))
+    monkeypatch.setattr("prune3d.data.split.decode_square", None)
+    for seed in (0, 1):
+        splits = split(load_source(tmp_path / "pictures"), settings, FRACTIONS, seed)
+        monkeypatch.undo()
+        at_once = prepare(settings, FRACTIONS, seed)
+        monkeypatch.setattr("prune3d.data.split.decode_square", None)
+        for name, part in splits.parts.items():
+            assert part.names == at_once.parts[name].names
+            assert np.array_equal(part.labels, at_once.parts[name].labels)
 
 
 @pytest.mark.parametrize("left", [1, 2])

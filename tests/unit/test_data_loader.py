@@ -21,7 +21,7 @@ from prune3d.errors import UserError
 
 CPU = torch.device("cpu")
 NOTHING = Augmentation(0, False)
-ABOUT = Description(16, 3, ("cat", "dog"), (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+ABOUT = Description(16, 3, tuple(f"class {i}" for i in range(40)), (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
 
 
 def image_set(count: int = 23, side: int = 16) -> ImageSet:

@@ -146,13 +146,59 @@ def test_a_damaged_picture_is_refused_by_name(tmp_path: Path, name: str, how: st
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("claimed", [65, 8_000_000])
+def test_a_tiff_that_claims_more_rows_than_it_holds_is_refused(
+    tmp_path: Path, claimed: int
+) -> None:
+    smooth(20, 64).save(tmp_path / "a.tif")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    with Image.open(tmp_path / "a.tif") as picture:
+        rows = picture.tag_v2.keys()
+        assert 257 in rows
+    # ImageLength: tag 257, type 3 or 4, one value.
+    place = next(
+        i
+        for i in range(len(content) - 12)
+        if content[i : i + 2] == b"\x01\x01" and content[i + 4 : i + 8] == b"\x01\x00\x00\x00"
+    )
+    content[place + 2 : place + 12] = b"\x04\x00\x01\x00\x00\x00" + claimed.to_bytes(4, "little")
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(UserError, match=rf"a\.tif says it has .*{claimed} pixels and holds"):
+        read_picture(tmp_path / "a.tif")
+
+
+def test_a_picture_above_the_limit_names_it_and_how_to_raise_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("L", (20_000, 9_500), 200).save(tmp_path / "large.png", compress_level=1)
+    with pytest.raises(UserError, match=r"large\.png has 190 megapixels.*PRUNE3D_MAX_MEGAPIXELS"):
+        decode_square(tmp_path / "large.png", 8)
+    monkeypatch.setenv("PRUNE3D_MAX_MEGAPIXELS", "190")
+    assert decode_square(tmp_path / "large.png", 8).mean() == 200
+    monkeypatch.setenv("PRUNE3D_MAX_MEGAPIXELS", "many")
+    with pytest.raises(UserError, match=r"PRUNE3D_MAX_MEGAPIXELS is 'many'; allowed is a positive"):
+        read_picture(tmp_path / "large.png")
+    # A JPEG is decoded at an eighth of its size here.
+    monkeypatch.setenv("PRUNE3D_MAX_MEGAPIXELS", "1")
+    Image.new("L", (4_000, 2_000), 200).save(tmp_path / "large.jpg")
+    assert decode_square(tmp_path / "large.jpg", 8).mean() == pytest.approx(200, abs=1)
+
+
+def test_a_file_is_read_only_as_one_of_the_allowed_kinds(tmp_path: Path) -> None:
+    # Pillow runs Ghostscript on EPS files, whatever their names.
+    smooth(8, 8).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"a\.png is not a readable picture"):
+        read_picture(tmp_path / "a.png")
+
+
 def test_pictures_that_are_not_read_are_refused_by_name(tmp_path: Path) -> None:
     Image.new("F", (4, 4)).save(tmp_path / "float.tif")
     with pytest.raises(UserError, match=r"float\.tif has pixels of Pillow's mode 'F'; allowed"):
         read_picture(tmp_path / "float.tif")
     frames = [smooth(8, 8, phase) for phase in (0, 3)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    with pytest.raises(UserError, match=r"moving\.gif has 2 frames; allowed is a single"):
+    with pytest.raises(UserError, match=r"moving\.gif has several frames; allowed is a single"):
         read_picture(tmp_path / "moving.gif")
     with pytest.raises(UserError, match=r"gone\.png does not exist"):
         read_picture(tmp_path / "gone.png")

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prune3d.data.storage import FORMAT, description_of
+from prune3d.data.source import Labelled
+from prune3d.data.storage import load_part
 from prune3d.errors import UserError
-from prune3d.tensors import read_arrays
 
 BATCH = 512
 # Pictures from files are larger than those that are held in memory.
@@ -259,31 +259,21 @@ def load_images(path: str | Path) -> Images:
     Raises
     ------
     prune3d.errors.CheckpointError
-        If the file is not such a file.
+        If the file is not such a file, or was changed.
     UserError
         If it is an index and the pictures' folder is gone.
     """
-    arrays, header = read_arrays(path, FORMAT)
-    about = description_of(header)
-    labels = torch.from_numpy(arrays["labels"])
-    if "images" in arrays:
-        return ImageSet(torch.from_numpy(arrays["images"]), labels, about.mean, about.spread)
-    root = Path(header["root"])
-    if not root.is_dir():
+    part, about = load_part(path)
+    labels = torch.from_numpy(part.labels)
+    if isinstance(part, Labelled):
+        return ImageSet(torch.from_numpy(part.images), labels, about.mean, about.spread)
+    if not part.root.is_dir():
         raise UserError(
-            f"{path} lists pictures in {root}, which is no folder any more; put it back, or give "
-            "its new place as data.root."
+            f"{path} lists pictures in {part.root}, which is no folder any more; put it back, or "
+            "give its new place as data.root."
         )
-    return ImageFiles(
-        root,
-        arrays["names"],
-        arrays["ends"],
-        labels,
-        about.mean,
-        about.spread,
-        about.side,
-        about.crop,
-    )
+    look = (about.mean, about.spread, about.side, about.crop)
+    return ImageFiles(part.root, part.names, part.ends, labels, *look)
 
 
 def load_splits(train: str | Path, selection: str | Path) -> ImageSplits:

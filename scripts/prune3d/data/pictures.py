@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,12 @@ from PIL import Image, ImageOps
 
 from prune3d.errors import UserError
 
+# A file of these alone is opened: Pillow would also run Ghostscript on one that says EPS.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# A file of a few bytes can claim to be huge: the limit is checked here, in words of ours.
+MEGAPIXELS = 180
+Image.MAX_IMAGE_PIXELS = None
+LIMIT_VARIABLE = "PRUNE3D_MAX_MEGAPIXELS"
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B")
 _COLOURS = ("1", "L", "P", "RGB", "RGBX", "RGBA", "LA", "PA", "RGBa", "La", "CMYK", "YCbCr")
 
@@ -65,13 +72,14 @@ def read_picture(path: Path, shortest: int = 0) -> Image.Image:
         In one sentence with the file's name: missing, damaged, several frames, 32-bit pixels.
     """
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=FORMATS) as file:
             if shortest:
                 file.draft(None, (shortest, shortest))
+            _check_size(file, path)
+            _check_complete(file, path)
             # A camera's MPO file is a JPEG whose further frames are previews.
-            frames = getattr(file, "n_frames", 1)
-            if frames > 1 and file.format != "MPO":
-                raise UserError(f"{path} has {frames} frames; allowed is a single picture.")
+            if getattr(file, "is_animated", False) and file.format != "MPO":
+                raise UserError(f"{path} has several frames; allowed is a single picture.")
             return _to_rgb(ImageOps.exif_transpose(file), path)
     except (UserError, MemoryError):
         raise
@@ -82,6 +90,46 @@ def read_picture(path: Path, shortest: int = 0) -> Image.Image:
         raise UserError(
             f"{path} is not a readable picture ({reason}); replace or remove it."
         ) from None
+
+
+def megapixel_limit() -> float:
+    """Return how many million pixels a picture may have.
+
+    Raises
+    ------
+    UserError
+        If the environment variable that raises the limit is no positive number.
+    """
+    given = os.environ.get(LIMIT_VARIABLE, str(MEGAPIXELS))
+    try:
+        limit = float(given)
+    except ValueError:
+        limit = math.nan
+    if not 0 < limit < math.inf:
+        raise UserError(f"{LIMIT_VARIABLE} is '{given}'; allowed is a positive number.")
+    return limit
+
+
+def _check_size(file: Image.Image, path: Path) -> None:
+    pixels = file.width * file.height / 1e6
+    if pixels > megapixel_limit():
+        raise UserError(
+            f"{path} has {pixels:.0f} megapixels, more than the limit of {megapixel_limit():g}; "
+            f"make it smaller, or raise the limit by the environment variable {LIMIT_VARIABLE}."
+        )
+
+
+def _check_complete(file: Image.Image, path: Path) -> None:
+    """Refuse a TIFF whose strips do not reach its last row: Pillow would leave the rest black."""
+    if file.format != "TIFF":
+        return
+    ends = [tile[1][2:] for tile in getattr(file, "tile", ())]
+    width, height = (max((end[axis] for end in ends), default=0) for axis in (0, 1))
+    if width < file.width or height < file.height:
+        raise UserError(
+            f"{path} says it has {file.width} x {file.height} pixels and holds {width} x {height}; "
+            "replace or remove it."
+        )
 
 
 def _to_rgb(picture: Image.Image, path: Path) -> Image.Image:

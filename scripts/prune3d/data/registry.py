@@ -68,6 +68,11 @@ class Dataset:
     facts: Callable[[DataSettings], DatasetFacts]
     uses: frozenset[str]
 
+    @property
+    def is_pictures(self) -> bool:
+        """Whether it consists of picture files, which take long to read."""
+        return self.uses >= PICTURE_FILES
+
 
 def facts(settings: DataSettings) -> DatasetFacts:
     """Return the facts of a registered data set.

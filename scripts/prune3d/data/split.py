@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ TEST_SEED = 0
 # Pictures whose pixels give the mean and spread where not all are held in memory.
 STATISTICS_IMAGES = 10_000
 SECONDS_BETWEEN_MESSAGES = 10.0
+PICTURES_A_TASK = 64
 log = logging.getLogger(__name__)
 
 
@@ -100,23 +101,54 @@ def prepare(
     UserError
         If files are missing or damaged, with their names, or a part would lack a class.
     """
+    source = read_checked(settings, download=download, threads=threads)
+    return split(source, settings, fractions, seed, threads=threads)
+
+
+def read_checked(settings: DataSettings, *, download: bool = False, threads: int = 1) -> Source:
+    """Read a data set and check every image of it: what all seeds have in common.
+
+    Returns
+    -------
+    Source
+        With the pixels where they may be held in memory, else with the names of picture files,
+        each of which was decoded once.
+
+    Raises
+    ------
+    UserError
+        If files are missing or damaged, with their names.
+    """
     known = facts(settings)
     source = read_source(settings, download)
     check(settings.name, source, known)
+    images = len(source.train.labels) + (0 if source.test is None else len(source.test.labels))
+    resident = fits(settings, known, images)
+    train = read_pictures(source.train, known, resident, threads)
+    test = source.test and read_pictures(source.test, known, resident, threads)
+    return replace(source, train=train, test=test)
+
+
+def split(
+    source: Source, settings: DataSettings, fractions: Fractions, seed: int, *, threads: int = 1
+) -> Splits:
+    """Split a data set that was read and checked; see `prepare`.
+
+    Raises
+    ------
+    UserError
+        If a part would lack a class.
+    """
+    known = facts(settings)
     rest, test = source.train, source.test
     if test is None:
         rest, test = split_off(rest, fractions.test, TEST_SEED, source.classes)
     split_seed = derive_seed(seed, "data split")
     train, selection = split_off(rest, fractions.selection, split_seed, source.classes)
-    resident = fits(settings, known, len(rest.labels) + len(test.labels))
-    parts = {
-        name: read_pictures(part, known, resident, threads)
-        for name, part in (("train", train), ("selection", selection), ("test", test))
-    }
     measured = settings.normalization == "own"
-    mean, spread = statistics(sample(parts["train"], known, threads)) if measured else IMAGENET
+    mean, spread = statistics(sample(train, known, threads)) if measured else IMAGENET
     about = Description(known.side, known.channels, source.classes, mean, spread, known.crop)
-    return Splits(parts, about)
+    return Splits({"train": train, "selection": selection, "test": test}, about)
 
 
 def read_source(settings: DataSettings, download: bool) -> Source:
@@ -201,18 +233,26 @@ def read_pictures(part: Part, known: DatasetFacts, resident: bool, threads: int)
     side = known.side if resident else 1
     pixels = np.empty((len(part.labels) if resident else 0, 3, side, side), np.uint8)
 
-    def read(index: int) -> None:
-        square = decode_square(part.path(index), side, known.crop)
-        if resident:
-            pixels[index] = square
+    def read(first: int) -> int:
+        last = min(first + PICTURES_A_TASK, len(part.labels))
+        for index in range(first, last):
+            square = decode_square(part.path(index), side, known.crop)
+            if resident:
+                pixels[index] = square
+        return last
 
-    begun = last = time.monotonic()
+    begun = told = time.monotonic()
     with ThreadPoolExecutor(threads) as pool:
-        for done, _ in enumerate(pool.map(read, range(len(part.labels))), start=1):
-            if time.monotonic() - last > SECONDS_BETWEEN_MESSAGES:
-                last = time.monotonic()
-                left = time_left(last - begun, done, len(part.labels))
-                log.info("%d of %d pictures read, %s", done, len(part.labels), left)
+        try:
+            # A million pictures are thousands of tasks, not a million.
+            for done in pool.map(read, range(0, len(part.labels), PICTURES_A_TASK)):
+                if time.monotonic() - told > SECONDS_BETWEEN_MESSAGES:
+                    told = time.monotonic()
+                    left = time_left(told - begun, done, len(part.labels))
+                    log.info("%d of %d pictures read, %s", done, len(part.labels), left)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     return Labelled(pixels, part.labels) if resident else part
 
 
