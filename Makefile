@@ -2,7 +2,7 @@
 # make unlock  after make demo was killed with no chance to clean up
 # make test    install, check the code, run all tests
 # make bench   time the parts that must be fast
-# make docs    renew config/README.md from the schema, models/facts.json from the models
+# make docs    renew config/README.md from the schema, models/facts.json from the models, the rooms' picture
 # make pins    renew requirements*.txt from requirements*.in
 
 PYTHON ?= python3
@@ -53,6 +53,7 @@ bench: $(VENV)/installed-dev
 docs: $(VENV)/installed
 	PYTHONPATH=scripts $(BIN)/python -m prune3d.workflow.config_reference
 	PYTHONPATH=scripts $(BIN)/python -m prune3d.pruning.measure_models
+	$(BIN)/python tests/bench/rooms.py
 
 pins: $(VENV)/uv
 	for name in requirements requirements-dev; do \

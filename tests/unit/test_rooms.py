@@ -6,56 +6,19 @@ and for type checkers included.
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-LIBRARY = Path(__file__).resolve().parents[2] / "scripts/prune3d"
+from rooms import LIBRARY, MODULES, ROOMS, imported, name_of, room_of
+
 GROUND = ("errors", "seeds", "files", "tensors", "progress", "_version")
-# From the lowest room to the highest.
-ROOMS = (
-    "predictor",
-    "data",
-    "models",
-    "export",
-    "sampling",
-    "costs",
-    "train",
-    "pruning",
-    "optimize",
-    "workflow",
-    "report",
-)
-MODULES = sorted(LIBRARY.rglob("*.py"))
-
-
-def name_of(path: Path) -> str:
-    """Return a module's name below ``prune3d``, such as ``train.loop``."""
-    return (
-        ".".join(path.relative_to(LIBRARY).with_suffix("").parts)
-        .removesuffix("__init__")
-        .rstrip(".")
-    )
-
-
-def imported(path: Path) -> Iterator[str]:
-    """Yield the names below ``prune3d`` that a module imports."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        yield from (n.removeprefix("prune3d.") for n in names if n.startswith("prune3d."))
 
 
 def level(module: str) -> int:
     """Return the height of a module's room, 0 for the ground."""
-    room = module.partition(".")[0]
-    return 0 if room in GROUND else 1 + ROOMS.index(room)
+    room = room_of(module)
+    return 1 + ROOMS.index(room) if room else 0
 
 
 def test_only_the_door_and_the_ground_are_loose() -> None:
