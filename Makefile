@@ -15,6 +15,7 @@ PYTEST_ARGS ?=
 .PHONY: demo unlock test check bench docs pins clean
 
 $(VENV)/uv: requirements.txt
+	@$(PYTHON) -c 'import os, re, sys; place = os.getcwd(); sys.exit("the path of this folder has a blank or a sign of the shell, with which no job would start: " + place + "; move it to another folder") if re.search(r"[\s\x22\x27\\$$&;()<>|*?`:]", place) else None'
 	$(PYTHON) -c 'import sys; sys.exit("prune3d needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name another with PYTHON=") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv==0.13.9

@@ -24,6 +24,7 @@ rule ablate_predictor:
         "../envs/analysis.yaml"
     params:
         settings=together(
+            "ablate_predictor",
             **settings("predictor"),
             **figure_settings("ablation"),
             seeds=SEEDS,
@@ -53,7 +54,7 @@ rule train_scratch:
     resources:
         **on_gpu("dense"),
     params:
-        settings=together(**recipe("dense")),
+        settings=together("train_scratch", **recipe("dense")),
     script:
         "../scripts/train_scratch.py"
 
@@ -74,6 +75,6 @@ rule ablate_scratch:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together(**figure_settings("ablation")),
+        settings=together("ablate_scratch", **figure_settings("ablation")),
     script:
         "../scripts/ablate_scratch.py"

@@ -23,6 +23,7 @@ rule prune_sample:
         **on_gpu(),
     params:
         settings=together(
+            "prune_sample",
             block_criterion=setting("pruning.block_criterion", prunes("depth")),
             channel_criterion=setting("pruning.channel_criterion", prunes("width")),
             round_to=setting("pruning.round_to", prunes("width")),
@@ -58,7 +59,7 @@ rule finetune_sample:
     resources:
         **on_gpu("finetune"),
     params:
-        settings=together(**recipe("finetune")),
+        settings=together("finetune_sample", **recipe("finetune")),
     script:
         "../scripts/finetune_sample.py"
 
@@ -76,7 +77,7 @@ rule collect_samples:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together(samples=sample_names("fit")),
+        settings=together("collect_samples", samples=sample_names("fit")),
     script:
         "../scripts/collect_samples.py"
 
@@ -93,6 +94,6 @@ rule collect_holdout:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together(samples=sample_names("holdout")),
+        settings=together("collect_holdout", samples=sample_names("holdout")),
     script:
         "../scripts/collect_holdout.py"

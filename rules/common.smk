@@ -2,15 +2,17 @@
 import gc
 import inspect
 import logging
+import re
 import sys
 
 import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.settings.types import RerunTrigger
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from prune3d.workflow.config import design_of, leaf_keys, load_experiments
+from prune3d.workflow.config import design_of, leaf_keys, left_out, load_experiments
 from prune3d.data.registry import DATASETS
 from prune3d.data.settings import DataSettings
 from prune3d.data.registry import facts as data_facts
@@ -22,6 +24,7 @@ from prune3d.models.registry import is_own
 from prune3d.models.registry import own_file as own_path
 from prune3d.workflow.progress import WorkflowProgress
 from prune3d.workflow.resources import Workload
+from prune3d.workflow.sources import digest_of
 from prune3d.sampling.tree import DENSE, sampling_tree
 from prune3d.train.recipe import SCHEDULE_KEYS, matters
 
@@ -32,6 +35,7 @@ gc.set_threshold(100_000, 50, 100)
 SCHEMA = yaml.safe_load((Path(workflow.basedir) / "config/schema.yaml").read_text())
 try:
     EXPERIMENTS = load_experiments(config, SCHEMA)
+    LEFT_OUT = left_out(config["run"], workflow.config_settings.overwrite_config)
 except UserError as error:
     raise WorkflowError(f"config: {error}") from None
 
@@ -70,9 +74,12 @@ localrules:
 # Snakemake notices a changed parameter by comparing sets of values without their names: a 1 that
 # becomes 0 beside another 0 would go unnoticed. So a rule has one parameter with names in it, which
 # also plans faster.
-def together(**values):
-    """Give a rule's settings as one parameter, `{name: value}`; `Job` takes it apart."""
-    ordered = sorted(values.items())
+def together(rule, /, **values):
+    """Give a rule's settings, and what code it runs, as one parameter, `{name: value}`.
+
+    `Job` takes it apart.
+    """
+    ordered = sorted({**values, "code": digest_of(rule)}.items())
 
     def look_up(wildcards):
         return {
@@ -374,6 +381,10 @@ def follow_progress():
     handler.setFormatter(logging.Formatter("[prune3d] %(message)s"))
     terminal.handlers[:] = [handler]
     terminal.setLevel(logging.INFO)
+    if LEFT_OUT and workflow.is_main_process:
+        terminal.warning(
+            f"not run, since `run` does not name them: {', '.join(LEFT_OUT)}"
+        )
     logger.addHandler(WorkflowProgress(EXPECTED_WORK, terminal.info))
 
 
@@ -393,6 +404,11 @@ WORKLOADS = {
     for name in EXPERIMENTS
     for section in ("dense", "finetune", "final", None)
 }
+
+
+def measures_on_gpu(wildcards):
+    """Tell whether latencies are measured on a GPU where there is one: 1 or 0."""
+    return int(EXPERIMENTS[wildcards.experiment]["latency"]["device"] != "cpu")
 
 
 def on_gpu(section=None):
@@ -437,6 +453,38 @@ def bound_gpus():
 
 
 bound_gpus()
+
+
+def check_interpreter():
+    """Refuse a Python whose name a shell takes apart, as Snakemake's scripts would not start."""
+    deployed = workflow.deployment_settings.deployment_method
+    if deployed or not re.search(r"[\s'\"\\$&;()<>|*?`]", sys.executable):
+        return
+    raise WorkflowError(
+        f"Python lies in a folder whose name has a blank or a sign of the shell: {sys.executable}; "
+        "make the environment in a folder without them."
+    )
+
+
+check_interpreter()
+
+
+class TriggeredByContent(type(workflow)):
+    """A workflow in which a script's new date reruns nothing, unless the user names triggers.
+
+    Its content, and that of the library, is a parameter. Settings are known only when all rules
+    are, and a profile in the place where Snakemake looks for one would replace a user's.
+    """
+
+    @property
+    def rerun_triggers(self):
+        triggers = super().rerun_triggers
+        if triggers != RerunTrigger.all():
+            return triggers
+        return triggers - {RerunTrigger.CODE}
+
+
+workflow.__class__ = TriggeredByContent
 
 
 onstart:

@@ -16,6 +16,7 @@ rule choose_target:
         "../envs/analysis.yaml"
     params:
         settings=together(
+            "choose_target",
             **budget_limits(),
             width_step=setting("lattice.width_step", policy_in("width")),
             side_step=setting("lattice.side_step", policy_in("resolution")),
@@ -44,6 +45,8 @@ rule tabulate_policies:
         "results/benchmarks/tabulate_policies.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        settings=together("tabulate_policies"),
     script:
         "../scripts/tabulate_policies.py"
 
@@ -61,6 +64,6 @@ rule plot_policies:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together(**figure_settings("policies")),
+        settings=together("plot_policies", **figure_settings("policies")),
     script:
         "../scripts/plot_policies.py"

@@ -44,6 +44,7 @@ rule prepare_data:
         download=may_download,
     params:
         settings=together(
+            "prepare_data",
             **settings("data.glyphs", data_uses("glyphs")),
             name=setting("data.name"),
             root=setting("data.root", data_uses("root")),

@@ -16,7 +16,7 @@ rule analyze_dense:
     resources:
         **on_cpu(),
     params:
-        settings=together(model=setting("model.name")),
+        settings=together("analyze_dense", model=setting("model.name")),
     script:
         "../scripts/analyze_dense.py"
 
@@ -43,6 +43,7 @@ rule train_dense:
         **on_gpu("dense"),
     params:
         settings=together(
+            "train_dense",
             **recipe("dense"),
             **settings("model.sparsity", is_sparse),
             model=setting("model.name"),
@@ -65,6 +66,8 @@ rule evaluate_dense:
         "../envs/torch.yaml"
     resources:
         **on_gpu(),
+    params:
+        settings=together("evaluate_dense"),
     script:
         "../scripts/evaluate_dense.py"
 
@@ -88,6 +91,7 @@ rule rank_blocks:
         **on_gpu(),
     params:
         settings=together(
+            "rank_blocks",
             block_criterion=setting("pruning.block_criterion"),
             probe_images=setting("pruning.probe_images"),
         ),

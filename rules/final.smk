@@ -24,6 +24,7 @@ rule prune_final:
         **on_gpu(),
     params:
         settings=together(
+            "prune_final",
             channel_criterion=setting(
                 "pruning.channel_criterion", policy_in("dwr", "width")
             ),
@@ -55,7 +56,7 @@ rule finetune_final:
     resources:
         **on_gpu("final"),
     params:
-        settings=together(**recipe("final")),
+        settings=together("finetune_final", **recipe("final")),
     script:
         "../scripts/finetune_final.py"
 
@@ -79,6 +80,8 @@ rule evaluate_final:
         "../envs/torch.yaml"
     resources:
         **on_gpu(),
+    params:
+        settings=together("evaluate_final"),
     script:
         "../scripts/evaluate_final.py"
 
@@ -98,5 +101,7 @@ rule export_onnx:
         "../envs/torch.yaml"
     resources:
         **on_cpu(),
+    params:
+        settings=together("export_onnx"),
     script:
         "../scripts/export_onnx.py"

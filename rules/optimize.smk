@@ -15,9 +15,11 @@ rule measure_latency:
     conda:
         "../envs/torch.yaml"
     resources:
-        **on_gpu(),
+        **on_cpu(),
+        gpu=measures_on_gpu,
     params:
         settings=together(
+            "measure_latency",
             **settings("latency"),
             round_to=setting("pruning.round_to"),
         ),
@@ -43,6 +45,7 @@ rule find_optimum:
         "../envs/analysis.yaml"
     params:
         settings=together(
+            "find_optimum",
             **budget_limits(),
             **settings("optimum"),
             **settings("lattice"),

@@ -15,7 +15,7 @@ rule plot_dimensions:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together(**figure_settings("dimensions")),
+        settings=together("plot_dimensions", **figure_settings("dimensions")),
     script:
         "../scripts/plot_dimensions.py"
 
@@ -35,7 +35,7 @@ rule plot_predictions:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together(**figure_settings("predictions")),
+        settings=together("plot_predictions", **figure_settings("predictions")),
     script:
         "../scripts/plot_predictions.py"
 
@@ -53,6 +53,8 @@ rule tabulate_predictors:
         "results/benchmarks/tabulate_predictors.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        settings=together("tabulate_predictors"),
     script:
         "../scripts/tabulate_predictors.py"
 
@@ -76,6 +78,6 @@ rule plot_surface:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together(**figure_settings("surface")),
+        settings=together("plot_surface", **figure_settings("surface")),
     script:
         "../scripts/plot_surface.py"

@@ -13,7 +13,7 @@ rule fit_predictor:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together(**settings("predictor")),
+        settings=together("fit_predictor", **settings("predictor")),
     script:
         "../scripts/fit_predictor.py"
 
@@ -31,5 +31,7 @@ rule validate_predictor:
         "results/benchmarks/{experiment}/seed{seed}/validate_predictor.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        settings=together("validate_predictor"),
     script:
         "../scripts/validate_predictor.py"

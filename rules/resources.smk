@@ -14,5 +14,7 @@ rule tabulate_resources:
         "results/benchmarks/tabulate_resources.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        settings=together("tabulate_resources"),
     script:
         "../scripts/tabulate_resources.py"

@@ -10,9 +10,9 @@ with Job(snakemake) as job:
     from prune3d.pruning.latency import COLUMNS, LatencyOptions, LatencyTable, measure_table
 
     structure = Structure.from_dict(read_json(job.input.structure))
-    device = job.device()  # sets the number of threads as well
+    device = job.device(only_cpu=job.params["device"] == "cpu")
     rows = measure_table(
-        load(job.input.model, "cpu" if job.params["device"] == "cpu" else device),
+        load(job.input.model, device),
         read_removal_order(job.input.get("blocks")),
         structure.blocks,
         structure.sides,

@@ -96,7 +96,7 @@ def test_the_slurm_profile_knows_every_rule_that_needs_a_gpu() -> None:
         for block in re.split(r"\nrule ", path.read_text())[1:]
     }
     grouped = {name for name, block in blocks.items() if "one_submission(" in block}
-    on_gpu = {name for name, block in blocks.items() if "**on_gpu(" in block}
+    on_gpu = {name for name, block in blocks.items() if re.search(r"\*\*on_gpu\(|\bgpu=", block)}
     assert len(on_gpu) >= 8
     assert set(profile["set-resources"]) == on_gpu | grouped
     partitions = {asked["slurm_partition"] for asked in profile["set-resources"].values()}

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +49,54 @@ def test_a_wrong_config_is_refused_before_any_job(
     assert done.returncode != 0
     assert sentence in told
     assert "Traceback" not in told
+    assert not (fresh.folder / "results").exists()
+
+
+MINE = {"experiments": {"mine": {"dense": {"epochs": 3}}}}
+
+
+def test_an_experiment_that_would_not_be_run_is_told(fresh: Project) -> None:
+    config = fresh.with_config("mine", MINE)
+    done = fresh.run("-n", "--quiet", "rules", config=config)
+    told = done.stdout + done.stderr
+    assert done.returncode != 0 and "Traceback" not in told
+    assert "the given config defines the experiment 'mine'" in told
+    assert "add `run: [mine]` to it" in told
+    # Who says what to run knows what is not.
+    for say in (["--config", "run=[digits]"], []):
+        if not say:
+            config = fresh.with_config("mine", {**MINE, "run": ["digits"]})
+        done = fresh.run("-n", "--quiet", "rules", *say, config=config)
+        assert done.returncode == 0, done.stderr
+        assert "not run, since `run` does not name them: mine" in done.stderr
+    jobs = fresh.planned(config=fresh.with_config("mine", {**MINE, "run": ["mine"]}))
+    made = [path for job in jobs for path in job.output]
+    assert any(path.startswith("results/mine/") for path in made)
+    assert not any(path.startswith("results/digits/") for path in made)
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_latencies_of_the_processor_need_no_gpu(fresh: Project, device: str) -> None:
+    change = {
+        "defaults": {"latency": {"device": device}, "budgets": [{"name": "f", "latency": 0.5}]}
+    }
+    done = fresh.run("-n", "--resources", "gpu=4", config=fresh.with_config("fast", change))
+    [block] = re.findall(r"^rule measure_latency:\n((?:    .*\n)+)", done.stdout, re.MULTILINE)
+    assert ("gpu=1" in block) == (device == "auto")
+
+
+def test_a_python_whose_path_has_a_blank_is_refused(fresh: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "an environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    site = next((folder / "lib").glob("python*/site-packages"))
+    (site / "outer.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    command = [str(folder / "bin/python"), *fresh.command("--cores", "1")[1:]]
+    done = subprocess.run(
+        command, cwd=fresh.folder, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode != 0
+    assert f"has a blank or a sign of the shell: {folder}/bin/python" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
     assert not (fresh.folder / "results").exists()
 
 

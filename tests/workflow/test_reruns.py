@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -201,6 +202,40 @@ def outputs(project: Project, change: dict[str, Any]) -> list[str]:
     """Return the outputs of the jobs that a change brings."""
     jobs = project.planned(config=project.with_config("change", change))
     return [path for job in jobs for path in job.output]
+
+
+def test_new_dates_of_scripts_rules_and_config_rerun_nothing(clone_of_finished: Project) -> None:
+    project = clone_of_finished
+    for place in ("Snakefile", "tiny.yaml", "rules", "scripts", "config"):
+        for path in [project.folder / place, *(project.folder / place).rglob("*")]:
+            os.utime(path)
+    assert project.planned() == []
+    # Whoever names triggers is taken at his word.
+    jobs = project.planned("--rerun-triggers", "code")
+    assert "train_dense" in {job.rule for job in jobs}
+
+
+@pytest.mark.parametrize(
+    ("file", "rules"),
+    [
+        ("scripts/fit_predictor.py", FIT),
+        ("scripts/prune3d/predictor/alternating.py", FIT),
+        ("scripts/prune3d/report/policies.py", TABLES),
+        ("scripts/prune3d/workflow/attempts.py", set()),
+    ],
+)
+def test_other_code_of_the_library_reruns_what_it_makes(
+    clone_of_finished: Project, file: str, rules: set[str]
+) -> None:
+    project = clone_of_finished
+    with (project.folder / file).open("a") as stream:
+        stream.write("# A comment.\n")
+    assert project.planned() == []
+    with (project.folder / file).open("a") as stream:
+        stream.write("SOMETHING = 1\n")
+    planned = {job.rule for job in project.planned()}
+    assert rules <= planned
+    assert not planned & {"train_dense", "finetune_sample", "prepare_data"}
 
 
 def test_a_new_level_adds_its_samples_only(finished: Project) -> None:

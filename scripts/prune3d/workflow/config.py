@@ -79,6 +79,30 @@ def load_experiments(config: Config, schema: Config) -> dict[str, dict[str, Any]
     return {name: every[name] for name in config["run"]}
 
 
+def left_out(run: Sequence[str], given: Config) -> list[str]:
+    """Return the experiments of the given config that are not to be run.
+
+    Parameters
+    ----------
+    run
+        The experiments that are run.
+    given
+        What was laid over the default config, and nothing else.
+
+    Raises
+    ------
+    ConfigError
+        If there are any and nobody has said what to run, so that the default would be run instead.
+    """
+    left = [name for name in given.get("experiments") or {} if name not in run]
+    if left and "run" not in given:
+        raise ConfigError(
+            f"run: the given config defines the experiment '{left[0]}' but does not say what to "
+            f"run, which is {list(run)} by default; add `run: [{', '.join(left)}]` to it."
+        )
+    return left
+
+
 def overlay(base: Config, top: Config) -> dict[str, Any]:
     """Return a copy of `base` with the values of `top` laid over it; lists are replaced."""
     merged = copy.deepcopy(dict(base))

@@ -189,15 +189,19 @@ class Job:
         """Return a seed derived from the ``seed`` wildcard; see `prune3d.seeds.derive_seed`."""
         return derive_seed(int(self.wildcards.seed), *purpose)
 
-    def device(self) -> torch.device:
+    def device(self, *, only_cpu: bool = False) -> torch.device:
         """Return the device to compute on: a GPU where there is one; sets the thread count.
 
-        On a machine without a batch system the job waits for GPUs that no other job has.
+        On a machine without a batch system the job waits for GPUs that no other job has. With
+        `only_cpu` it neither waits nor uses one.
         """
         import torch
 
         if self._device is None:
             torch.set_num_threads(self.threads)
+            if only_cpu:
+                self._device = torch.device("cpu")
+                return self._device
             self._taken = take_gpus(os.environ, max(1, self.gpus))
             if self._taken is not None:
                 os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(self._taken.names)

@@ -1,0 +1,101 @@
+"""Which code makes what: a digest of a script and of the modules of this library that it uses.
+
+It is a parameter of each rule, so that a job runs again when what it computes may have changed, and
+not when a file gets a new date, a comment or another line break. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+NAME = re.compile(r"prune3d(\.\w+)+")
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+SCRIPTS = Path(__file__).resolve().parents[2]
+# They start jobs, check what is asked for and tell what goes on, and have no part in a result.
+WITHOUT_PART = frozenset(
+    {
+        "prune3d.errors",
+        "prune3d.progress",
+        "prune3d.train.interrupt",
+        "prune3d.train.report",
+        "prune3d.workflow.config",
+        "prune3d.workflow.job",
+    }
+)
+
+
+@cache
+def digest_of(script: str) -> str:
+    """Return a digest of a script, such as ``train_dense``, and of every module that it may use.
+
+    Imports within functions count, and comments, docstrings and layout do not.
+    """
+    sha = hashlib.sha256(_read(SCRIPTS / f"{script}.py").content.encode())
+    for name in used_modules(script):
+        sha.update(f"\0{name}\0{_read(_file(name)).content}".encode())
+    return sha.hexdigest()[:16]
+
+
+def used_modules(script: str) -> tuple[str, ...]:
+    """Return the names of the modules that a script imports, directly or through others."""
+    found: set[str] = set()
+    waiting = set(_read(SCRIPTS / f"{script}.py").imports)
+    while waiting:
+        name = waiting.pop()
+        if name not in found and name not in WITHOUT_PART:
+            found.add(name)
+            waiting |= _read(_file(name)).imports
+    return tuple(sorted(found))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of this library.
+
+    Attributes
+    ----------
+    content
+        What it says, without comments, docstrings and layout.
+    imports
+        The modules of this library that it names.
+    """
+
+    content: str
+    imports: frozenset[str]
+
+
+@cache
+def _read(path: Path) -> Source:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imports = set()
+    for node in ast.walk(tree):
+        imports.update(_named(node))
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return Source(ast.unparse(tree), frozenset(filter(_is_module, imports)))
+
+
+def _named(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        # Registries name `module:function`.
+        yield node.value.partition(":")[0]
+
+
+def _is_module(name: str) -> bool:
+    return NAME.fullmatch(name) is not None and _file(name).is_file()
+
+
+def _file(module: str) -> Path:
+    place = SCRIPTS.joinpath(*module.split("."))
+    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")

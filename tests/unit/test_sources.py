@@ -1,0 +1,122 @@
+"""Which code makes what: a digest changes with what a script may compute, and with nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from prune3d.workflow import sources
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the scripts and of the library, which the digests are of."""
+    folder = tmp_path / "scripts"
+    shutil.copytree(ROOT / "scripts", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(sources, "SCRIPTS", folder)
+    return folder
+
+
+def digest(script: str) -> str:
+    sources.digest_of.cache_clear()
+    sources._read.cache_clear()
+    return sources.digest_of(script)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("file", "script"),
+    [
+        ("train_dense.py", "train_dense"),
+        ("prune3d/train/sgd.py", "train_dense"),
+        ("prune3d/train/sgd.py", "finetune_sample"),
+        ("prune3d/workflow/session.py", "finetune_final"),
+        ("prune3d/pruning/width.py", "prune_sample"),
+        ("prune3d/data/digits.py", "prepare_data"),
+        ("prune3d/models/cifar_resnet.py", "train_dense"),
+        ("prune3d/predictor/alternating.py", "fit_predictor"),
+        ("prune3d/optimize/search.py", "find_optimum"),
+        ("prune3d/report/policies.py", "tabulate_policies"),
+        ("prune3d/report/figures.py", "plot_surface"),
+    ],
+)
+def test_other_code_is_another_digest(copied: Path, file: str, script: str) -> None:
+    before = digest(script)
+    with (copied / file).open("a") as stream:
+        stream.write("\nSOMETHING = 1\n")
+    assert digest(script) != before
+
+
+@pytest.mark.parametrize(
+    ("file", "script"),
+    [
+        ("prune3d/report/policies.py", "train_dense"),
+        ("prune3d/predictor/alternating.py", "finetune_sample"),
+        ("prune3d/optimize/search.py", "finetune_final"),
+        ("prune3d/pruning/width.py", "prepare_data"),
+        ("prune3d/train/sgd.py", "prepare_data"),
+        ("prune3d/train/sgd.py", "fit_predictor"),
+        ("prune3d/workflow/lock.py", "train_dense"),
+        ("prune3d/workflow/job.py", "train_dense"),
+        ("plot_policies.py", "tabulate_policies"),
+    ],
+)
+def test_code_that_has_no_part_in_a_result_reruns_nothing(
+    copied: Path, file: str, script: str
+) -> None:
+    before = digest(script)
+    with (copied / file).open("a") as stream:
+        stream.write("\nSOMETHING = 1\n")
+    assert digest(script) == before
+
+
+def test_dates_comments_docstrings_and_layout_are_no_other_code(copied: Path) -> None:
+    before = digest("train_dense")
+    for path in copied.rglob("*.py"):
+        os.utime(path)
+    for name in ("train_dense.py", "prune3d/train/sgd.py"):
+        path = copied / name
+        path.write_text(f"# A new line.\n\n{path.read_text()}\n\n# The end.\n")
+    edit(copied / "train_dense.py", '"""Train the dense', '"""Train, by all means, the dense')
+    edit(copied / "train_dense.py", 'Session(job, stage="dense")', "Session(job, stage='dense' )")
+    assert digest("train_dense") == before
+
+
+def test_a_value_in_code_is_other_code(copied: Path) -> None:
+    before = digest("train_dense")
+    edit(copied / "train_dense.py", 'stage="dense"', 'stage="Dense"')
+    assert digest("train_dense") != before
+
+
+def test_what_a_job_imports_is_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the interpreter: what a training really imports, lazily or not."""
+    code = (ROOT / "scripts/train_dense.py").read_text()
+    found = set(sources.used_modules("train_dense")) | set(sources.WITHOUT_PART)
+    loaded: dict[str, ModuleType] = {}
+    for line in code.splitlines():
+        if line.strip().startswith("from prune3d"):
+            exec(line.strip(), loaded)
+    modules = {name for name in sys.modules if name.startswith("prune3d.")}
+    direct = {value.__module__ for value in loaded.values() if hasattr(value, "__module__")}
+    assert {name for name in direct & modules if name.startswith("prune3d.")} <= found
+
+
+def test_every_rule_has_the_digest_of_its_own_script() -> None:
+    import re
+
+    for path in (ROOT / "rules").glob("*.smk"):
+        for rule in re.split(r"\nrule ", path.read_text())[1:]:
+            name = rule.split(":")[0]
+            assert re.search(rf'settings=together\(\s*"{name}"', rule), name
