@@ -16,6 +16,7 @@ rule read_pictures:
         download=may_download,
     params:
         settings=together(
+            "read_pictures",
             name=setting("data.name"),
             root=setting("data.root", data_uses("root")),
             side=setting("data.side", data_uses("side")),

@@ -73,12 +73,12 @@ class Source:
 @cache
 def _read(path: Path) -> Source:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    imports = set()
+    imports: set[str] = set()
     for node in ast.walk(tree):
         imports.update(_named(node))
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return Source(ast.unparse(tree), frozenset(filter(_is_module, imports)))
+    return Source(ast.unparse(tree), frozenset(name for name in imports if _is_module(name)))
 
 
 def _named(node: ast.AST) -> Iterator[str]:
