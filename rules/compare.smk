@@ -36,6 +36,7 @@ rule tabulate_policies:
     output:
         runs="results/tables/runs.csv",
         left_out="results/tables/left_out.csv",
+        warnings="results/tables/warnings.csv",
         csv=report("results/tables/policies.csv", category="Tables"),
         md="results/tables/policies.md",
         tex="results/tables/policies.tex",
@@ -54,6 +55,7 @@ rule tabulate_policies:
 rule plot_policies:
     input:
         table="results/tables/policies.csv",
+        warnings="results/tables/warnings.csv",
     output:
         pdf="results/figures/policies.pdf",
         png=report("results/figures/policies.png", category="Figures"),

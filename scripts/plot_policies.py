@@ -7,4 +7,5 @@ with Job(snakemake) as job:
     from prune3d.report.figures import Style, draw_policies
 
     style = job.read(Style)
-    style.save(draw_policies(read_csv(job.input.table), style), job.output)
+    notes = [row["warning"] for row in read_csv(job.input.warnings)]
+    style.save(draw_policies(read_csv(job.input.table), style, notes), job.output)

@@ -1,11 +1,15 @@
-"""Put all policies side by side."""
+"""Put all policies side by side, and warn of runs that tell nothing."""
 
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.report.policies import compare, write_tables
+    from prune3d.report.warnings import find_warnings
 
     comparison = compare("results", job.input.final, job.input.dense)
-    write_tables(comparison, job.output)
+    warnings = find_warnings("results", job.input.final, job.input.dense)
+    write_tables(comparison, warnings, job.output)
     for row in comparison.left_out:
         job.say("left out: {experiment} seed {seed} {budget} {policy}: {reason}".format(**row))
+    for row in warnings:
+        job.warn(row["warning"])

@@ -210,6 +210,13 @@ def test_messages_go_to_the_log_and_with_the_jobs_name_to_the_terminal(
     assert (tmp_path / "logs/a.log").read_text().endswith(" INFO 100 % done\n")
 
 
+def test_a_warning_goes_to_both_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Job(snakemake(tmp_path)) as job:
+        job.warn("of no use.")
+    assert capsys.readouterr().err == "[train_dense digits 3] warning: of no use.\n"
+    assert " WARNING warning: of no use.\n" in (tmp_path / "logs/a.log").read_text()
+
+
 def test_an_error_of_the_user_is_one_sentence_and_ends_the_job(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

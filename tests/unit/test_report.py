@@ -183,8 +183,9 @@ def test_the_summary_is_mean_and_sample_standard_deviation(results: Path) -> Non
 
 def test_the_written_tables_hold_the_numbers(results: Path, tmp_path: Path) -> None:
     names = {"runs": "r.csv", "csv": "p.csv", "left_out": "l.csv", "md": "p.md", "tex": "p.tex"}
+    names["warnings"] = "w.csv"
     output = SimpleNamespace(**{key: tmp_path / name for key, name in names.items()})
-    policies.write_tables(compare(results), output)
+    policies.write_tables(compare(results), [], output)
     assert len(read_csv(output.runs)) == 2 * 4
     rows = {row["policy"]: row for row in read_csv(output.csv)}
     assert float(rows["dwr"]["test_top1_mean"]) == pytest.approx(0.9)

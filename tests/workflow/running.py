@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,21 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "tests/workflow/tiny.yaml"
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+
+# Files that are the same from run to run.
+DETERMINISTIC = (
+    "metrics.json",
+    "test.json",
+    "samples.csv",
+    "holdout.csv",
+    "history.csv",
+    "predictor.json",
+    "validation.json",
+    "optimum.json",
+    "pruned.safetensors",
+    "model.safetensors",
+    "train.safetensors",
+)
 
 
 @dataclass(frozen=True)
@@ -93,3 +109,13 @@ def parse_jobs(text: str) -> list[PlannedJob]:
 def _files(block: str, kind: str) -> tuple[str, ...]:
     line = re.search(rf"^    {kind}: (.*)$", block, flags=re.MULTILINE)
     return tuple(line.group(1).split(", ")) if line else ()
+
+
+def wait_for(path: Path, process: subprocess.Popen[Any], seconds: float = 400) -> None:
+    """Wait until a file of a run appears."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        if path.exists():
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{path} did not appear")

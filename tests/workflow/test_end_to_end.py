@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 
 from prune3d.costs.count import cost
 from prune3d.models.checkpoint import load
-from running import Project, environment
+from running import DETERMINISTIC, Project, environment, wait_for
 
 RUN = Path("results/digits/seed0")
 POLICIES = ("dwr", "depth", "width", "resolution")
@@ -160,21 +159,6 @@ def test_a_killed_run_continues_and_ends_the_same(finished: Project, fresh: Proj
         assert (fresh.folder / name).read_bytes() == path.read_bytes(), name
 
 
-DETERMINISTIC = (
-    "metrics.json",
-    "test.json",
-    "samples.csv",
-    "holdout.csv",
-    "history.csv",
-    "predictor.json",
-    "validation.json",
-    "optimum.json",
-    "pruned.safetensors",
-    "model.safetensors",
-    "train.safetensors",
-)
-
-
 def kill_when(project: Project, appears: Path) -> str:
     """Run until a file appears, kill everything at once, and return what was told."""
     told = project.folder / "told.txt"
@@ -193,15 +177,6 @@ def kill_when(project: Project, appears: Path) -> str:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     return told.read_text()
-
-
-def wait_for(path: Path, process: subprocess.Popen[Any], seconds: float = 400) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and process.poll() is None:
-        if path.exists():
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"{path} did not appear")
 
 
 def test_an_unreachable_policy_is_left_out_with_the_reason(clone_of_finished: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from prune3d.sampling.tree import AXES
 
 # Okabe and Ito's colours, told apart by people with any colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+NOTE_POINTS = 7
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
@@ -123,7 +125,9 @@ def draw_predictions(
     return figure
 
 
-def draw_policies(summary: Sequence[Mapping[str, str]], style: Style) -> Figure:
+def draw_policies(
+    summary: Sequence[Mapping[str, str]], style: Style, notes: Sequence[str] = ()
+) -> Figure:
     """Draw test accuracy against MACs of all policies, a panel for each experiment.
 
     Parameters
@@ -132,6 +136,8 @@ def draw_policies(summary: Sequence[Mapping[str, str]], style: Style) -> Figure:
         Rows of ``policies.csv``: cells are text, empty where there is no value.
     style
         Size of the figure.
+    notes
+        What must be known of the results; it stands below.
     """
     experiments = list(dict.fromkeys(row["experiment"] for row in summary))
     policies = list(dict.fromkeys(row["policy"] for row in summary))
@@ -145,6 +151,11 @@ def draw_policies(summary: Sequence[Mapping[str, str]], style: Style) -> Figure:
         panel.set_xlabel("MACs (% of the dense network)")
     panels[0].set_ylabel("test accuracy (%)")
     panels[0].legend(frameon=False)
+    if notes:
+        # Letters of this size are about half as wide as high.
+        letters = int(style.size[0] * 72 / (0.5 * NOTE_POINTS))
+        text = "\n".join(textwrap.fill(note, letters) for note in notes)
+        figure.supxlabel(text, fontsize=NOTE_POINTS, color=COLORS[1])
     return figure
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from prune3d.files import read_json, write_csv, write_text
 from prune3d.report.text import latex, markdown, mean_and_spread, percent, scaled
+from prune3d.report.warnings import COLUMNS as WARNING_COLUMNS
 from prune3d.sampling.table import read_samples
 from prune3d.sampling.tree import AXES
 
@@ -187,22 +188,25 @@ def summarize(runs: Sequence[Row]) -> list[Row]:
     return summary
 
 
-def write_tables(comparison: Comparison, output: Any) -> None:
+def write_tables(comparison: Comparison, warnings: Sequence[Row], output: Any) -> None:
     """Write the tables.
 
     Parameters
     ----------
     comparison
         All runs.
+    warnings
+        Of runs that are not to be trusted; see `prune3d.report.warnings.find_warnings`.
     output
-        Paths ``runs``, ``csv``, ``left_out``, ``md`` and ``tex``.
+        Paths ``runs``, ``csv``, ``left_out``, ``warnings``, ``md`` and ``tex``.
     """
     summary = summarize(comparison.runs)
     write_csv(output.runs, comparison.runs, RUN_COLUMNS)
     write_csv(output.csv, summary, SUMMARY_COLUMNS)
     write_csv(output.left_out, comparison.left_out, LEFT_OUT_COLUMNS)
+    write_csv(output.warnings, warnings, WARNING_COLUMNS)
     header, rows = readable(summary)
-    below = notes(comparison.left_out)
+    below = [*(row["warning"] for row in warnings), *notes(comparison.left_out)]
     write_text(output.md, markdown(header, rows) + "".join(f"\n- {note}" for note in below) + "\n")
     write_text(output.tex, latex(header, rows, below))
 

@@ -176,6 +176,10 @@ class Job:
         """Tell something to the log and the terminal."""
         log.info("%s", message)
 
+    def warn(self, message: str) -> None:
+        """Tell something that puts the results in doubt to the log and the terminal."""
+        log.warning("warning: %s", message)
+
     def read(self, kind: type[T]) -> T:
         """Make a dataclass from the parameters of the same names.
 

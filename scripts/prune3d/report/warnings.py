@@ -1,0 +1,177 @@
+"""Whether the dense network was trained to its end, judged by the networks pruned from it.
+
+A pruned network that is better than the dense one by more than chance has had what the dense one
+lacks: training. What pruning costs, and which policy costs least, cannot be told from such a run.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prune3d.files import read_json
+from prune3d.sampling.table import read_samples
+
+Row = dict[str, Any]
+
+COLUMNS = (
+    "experiment",
+    "networks",
+    "better",
+    "network",
+    "dense_top1",
+    "pruned_top1",
+    "difference",
+    "noise",
+    "warning",
+)
+# The chance to blame a dense network that is as good as all that are pruned from it.
+ERROR_RATE = 0.01
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A pruned network and the dense one of the same seed, judged on the same images.
+
+    Attributes
+    ----------
+    dense, pruned
+        Parts of the images that are told right.
+    images
+        Number of images.
+    """
+
+    dense: float
+    pruned: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Lead:
+    """How far a network of one name is ahead of the dense one, over seeds.
+
+    Attributes
+    ----------
+    name
+        Of the sample, or budget and policy.
+    dense, pruned
+        Mean accuracies.
+    error
+        Standard error of their difference.
+    """
+
+    name: str
+    dense: float
+    pruned: float
+    error: float
+
+    @property
+    def difference(self) -> float:
+        """Return the mean difference."""
+        return self.pruned - self.dense
+
+
+def lead(name: str, pairs: Sequence[Pair]) -> Lead:
+    """Return the lead of a network and its standard error.
+
+    The error has two parts: which images there are, as of two independent draws, and, from two
+    seeds on, the spread of the difference between seeds.
+    """
+    seeds = len(pairs)
+    images = statistics.fmean(
+        (_variance(p.dense, p.images) + _variance(p.pruned, p.images)) for p in pairs
+    )
+    differences = [p.pruned - p.dense for p in pairs]
+    between = statistics.variance(differences) if seeds > 1 else 0.0
+    return Lead(
+        name,
+        statistics.fmean(p.dense for p in pairs),
+        statistics.fmean(p.pruned for p in pairs),
+        math.sqrt((images + between) / seeds),
+    )
+
+
+def _variance(accuracy: float, images: int) -> float:
+    """Return the variance of an accuracy; one of 0 or 1 is not known for certain either."""
+    part = (accuracy * images + 1) / (images + 2)
+    return part * (1 - part) / images
+
+
+def judge(experiment: str, leads: Sequence[Lead]) -> Row | None:
+    """Return the row of an experiment whose dense network is behind, with `COLUMNS`, or None."""
+    if not leads:
+        return None
+    limit = statistics.NormalDist().inv_cdf(1 - ERROR_RATE / len(leads))
+    better = [one for one in leads if one.difference > limit * one.error]
+    if not better:
+        return None
+    most = max(better, key=lambda one: one.difference / one.error)
+    noise = limit * most.error
+    return {
+        "experiment": experiment,
+        "networks": len(leads),
+        "better": len(better),
+        "network": most.name,
+        "dense_top1": most.dense,
+        "pruned_top1": most.pruned,
+        "difference": most.difference,
+        "noise": noise,
+        "warning": (
+            f"Experiment {experiment}: the dense network is not trained to the end, since "
+            f"{len(better)} of {len(leads)} networks pruned from it beat it by more than the noise "
+            f"({most.name}: {100 * most.pruned:.1f} % against {100 * most.dense:.1f} %, noise "
+            f"{100 * noise:.1f}); its results are not to be trusted: raise dense.epochs."
+        ),
+    }
+
+
+def find_warnings(root: str | Path, finals: Iterable[str], dense: Iterable[str]) -> list[Row]:
+    """Return a row for each experiment whose dense network its pruned networks have overtaken.
+
+    Final networks are judged on the test images, samples on the selection images.
+
+    Parameters
+    ----------
+    root
+        The folder ``results``.
+    finals, dense
+        Paths of the ``metrics.json`` of the final and of the dense networks.
+    """
+    pairs: dict[str, dict[str, list[Pair]]] = {}
+    for path in map(Path, dense):
+        of_experiment = pairs.setdefault(path.relative_to(root).parts[0], {})
+        for name, pair in _sample_pairs(path):
+            of_experiment.setdefault(name, []).append(pair)
+    for path in map(Path, finals):
+        metrics = read_json(path)
+        if "unreachable" in metrics:
+            continue
+        experiment, seed, _, budget, policy = path.parent.relative_to(root).parts
+        test = read_json(Path(root, experiment, seed, "dense/test.json"))
+        name = f"budget {budget}, policy {policy}"
+        pairs[experiment].setdefault(name, []).append(_pair(test, metrics["test"]))
+    rows = (
+        judge(experiment, [lead(name, found) for name, found in networks.items()])
+        for experiment, networks in pairs.items()
+    )
+    return [row for row in rows if row is not None]
+
+
+def _sample_pairs(dense: Path) -> Iterable[tuple[str, Pair]]:
+    """Return the samples of a seed that there are, each beside the dense network."""
+    table = dense.parents[1] / "samples.csv"
+    if not table.exists():
+        return
+    selection = read_json(dense)["selection"]
+    samples = read_samples(table)
+    # The first is the dense network itself.
+    for name, accuracy in zip(samples.names[1:], samples.accuracy[1:], strict=True):
+        yield f"sample {name}", Pair(selection["top1"], float(accuracy), selection["images"])
+
+
+def _pair(dense: Mapping[str, Any], pruned: Mapping[str, Any]) -> Pair:
+    return Pair(dense["top1"], pruned["top1"], pruned["images"])

@@ -1,0 +1,135 @@
+"""A dense network that its pruned networks beat: told beyond the noise, and not within it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from prune3d.files import read_csv, write_csv
+from prune3d.report import policies
+from prune3d.report.figures import Style, draw_policies
+from prune3d.report.warnings import COLUMNS, Pair, find_warnings, judge, lead
+from prune3d.sampling.table import COLUMNS as SAMPLE_COLUMNS
+
+
+def leads(networks: list[list[Pair]]) -> list[Any]:
+    return [lead(f"n{i}", pairs) for i, pairs in enumerate(networks)]
+
+
+def warns(*networks: list[Pair]) -> bool:
+    return judge("e", leads(list(networks))) is not None
+
+
+def test_the_standard_error_is_that_of_a_difference_of_two_parts() -> None:
+    one = lead("n", [Pair(0.5, 0.6, 10_000)])
+    assert one.difference == pytest.approx(0.1)
+    assert one.error == pytest.approx((0.5 * 0.5 / 1e4 + 0.6 * 0.4 / 1e4) ** 0.5, rel=1e-3)
+    # Four seeds whose differences spread by 0.1: the half of it, beside the images'.
+    seeds = lead("n", [Pair(0.5, 0.5 + d, 10**9) for d in (0.0, 0.0, 0.2, 0.2)])
+    assert seeds.error == pytest.approx(np.std([0, 0, 0.2, 0.2], ddof=1) / 2, rel=1e-3)
+
+
+def test_a_run_that_tells_nothing_is_told() -> None:
+    assert warns([Pair(0.129, 0.241, 1000)], [Pair(0.129, 0.20, 1000)])
+    assert warns([Pair(0.129, 0.20, 1000)] * 3, [Pair(0.129, 0.05, 1000)] * 3)
+
+
+@pytest.mark.parametrize(
+    "networks",
+    [
+        [],
+        [[Pair(0.97, 0.95, 360)]],
+        # A point ahead on 360 images is chance.
+        [[Pair(0.95, 0.96, 360)]],
+        [[Pair(1.0, 1.0, 10)]],
+        [[Pair(0.0, 0.0, 10)]],
+        # Far ahead in one seed, far behind in another.
+        [[Pair(0.5, 0.8, 10_000), Pair(0.5, 0.25, 10_000)]],
+    ],
+)
+def test_what_may_be_noise_is_no_warning(networks: list[list[Pair]]) -> None:
+    assert not warns(*networks)
+
+
+def test_dense_networks_as_good_as_all_others_are_seldom_blamed() -> None:
+    """Of runs in which all networks are as accurate, about one in a hundred may be told."""
+    generator = np.random.default_rng(0)
+    images, told, runs = 500, 0, 400
+    for _ in range(runs):
+        dense = generator.binomial(images, 0.9, 2) / images
+        pruned = generator.binomial(images, 0.9, (12, 2)) / images
+        told += warns(*[list(map(Pair, dense, row, (images, images))) for row in pruned])
+    assert told <= 0.03 * runs
+
+
+def tree(root: Path, dense: float, final: float, sample: float) -> tuple[list[str], list[str]]:
+    """Write what the tables read of one run; return the paths of final and dense metrics."""
+    run = root / "mine/seed0"
+
+    def write(name: str, value: dict[str, Any]) -> str:
+        path = run / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(value))
+        return str(path)
+
+    part = {"top5": 1.0, "loss": 1.0, "images": 2000}
+    about = dict.fromkeys(("depth", "width", "resolution", "macs", "macs_ratio", "params"), 1)
+    known = {**about, "cost_macs": 1, "selection": {**part, "top1": dense}}
+    seconds = {"seconds": {"job": 1.0, "training": 1.0}, "steps": {}}
+    found = write("dense/metrics.json", known)
+    write("dense/test.json", {**part, "top1": dense})
+    write("dense/provenance.json", seconds)
+    finals = [write("budgets/half/width/metrics.json", {**known, "test": {**part, "top1": final}})]
+    write("budgets/half/width/provenance.json", seconds)
+    finals.append(write("budgets/half/depth/metrics.json", {"unreachable": "no."}))
+    rows = [dict.fromkeys(SAMPLE_COLUMNS, 1.0) for _ in range(2)]
+    rows[0] |= {"point": "d100_w100_r100", "accuracy": dense}
+    rows[1] |= {"point": "d50_w100_r100", "accuracy": sample}
+    write_csv(run / "samples.csv", rows, SAMPLE_COLUMNS)
+    return finals, [found]
+
+
+@pytest.mark.parametrize(
+    ("final", "sample", "network"),
+    [
+        (0.24, 0.1, "budget half, policy width"),
+        (0.1, 0.24, "sample d50_w100_r100"),
+        (0.13, 0.12, None),
+    ],
+)
+def test_tables_and_figure_hold_the_warning(
+    tmp_path: Path, final: float, sample: float, network: str | None
+) -> None:
+    root = tmp_path / "results"
+    finals, dense = tree(root, 0.129, final, sample)
+    warnings = find_warnings(root, finals, dense)
+    assert [row["network"] for row in warnings] == ([network] if network else [])
+    names = {"runs": "r.csv", "csv": "p.csv", "left_out": "l.csv", "md": "p.md", "tex": "p.tex"}
+    output = SimpleNamespace(
+        **{key: tmp_path / name for key, name in (names | {"warnings": "w.csv"}).items()}
+    )
+    policies.write_tables(policies.compare(root, finals, dense), warnings, output)
+    notes = [row["warning"] for row in read_csv(output.warnings)]
+    figure = draw_policies(read_csv(output.csv), Style((5.0, 4.0), 50), notes)
+    written = (figure.get_supxlabel() or "").replace("\n", " ")
+    for text in (output.md.read_text(), output.tex.read_text(), written):
+        for part in ("not trained to the end", "not to be trusted: raise dense.epochs"):
+            assert (part in text) == (network is not None)
+    if network:
+        assert set(read_csv(output.warnings)[0]) == set(COLUMNS)
+        # Within the figure, and below its panels.
+        figure.savefig(tmp_path / "a.png")
+        box = figure._supxlabel.get_window_extent()  # type: ignore[attr-defined]
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
+        assert box.y1 <= figure.axes[0].get_window_extent().y0
+
+
+def test_a_run_without_samples_is_judged_by_its_final_networks(tmp_path: Path) -> None:
+    finals, dense = tree(tmp_path, 0.1, 0.3, 0.1)
+    (tmp_path / "mine/seed0/samples.csv").unlink()
+    assert [row["networks"] for row in find_warnings(tmp_path, finals, dense)] == [1]

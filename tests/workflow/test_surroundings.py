@@ -1,0 +1,113 @@
+"""A disk that is full or read-only, a folder that is gone, a clock that jumps: told, then mended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from running import Project, environment, wait_for
+
+ARGUMENTS = ("--cores", "1", "--rerun-incomplete", "--until", "train_dense")
+DENSE = Path("results/digits/seed0/dense")
+
+
+def mount(folder: Path, *options: str) -> None:
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)],
+        check=True,
+        capture_output=True,
+    )
+
+
+@pytest.fixture
+def disk(fresh: Project) -> Iterator[Path]:
+    """A small disk of its own for the results."""
+    folder = fresh.folder / "results"
+    folder.mkdir()
+    try:
+        mount(folder, "size=64m")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("nothing can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def told_in_one_sentence(done: subprocess.CompletedProcess[str], words: str) -> None:
+    told = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "Traceback" not in told, told[-4000:]
+    assert words in told, told[-4000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kilobytes", [60, 300, 700, 1100])
+def test_a_full_disk_is_told_and_the_same_command_finishes(
+    fresh: Project, disk: Path, kilobytes: int
+) -> None:
+    mount(disk, "remount", f"size={kilobytes}k")
+    told_in_one_sentence(fresh.run(*ARGUMENTS), "No space left on device")
+    mount(disk, "remount", "size=64m")
+    done = fresh.run(*ARGUMENTS)
+    assert done.returncode == 0, done.stderr[-3000:]
+    left = [path.name for path in fresh.folder.glob("results/**/.*")]
+    assert left == []
+
+
+@pytest.mark.slow
+def test_a_read_only_disk_is_told_and_the_same_command_finishes(fresh: Project, disk: Path) -> None:
+    assert fresh.run("--cores", "1", "--until", "prepare_data").returncode == 0
+    mount(disk, "remount", "ro")
+    told_in_one_sentence(fresh.run(*ARGUMENTS), "Read-only file system")
+    mount(disk, "remount", "rw")
+    assert fresh.run(*ARGUMENTS).returncode == 0
+
+
+@pytest.mark.slow
+def test_results_that_are_removed_midway_are_made_by_the_same_command(fresh: Project) -> None:
+    config = fresh.with_config("long", {"defaults": {"dense": {"epochs": 400}}})
+    with (fresh.folder / "told.txt").open("w") as stream:
+        process = subprocess.Popen(
+            fresh.command(*ARGUMENTS, config=config),
+            cwd=fresh.folder,
+            env=environment(),
+            stdout=stream,
+            stderr=stream,
+        )
+        wait_for(fresh.folder / DENSE / "model.resume.safetensors", process)
+        shutil.rmtree(fresh.folder / "results")
+        assert process.wait(timeout=300) != 0
+    told = (fresh.folder / "told.txt").read_text()
+    assert "Traceback" not in told, told[-4000:]
+    assert "cannot be written" in told or "No such file" in told
+    assert fresh.run(*ARGUMENTS).returncode == 0
+    assert (fresh.folder / DENSE / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("days", [400, -400])
+def test_a_clock_that_has_jumped_keeps_no_run_from_going_on(fresh: Project, days: int) -> None:
+    config = fresh.with_config("long", {"defaults": {"dense": {"epochs": 40}}})
+    process = subprocess.Popen(
+        fresh.command(*ARGUMENTS, config=config),
+        cwd=fresh.folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_for(fresh.folder / DENSE / "model.resume.safetensors", process)
+    os.killpg(process.pid, 9)
+    process.wait()
+    # As if all that is there had been written by another clock.
+    for path in fresh.folder.glob("results/**/*"):
+        os.utime(path, (time.time() + 86400 * days,) * 2)
+    assert fresh.run("--unlock", config=config).returncode == 0
+    done = fresh.run(*ARGUMENTS, config=config)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "continuing after epoch" in done.stderr
