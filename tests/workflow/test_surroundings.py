@@ -1,4 +1,4 @@
-"""A disk that is full or read-only, a folder that is gone, a clock that jumps: told, then mended."""
+"""A full or read-only disk, a folder that is gone, a clock that jumps: told, and then mended."""
 
 from __future__ import annotations
 
