@@ -281,7 +281,7 @@ def test_the_reason_of_every_retry_is_kept(disturbed: Run) -> None:
     expected = {
         ("train_dense", "seed0"): "cancelled",
         ("finetune_sample", "d67_w100_r100"): "time limit",
-        ("finetune_sample", "d100_w50_r100"): "killed",
+        ("finetune_sample", "d100_w50_r100"): "died of SIGKILL",
         ("finetune_sample", "d100_w100_r75"): "cancelled",
         ("finetune_sample", "d67_w75_r75"): "requeued",
         ("finetune_final", "half_dwr"): "requeued",
@@ -290,7 +290,7 @@ def test_the_reason_of_every_retry_is_kept(disturbed: Run) -> None:
     used = {row["rule"]: row for row in rows(tables / "resources.csv", re.compile("^$"))}
     tuned = used["finetune_sample"]
     assert (tuned["jobs"], tuned["attempts"], tuned["retries"]) == ("4", "8", "4")
-    assert tuned["reasons"] == "cancelled: 1; killed: 1; requeued: 1; time limit: 1"
+    assert tuned["reasons"] == "cancelled: 1; died of SIGKILL: 1; requeued: 1; time limit: 1"
     kept = disturbed.project.folder.glob("results/logs/**/*.attempt1.log")
     assert len(list(kept)) == len(expected)
 

@@ -17,7 +17,7 @@ import pytest
 
 from running import DETERMINISTIC, Project, environment
 
-KILLS = 20
+KILLS = int(os.environ.get("PRUNE3D_KILLS", "20"))
 WHOM = ("process group", "one job", "snakemake alone")
 CHANGE: dict[str, Any] = {
     "defaults": {
@@ -102,17 +102,14 @@ def test_twenty_kills_change_no_result_and_leave_nothing(tmp_path: Path) -> None
             kills.append(whom)
             if whom != "one job":
                 project.run("--unlock", config=config)
-        elif process.returncode == 0:
+        else:
             # It came to its end first: that is judged, and the next begins anew.
+            assert process.returncode == 0, told.read_text(errors="replace")[-5000:]
             compare(project, undisturbed, same)
             shutil.rmtree(project.folder / "results")
     continue_to_end(project, config)
     compare(project, undisturbed, same)
-    assert "Traceback" not in told.read_text(errors="replace").replace(
-        # Of Snakemake itself, where a process of its own dies.
-        "concurrent.futures",
-        "",
-    )
+    assert "Traceback" not in told.read_text(errors="replace")
 
 
 def compare(project: Project, undisturbed: Project, same: list[Path]) -> None:
