@@ -54,7 +54,7 @@ rule train_scratch:
     resources:
         **on_gpu("dense"),
     params:
-        settings=together("train_scratch", **recipe("dense")),
+        settings=together("train_scratch", own_network=own_network, **recipe("dense")),
     script:
         "../scripts/train_scratch.py"
 

@@ -24,6 +24,7 @@ rule prune_sample:
     params:
         settings=together(
             "prune_sample",
+            own_network=own_network,
             block_criterion=setting("pruning.block_criterion", prunes("depth")),
             channel_criterion=setting("pruning.channel_criterion", prunes("width")),
             round_to=setting("pruning.round_to", prunes("width")),
@@ -59,7 +60,9 @@ rule finetune_sample:
     resources:
         **on_gpu("finetune"),
     params:
-        settings=together("finetune_sample", **recipe("finetune")),
+        settings=together(
+            "finetune_sample", own_network=own_network, **recipe("finetune")
+        ),
     script:
         "../scripts/finetune_sample.py"
 

@@ -4,6 +4,7 @@ import inspect
 import logging
 import re
 import sys
+from functools import cache
 
 import yaml
 from snakemake.exceptions import WorkflowError
@@ -22,6 +23,7 @@ from prune3d.workflow.leftovers import cancel_leftovers
 from prune3d.models.registry import facts as model_facts
 from prune3d.models.registry import is_own
 from prune3d.models.registry import own_file as own_path
+from prune3d.models.sources import read_sources
 from prune3d.workflow.progress import WorkflowProgress
 from prune3d.workflow.resources import Workload
 from prune3d.workflow.sources import digest_of
@@ -184,14 +186,36 @@ def teacher(section):
 
 
 def own_file(key, matters=lambda wildcards: True):
-    """Return the file of a model or criterion that is one's own, if the setting names one."""
+    """Return the files of a model or criterion that is one's own, with those it imports."""
     look_up = setting(key, matters)
 
     def files(wildcards):
         name = look_up(wildcards)
-        return [str(own_path(name))] if name and is_own(name) else []
+        return own_files(name) if name and is_own(name) else []
 
     return files
+
+
+@cache
+def own_files(name):
+    """Return the files that ``path/to/file.py:name`` is made of, the first as it is named."""
+    try:
+        _, *others = read_sources(own_path(name)).paths
+    except UserError as error:
+        raise WorkflowError(f"config: {error}") from None
+    return [str(own_path(name)), *map(beside, others)]
+
+
+def beside(path):
+    """Return a path as people write it: from the working directory, where it lies below."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def own_network(wildcards):
+    """Give the name of the experiment's network where a file of one's own builds it."""
+    name = EXPERIMENTS[wildcards.experiment]["model"]["name"]
+    return name if is_own(name) else None
 
 
 def checkpoint_file(wildcards):

@@ -67,7 +67,7 @@ rule evaluate_dense:
     resources:
         **on_gpu(),
     params:
-        settings=together("evaluate_dense"),
+        settings=together("evaluate_dense", own_network=own_network),
     script:
         "../scripts/evaluate_dense.py"
 
@@ -92,6 +92,7 @@ rule rank_blocks:
     params:
         settings=together(
             "rank_blocks",
+            own_network=own_network,
             block_criterion=setting("pruning.block_criterion"),
             probe_images=setting("pruning.probe_images"),
         ),

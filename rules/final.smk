@@ -25,6 +25,7 @@ rule prune_final:
     params:
         settings=together(
             "prune_final",
+            own_network=own_network,
             channel_criterion=setting(
                 "pruning.channel_criterion", policy_in("dwr", "width")
             ),
@@ -56,7 +57,7 @@ rule finetune_final:
     resources:
         **on_gpu("final"),
     params:
-        settings=together("finetune_final", **recipe("final")),
+        settings=together("finetune_final", own_network=own_network, **recipe("final")),
     script:
         "../scripts/finetune_final.py"
 
@@ -81,7 +82,7 @@ rule evaluate_final:
     resources:
         **on_gpu(),
     params:
-        settings=together("evaluate_final"),
+        settings=together("evaluate_final", own_network=own_network),
     script:
         "../scripts/evaluate_final.py"
 
@@ -102,6 +103,6 @@ rule export_onnx:
     resources:
         **on_cpu(),
     params:
-        settings=together("export_onnx"),
+        settings=together("export_onnx", own_network=own_network),
     script:
         "../scripts/export_onnx.py"

@@ -20,6 +20,7 @@ rule measure_latency:
     params:
         settings=together(
             "measure_latency",
+            own_network=own_network,
             **settings("latency"),
             round_to=setting("pruning.round_to"),
         ),

@@ -9,5 +9,6 @@ with Job(snakemake) as job:
     from prune3d.train.evaluate import evaluate
 
     device = job.device()
-    result = evaluate(load(job.input.model, device), load_images(job.input.test).to(device))
+    model = load(job.input.model, device, job.params["own_network"])
+    result = evaluate(model, load_images(job.input.test).to(device))
     write_json(job.output[0], result)

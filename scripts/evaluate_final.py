@@ -12,7 +12,7 @@ with Job(snakemake) as job:
     device = job.device()
     reason = unreachable_reason(job.input.model)
     if reason is None:
-        model = load(job.input.model, device)
+        model = load(job.input.model, device, job.params["own_network"])
         stage = f"{job.wildcards.budget}/{job.wildcards.policy}"
         metrics = {
             **network_metrics(model, stage),

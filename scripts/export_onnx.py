@@ -8,7 +8,7 @@ with Job(snakemake) as job:
 
     reason = unreachable_reason(job.input.model)
     if reason is None:
-        difference = export(load(job.input.model), job.output[0])
+        difference = export(load(job.input.model, code=job.params["own_network"]), job.output[0])
         job.say(f"largest difference of the outputs from the original's: {difference:.1e}")
     else:
         export_unreachable(job.output[0], reason)

@@ -9,7 +9,7 @@ with Job(snakemake) as job:
     session = Session(job, stage=f"{job.wildcards.budget}/{job.wildcards.policy}")
     reason = unreachable_reason(job.input.pruned)
     if reason is None:
-        session.train(load(job.input.pruned), "final")
+        session.train(load(job.input.pruned, code=job.params["own_network"]), "final")
     else:
         session.write_unreachable(reason)
     job.write_provenance(

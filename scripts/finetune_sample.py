@@ -7,7 +7,7 @@ with Job(snakemake) as job:
     from prune3d.workflow.session import Session
 
     session = Session(job, stage=job.wildcards.point)
-    model = load(job.input.pruned)
+    model = load(job.input.pruned, code=job.params["own_network"])
     session.train(model, "finetune")
     session.write_metrics(model)
     job.write_provenance(

@@ -12,7 +12,7 @@ with Job(snakemake) as job:
     structure = Structure.from_dict(read_json(job.input.structure))
     device = job.device(only_cpu=job.params["device"] == "cpu")
     rows = measure_table(
-        load(job.input.model, device),
+        load(job.input.model, device, job.params["own_network"]),
         read_removal_order(job.input.get("blocks")),
         structure.blocks,
         structure.sides,

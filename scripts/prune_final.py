@@ -19,7 +19,7 @@ with Job(snakemake) as job:
     else:
         device = job.device()
         pruned = prune(
-            load(job.input.dense, device),
+            load(job.input.dense, device, job.params["own_network"]),
             target["depth"],
             target["width_asked"],
             target["resolution"],

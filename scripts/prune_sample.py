@@ -12,7 +12,7 @@ with Job(snakemake) as job:
 
     device = job.device()
     pruned = prune(
-        load(job.input.parent, device),
+        load(job.input.parent, device, job.params["own_network"]),
         job.params["depth"],
         job.params["width"],
         job.params["resolution"],

@@ -14,7 +14,7 @@ with Job(snakemake) as job:
 
     device = job.device()
     options = replace(job.read(PruningOptions), seed=job.seed("pruning"))
-    model = load(job.input.model, device)
+    model = load(job.input.model, device, job.params["own_network"])
     images = load_splits(job.input.train, job.input.selection).to(device)
     order = order_blocks(model, options, images)
     name_stage(model, job.rule)

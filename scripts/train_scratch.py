@@ -8,7 +8,7 @@ with Job(snakemake) as job:
     from prune3d.workflow.session import Session
 
     session = Session(job, stage=f"scratch/{job.wildcards.point}")
-    model = load(job.input.pruned)
+    model = load(job.input.pruned, code=job.params["own_network"])
     session.seed_initialization()
     for module in model.modules():
         if hasattr(module, "reset_parameters"):

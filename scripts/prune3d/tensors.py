@@ -11,10 +11,11 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -23,6 +24,8 @@ from prune3d.files import atomic_path, unwritable
 
 Header = dict[str, Any]
 KEY = "prune3d"
+AGAIN = "delete it and run again what wrote it, such as the same snakemake command"
+T = TypeVar("T")
 
 
 def write_arrays(
@@ -88,24 +91,66 @@ def digest(content: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> st
     return sha.hexdigest()
 
 
+def parse_as(schema: TypeAdapter[T], header: Header, path: str | Path) -> T:
+    """Return a header as what its schema makes of it.
+
+    Raises
+    ------
+    CheckpointError
+        If keys are missing or unknown, or a value has the wrong type or is out of range.
+    """
+    try:
+        # As from JSON: lists become tuples, but no text becomes a number.
+        return schema.validate_json(json.dumps(header), strict=True, extra="forbid")
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        said = " ".join(first["msg"].split())[:200]
+        raise CheckpointError(
+            f"{path} has a header that cannot be read ({where[:100]!a}: {said}); {AGAIN}."
+        ) from None
+
+
 def _check_format(path: str | Path, header: Header, file_format: str) -> None:
     kind, _, version = file_format.rpartition(" ")
-    found = str(header.get("format", ""))
+    found = str(header.get("format", ""))[:60]
     if not found.startswith(f"{kind} "):
-        raise CheckpointError(f"{path} is a safetensors file, but not one of '{file_format}'.")
+        raise CheckpointError(
+            f"{path} is a safetensors file, but not one of '{file_format}'; {AGAIN}."
+        )
     if found != file_format:
         raise CheckpointError(
-            f"{path} has format '{found}', but this prune3d reads version {version}; "
-            "it was written by another version of prune3d."
+            f"{path} has format {found!a}, but this prune3d reads version {version}: it was "
+            f"written by another version of prune3d; {AGAIN}."
         )
 
 
 def _header(path: str | Path, metadata: Mapping[str, str] | None) -> Header:
     try:
-        header = json.loads((metadata or {}).get(KEY, "{}"))
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path} has a damaged header ({error}).") from None
+        header = json.loads(
+            (metadata or {}).get(KEY, "{}"),
+            object_pairs_hook=_once,
+            parse_constant=_refuse_constant,
+        )
+    except RecursionError:
+        raise CheckpointError(
+            f"{path} has a damaged header (nested too deeply); {AGAIN}."
+        ) from None
+    except ValueError as error:
+        said = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path} has a damaged header ({said}); {AGAIN}.") from None
     return header if isinstance(header, dict) else {}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Header:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key is there twice")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
 
 
 @contextmanager
@@ -116,6 +161,7 @@ def _open(path: str | Path) -> Iterator[Any]:
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist.") from None
     except (SafetensorError, OSError) as error:
+        said = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{path} is truncated or not a safetensors file ({error}); delete it and make it again."
+            f"{path} is truncated or not a safetensors file ({said}); {AGAIN}."
         ) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from prune3d.models.lineage import Step, add_step, bill, get_lineage, name_stage, to_dicts
+from prune3d.models.lineage import Step, add_step, bill, get_lineage, name_stage
 
 STEPS = (
     Step("train", 1000, 50, "dense"),
@@ -33,9 +33,3 @@ def test_naming_a_stage_leaves_those_that_have_a_name() -> None:
     assert get_lineage(model) == (STEPS[0], Step("train", 2, 3, "d80_w100_r100"))
     name_stage(model, "another")
     assert get_lineage(model)[1].stage == "d80_w100_r100"
-
-
-def test_steps_are_plain_values() -> None:
-    assert to_dicts(STEPS[:1]) == [
-        {"action": "train", "image_passes": 1000, "macs": 50, "stage": "dense"}
-    ]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from prune3d.errors import CheckpointError, UserError
-from prune3d.models.registry import factory_of
+from prune3d.models.registry import factory_of, is_own
 from prune3d.models.spec import NetworkSpec
 
 IDENTITY, NOTHING = "identity", "nothing"
@@ -37,8 +37,25 @@ def build_dense(spec: NetworkSpec) -> nn.Module:
     model: nn.Module = getattr(importlib.import_module(module), function)(
         *factory.arguments, spec.num_classes, spec.image_size, spec.in_channels
     )
-    set_spec(model, spec.dense())
+    set_spec(model, replace(spec.dense(), code=_code(spec)))
     return model
+
+
+def _code(spec: NetworkSpec) -> dict[str, str]:
+    """Return the digests of the user's files that build a network.
+
+    Raises
+    ------
+    CheckpointError
+        If they have changed since the specification was made.
+    """
+    if not is_own(spec.name):
+        return {}
+    from prune3d.models.own import digests_of, trusted_name
+
+    if spec.code:
+        trusted_name(spec.name, spec.code, spec.name)
+    return digests_of(spec.name)
 
 
 def check_outputs(model: nn.Module) -> None:

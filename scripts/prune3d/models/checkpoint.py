@@ -1,23 +1,56 @@
-"""Model files: weights in safetensors, with the specification and the lineage in the header.
+"""Model files: weights in safetensors, with all else that makes the network in the header.
 
-No code is stored or run. The header also holds a digest of specification, lineage and weights.
+No code is stored. A network whose function lies in a file of the user's is built by that file only
+where the caller says so. The header also holds a digest of its content and of the weights.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import torch
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from torch import nn
 
 from prune3d.errors import CheckpointError, UserError
 from prune3d.models.assembly import get_spec, rebuild
-from prune3d.models.lineage import Step, get_lineage, set_lineage, to_dicts
+from prune3d.models.lineage import Step, get_lineage, set_lineage
+from prune3d.models.meaning import Meaning, get_meaning, set_meaning
+from prune3d.models.registry import MODELS, is_own
 from prune3d.models.spec import NetworkSpec
-from prune3d.tensors import digest, read_arrays, read_header, write_arrays
+from prune3d.tensors import AGAIN, digest, parse_as, read_arrays, read_header, write_arrays
 
-FORMAT = "prune3d model 2"
-UNREACHABLE = "prune3d unreachable 1"
+FORMAT = "prune3d model 3"
+UNREACHABLE = "prune3d unreachable 2"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a model file holds beside the weights.
+
+    Attributes
+    ----------
+    spec
+        How the network is built.
+    lineage
+        What it has cost.
+    meaning
+        What its inputs and outputs mean.
+    """
+
+    spec: NetworkSpec
+    lineage: tuple[Step, ...]
+    meaning: Meaning
+
+
+@cache
+def _schema() -> TypeAdapter[Header]:
+    return TypeAdapter(Header)
 
 
 def save(model: nn.Module, path: str | Path) -> None:
@@ -39,12 +72,26 @@ def save(model: nn.Module, path: str | Path) -> None:
     8
     """
     arrays = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
-    header = {"spec": get_spec(model).to_dict(), "lineage": to_dicts(get_lineage(model))}
+    header = asdict(Header(get_spec(model), get_lineage(model), get_meaning(model)))
     write_arrays(path, arrays, FORMAT, {**header, "digest": digest(header, arrays)})
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
+def load(
+    path: str | Path, device: str | torch.device = "cpu", code: str | Path | None = None
+) -> nn.Module:
     """Rebuild a network from its file.
+
+    Parameters
+    ----------
+    path
+        Name of the file.
+    device
+        Where the network is put.
+    code
+        The user's file that builds the network, ``path/to/file.py`` or ``path/to/file.py:name``,
+        where it is one's own. It is run only if it and the files that it imports are those with
+        which the network was built. Not needed where this process has built a network by the same
+        code before.
 
     Returns
     -------
@@ -54,31 +101,92 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> nn.Module:
     Raises
     ------
     CheckpointError
-        If the file is missing, truncated, foreign, changed, of another version, or stands for a
-        policy that could not reach its budget.
+        If the file is missing, truncated, foreign, changed, of another version, stands for a
+        policy that could not reach its budget, or needs code that is not given or was changed.
     """
     reason = unreachable_reason(path)
     if reason is not None:
         raise CheckpointError(f"{path} holds no network: {reason}")
     arrays, header = read_arrays(path, FORMAT)
-    content = {key: header.get(key) for key in ("spec", "lineage")}
-    if header.get("digest") != digest(content, arrays):
-        raise CheckpointError(f"{path} was changed after it was written: its digest is not right.")
+    known, content = header.pop("digest", None), {k: header[k] for k in header if k != "format"}
+    if known != digest(content, arrays):
+        raise _changed(path)
+    described = parse_as(_schema(), content, path)
     try:
-        model = rebuild(NetworkSpec.from_dict(header["spec"]))
-        model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()}, assign=True)
-        set_lineage(model, [Step(**step) for step in header["lineage"]])
-    except (UserError, RuntimeError, TypeError) as error:
+        model = _restore(described, arrays, code)
+    except (UserError, RuntimeError) as error:
         raise CheckpointError(f"{path} describes a network that cannot be built: {error}") from None
     return model.to(device).eval()
 
 
+def _restore(
+    header: Header, arrays: Mapping[str, NDArray[Any]], code: str | Path | None
+) -> nn.Module:
+    spec = header.spec
+    if is_own(spec.name):
+        from prune3d.models.own import trusted_name
+
+        spec = replace(spec, name=trusted_name(spec.name, spec.code, code))
+    _check_sizes(spec, arrays)
+    model = rebuild(spec)
+    _check_tensors(model, arrays)
+    model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()}, assign=True)
+    set_lineage(model, header.lineage)
+    set_meaning(model, header.meaning)
+    return model
+
+
+def _check_sizes(spec: NetworkSpec, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse numbers that the weights do not bear out, before they make a network."""
+    total = sum(array.size for array in arrays.values())
+    for name, shape in spec.shapes.items():
+        if math.prod(shape) > total:
+            raise CheckpointError(f"layer '{name}' would have more weights than the file.")
+    if spec.name not in MODELS:
+        return
+    if all(len(a.shape) == 0 or a.shape[0] != spec.num_classes for a in arrays.values()):
+        raise CheckpointError(f"no weights are for {spec.num_classes} classes.")
+    if all(a.ndim < 2 or a.shape[1] != spec.in_channels for a in arrays.values()):
+        raise CheckpointError(f"no weights are for images of {spec.in_channels} channels.")
+
+
+def _check_tensors(model: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse tensors that are missing, unknown, or of another shape or type."""
+    wanted = model.state_dict()
+    for name in [*(n for n in wanted if n not in arrays), *(n for n in arrays if n not in wanted)]:
+        whose = "the file lacks" if name in wanted else "the network lacks"
+        raise CheckpointError(f"{whose} the tensor {name!r}.")
+    for name, tensor in wanted.items():
+        found = torch.from_numpy(arrays[name])
+        if found.shape != tensor.shape:
+            raise CheckpointError(
+                f"the tensor '{name}' has shape {tuple(found.shape)}, the network "
+                f"{tuple(tensor.shape)}."
+            )
+        if found.dtype != tensor.dtype:
+            raise CheckpointError(
+                f"the tensor '{name}' is {found.dtype}, the network's {tensor.dtype}."
+            )
+
+
 def save_unreachable(path: str | Path, reason: str) -> None:
     """Write a model file without a network, for a policy that cannot reach its budget."""
-    write_arrays(path, {}, UNREACHABLE, {"reason": reason})
+    header = {"reason": reason}
+    write_arrays(path, {}, UNREACHABLE, {**header, "digest": digest(header, {})})
 
 
 def unreachable_reason(path: str | Path) -> str | None:
     """Return why a model file has no network, or None where it has one."""
     header = read_header(path)
-    return str(header["reason"]) if header.get("format") == UNREACHABLE else None
+    if header.get("format") != UNREACHABLE:
+        return None
+    content = {"reason": header.get("reason")}
+    if header.get("digest") != digest(content, {}):
+        raise _changed(path)
+    return str(content["reason"])
+
+
+def _changed(path: str | Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path} was changed after it was written: its digest is not right; {AGAIN}."
+    )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated
 
+from pydantic import Field
 from torch import nn
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,8 @@ class Step:
     """
 
     action: str
-    image_passes: int
-    macs: int
+    image_passes: Count
+    macs: Count
     stage: str = ""
 
 
@@ -66,8 +69,3 @@ def bill(steps: Sequence[Step], stage: str) -> dict[str, int]:
         "image_passes": sum(step.image_passes for step in own),
         "cost_macs": sum(step.image_passes * step.macs for step in own),
     }
-
-
-def to_dicts(steps: Iterable[Step]) -> list[dict[str, Any]]:
-    """Return plain values for JSON."""
-    return [asdict(step) for step in steps]

@@ -168,29 +168,40 @@ def own_file(name: str) -> Path:
     return Path(name.rpartition(":")[0])
 
 
+def own_name(name: str) -> str:
+    """Return what ``path/to/file.py:name`` names in the file."""
+    return name.rpartition(":")[2]
+
+
 def check_own(name: str) -> None:
     """Refuse ``path/to/file.py:name`` if the file is missing, is not Python or has no such name.
 
     The file is parsed, not run.
     """
-    path, wanted = own_file(name), name.rpartition(":")[2]
+    path = own_file(name)
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        tree = ast.parse(path.read_bytes(), filename=str(path))
     except OSError as error:
         raise UserError(f"'{name}': the file {path} cannot be read ({error.strerror}).") from None
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"'{name}': the file {path} is not Python ({error}).") from None
-    if wanted not in _top_level_names(tree):
-        raise UserError(f"'{name}': the file {path} has no function or class '{wanted}'.")
+    names = _top_level_names(tree)
+    if own_name(name) not in names and "*" not in names:
+        raise UserError(f"'{name}': the file {path} has no function or class '{own_name(name)}'.")
 
 
 def _top_level_names(tree: ast.Module) -> set[str]:
+    """Return the names that a file gives, in branches too; ``*`` for all those of another."""
     names: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Assign):
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-        elif isinstance(node, ast.ImportFrom | ast.Import):
-            names |= {alias.asname or alias.name for alias in node.names}
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        for node in ast.iter_child_nodes(waiting.pop()):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+            elif isinstance(node, ast.ImportFrom | ast.Import):
+                names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+            elif not isinstance(node, ast.Lambda):
+                waiting.append(node)
     return names

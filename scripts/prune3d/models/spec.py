@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated
 
-from prune3d.errors import CheckpointError
+from pydantic import Field
+
+Count = Annotated[int, Field(ge=1, le=2**31)]
 
 
 @dataclass(frozen=True)
@@ -25,43 +27,32 @@ class NetworkSpec:
         a tensor without channels.
     shapes
         Shape of each layer that is not the dense one's: of its weight, or of a norm's channels.
+    code
+        SHA-256 of each of the user's files that build the dense network, by the file's name;
+        empty for networks of packages.
     """
 
     name: str
-    num_classes: int
-    image_size: int
-    in_channels: int
-    side: int
+    num_classes: Annotated[int, Field(ge=2, le=2**20)]
+    image_size: Annotated[int, Field(ge=1, le=2**15)]
+    in_channels: Annotated[int, Field(ge=1, le=2**15)]
+    side: Count
     removed_blocks: tuple[str, ...] = ()
     replaced: dict[str, str] = field(default_factory=dict, hash=False)
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
+    shapes: dict[str, tuple[Count, ...]] = field(default_factory=dict, hash=False)
+    code: dict[str, str] = field(default_factory=dict, hash=False)
 
     def dense(self) -> NetworkSpec:
         """Return the specification of the unpruned network."""
         return NetworkSpec(
-            self.name, self.num_classes, self.image_size, self.in_channels, self.image_size
+            self.name,
+            self.num_classes,
+            self.image_size,
+            self.in_channels,
+            self.image_size,
+            code=self.code,
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> NetworkSpec:
-        """Read what `to_dict` gave.
-
-        Raises
-        ------
-        CheckpointError
-            If keys are missing or unknown, or a value has the wrong type.
-        """
-        try:
-            shapes = {str(k): tuple(int(n) for n in v) for k, v in value["shapes"].items()}
-            removed = tuple(str(name) for name in value["removed_blocks"])
-            replaced = {str(k): str(v) for k, v in value["replaced"].items()}
-            pruned = {"removed_blocks": removed, "replaced": replaced, "shapes": shapes}
-            return cls(**{**value, **pruned})
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"the specification of the network cannot be read ({error})."
-            ) from None
+    def __post_init__(self) -> None:
+        if self.side > self.image_size:
+            raise ValueError(f"side is {self.side}, but image_size is {self.image_size}")

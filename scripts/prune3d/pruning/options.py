@@ -83,9 +83,9 @@ def resolve_criterion(registry: Mapping[str, str], name: str) -> Any:
     if name in registry:
         module, function = registry[name].split(":")
         return getattr(importlib.import_module(module), function)
-    from prune3d.models.own import load_own
+    from prune3d.models.own import guarded, load_own
 
     own = load_own(name)
     if not callable(own):
         raise UserError(f"'{name}' is a {type(own).__name__}, not a function.")
-    return own
+    return guarded(name, own)

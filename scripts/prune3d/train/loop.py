@@ -96,7 +96,7 @@ def _digest(task: Task, known: str) -> str:
         "recipe": asdict(task.recipe),
         "seed": task.seed,
         "compute": asdict(replace(task.compute, workers=0)),
-        "specs": [get_spec(n).to_dict() for n in networks.values() if n is not None],
+        "specs": [asdict(get_spec(n)) for n in networks.values() if n is not None],
     }
     arrays = {
         f"{kind} {name}": tensor.detach().cpu().numpy()

@@ -26,6 +26,7 @@ import torch.distributed as dist
 from prune3d.data.loader import Shard
 from prune3d.errors import TrainingError, UserError
 from prune3d.files import read_json, write_json
+from prune3d.models import own
 from prune3d.tensors import read_arrays, write_arrays
 from prune3d.train import interrupt
 from prune3d.train.task import Task, Training
@@ -69,6 +70,8 @@ def train_in_processes(task: Task) -> Training:
         folder = Path(name)
         cpu = torch.device("cpu")
         task.model.to(cpu)
+        # Networks of the user's own files are pickled by name.
+        torch.save(own.running(), folder / "code")
         teacher = None if task.teacher is None else task.teacher.to(cpu)
         torch.save(
             {
@@ -156,6 +159,7 @@ def _work(folder: Path, rank: int, parent: int) -> None:
         interrupt.defer()
         logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
     # Written by the parent, in a folder that only this user can write.
+    own.run_again(torch.load(folder / "code", weights_only=False))
     content = torch.load(folder / "task", weights_only=False)
     task: Task = content["task"]
     count = task.compute.processes

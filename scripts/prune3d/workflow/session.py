@@ -63,11 +63,15 @@ class Session:
             job.resume_file(job.output.model),
             compute=self._compute(),
             penalty=penalty,
-            teacher=load(job.input.teacher, device) if recipe.distillation else None,
+            teacher=self._teacher() if recipe.distillation else None,
             tensorboard=job.tensorboard_folder(job.output.model),
         )
         self.seconds = training.seconds
         self.keep(model, training.history)
+
+    def _teacher(self) -> nn.Module:
+        job = self._job
+        return load(job.input.teacher, job.device(), job.params["own_network"])
 
     def keep(self, model: nn.Module, history: Sequence[Mapping[str, Any]] = ()) -> None:
         """Write the model, and its history where it was trained here."""

@@ -1,0 +1,42 @@
+"""What a network's inputs and outputs mean: the classes, and how pictures become numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+from torch import nn
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+KEY = "_prune3d_meaning"
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What is known of it; None where nothing is.
+
+    Attributes
+    ----------
+    classes
+        Names of the classes, the first one that of the first logit.
+    mean, spread
+        Of each channel over the training images, pixels in [0, 1]; inputs are
+        (pixel - mean) / spread.
+    """
+
+    classes: tuple[str, ...] | None = None
+    mean: tuple[Finite, ...] | None = None
+    spread: tuple[Positive, ...] | None = None
+
+
+def get_meaning(model: nn.Module) -> Meaning:
+    """Return what is known of a network's inputs and outputs."""
+    meaning: Meaning = vars(model).get(KEY, Meaning())
+    return meaning
+
+
+def set_meaning(model: nn.Module, meaning: Meaning) -> None:
+    """Attach it to a network; pruned copies and saved files keep it."""
+    vars(model)[KEY] = meaning
