@@ -7,6 +7,7 @@ from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.models import build
+    from prune3d.models.meaning import Meaning, set_meaning
     from prune3d.models.weights import load_weights
     from prune3d.pruning.sparsity import Sparsity, channel_penalty
     from prune3d.workflow.config import check_before_training
@@ -18,6 +19,7 @@ with Job(snakemake) as job:
     session = Session(job, stage="dense")
     session.seed_initialization()
     model = build(job.params["model"], len(data.classes), data.side, data.channels)
+    set_meaning(model, Meaning(data.classes, data.mean, data.spread))
     weights = list(job.input.checkpoint)
     if weights:
         load_weights(model, weights[0])

@@ -12,6 +12,9 @@ KINDS: dict[str, str] = {
     "split": "images:split_target",
     "pictures": "images:source_target",
     "picture": "images:picture_target",
+    "models": "model_files:models",
+    "states": "model_files:states",
+    "weights": "model_files:weights",
 }
 
 

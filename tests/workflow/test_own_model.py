@@ -11,9 +11,10 @@ import torch
 from safetensors import safe_open
 
 import prune3d
+from prune3d.models.meaning import get_meaning
 from running import Project
 
-FILE = """
+BLOCKS = """
 import torch
 from torch import nn
 
@@ -26,9 +27,16 @@ class Block(nn.Module):
 
     def forward(self, x):
         return x + self.b(torch.relu(self.a(x)))
+"""
+
+FILE = """
+import torch
+from torch import nn
 
 
 def build(num_classes, in_channels):
+    from blocks import Block
+
     return nn.Sequential(
         nn.Conv2d(in_channels, 12, 3, padding=1),
         nn.Sequential(*(Block(12) for _ in range(4))),
@@ -75,6 +83,7 @@ OWN: dict[str, Any] = {
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project.copy_to(tmp_path_factory.mktemp("own") / "project")
     (project.folder / "mine.py").write_text(FILE)
+    (project.folder / "blocks.py").write_text(BLOCKS)
     torch.manual_seed(3)
     model = prune3d.build(f"{project.folder / 'mine.py'}:build", 10, 8, 1)
     torch.save({"state_dict": model.state_dict()}, project.folder / "mine.pth")
@@ -123,7 +132,9 @@ def test_the_final_network_of_an_own_model_is_within_the_budget(
     final = run_of(done[0]) / "budgets/half/dwr"
     assert json.loads((final / "metrics.json").read_text())["macs_ratio"] <= 0.5
     monkeypatch.chdir(done[0].folder)
-    assert prune3d.load(final / "model.safetensors").spec.name == "mine.py:build"
+    model = prune3d.load(final / "model.safetensors", code="mine.py")
+    assert model.spec.name == "mine.py:build"
+    assert get_meaning(model).classes == tuple("0123456789")
 
 
 @pytest.mark.slow
@@ -141,7 +152,11 @@ def test_with_more_samples_the_dense_network_is_not_made_anew(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "begins"),
-    [("mine.py", {"analyze_dense", "train_dense"}), ("mine.pth", {"train_dense"})],
+    [
+        ("mine.py", {"analyze_dense", "train_dense", "rank_blocks"}),
+        ("blocks.py", {"analyze_dense", "train_dense", "rank_blocks"}),
+        ("mine.pth", {"train_dense"}),
+    ],
 )
 def test_a_changed_file_of_ones_own_is_noticed(
     done: tuple[Project, list[str]], text: str, begins: set[str]

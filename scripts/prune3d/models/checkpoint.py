@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ from prune3d.tensors import AGAIN, digest, parse_as, read_arrays, read_header, w
 
 FORMAT = "prune3d model 3"
 UNREACHABLE = "prune3d unreachable 2"
+# Numbers in the largest image on which a loaded network is tried.
+LARGEST_TRIAL = 2**23
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def load(
     """
     reason = unreachable_reason(path)
     if reason is not None:
-        raise CheckpointError(f"{path} holds no network: {reason}")
+        raise CheckpointError(f"{path} holds no network: {reason.rstrip('. ')}.")
     arrays, header = read_arrays(path, FORMAT)
     known, content = header.pop("digest", None), {k: header[k] for k in header if k != "format"}
     if known != digest(content, arrays):
@@ -131,6 +134,7 @@ def _restore(
     model = rebuild(spec)
     _check_tensors(model, arrays)
     model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()}, assign=True)
+    _check_use(model, spec)
     set_lineage(model, header.lineage)
     set_meaning(model, header.meaning)
     return model
@@ -167,6 +171,25 @@ def _check_tensors(model: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None
             raise CheckpointError(
                 f"the tensor '{name}' is {found.dtype}, the network's {tensor.dtype}."
             )
+
+
+def _check_use(model: nn.Module, spec: NetworkSpec) -> None:
+    """Refuse a network that does not take the images that it is said to be for."""
+    if spec.in_channels * spec.side**2 > LARGEST_TRIAL:
+        return
+    image = torch.zeros(1, spec.in_channels, spec.side, spec.side)
+    try:
+        with torch.no_grad():
+            logits = model.eval()(image)
+    except Exception as error:
+        raise CheckpointError(
+            f"it fails on images of {spec.in_channels} channels and {spec.side}x{spec.side} "
+            f"pixels ({type(error).__name__}: {str(error)[:200]})."
+        ) from None
+    if tuple(logits.shape) != (1, spec.num_classes):
+        raise CheckpointError(
+            f"it gives {tuple(logits.shape)[1:]} for an image instead of {spec.num_classes} logits."
+        )
 
 
 def save_unreachable(path: str | Path, reason: str) -> None:

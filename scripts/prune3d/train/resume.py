@@ -6,6 +6,7 @@ deletes the outputs of a job that fails.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from prune3d.tensors import digest, read_arrays, write_arrays
 from prune3d.train.averaging import WeightAverage
 from prune3d.train.sgd import NesterovSGD
 
-FORMAT = "prune3d training 2"
+FORMAT = "prune3d training 3"
 log = logging.getLogger(__name__)
 
 
@@ -85,9 +86,18 @@ def save_state(file: ResumeFile, state: TrainingState) -> None:
         "history": state.history,
         "seconds": state.seconds,
         "steps": state.average.steps if state.average else 0,
-        "parameters": file.digest,
+        "parameters": _fingerprint(file),
     }
-    write_arrays(file.path, arrays, FORMAT, {**header, "digest": digest(header, arrays)})
+    write_arrays(file.path, arrays, FORMAT, {**header, "digest": _seal(file, header, arrays)})
+
+
+def _fingerprint(file: ResumeFile) -> str:
+    return hashlib.sha256(f"parameters {file.digest}".encode()).hexdigest()
+
+
+def _seal(file: ResumeFile, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
+    """Return a digest that only who knows the training's parameters can compute."""
+    return digest({**header, "known": file.digest}, arrays)
 
 
 def restore_state(file: ResumeFile, state: TrainingState) -> bool:
@@ -102,16 +112,12 @@ def restore_state(file: ResumeFile, state: TrainingState) -> bool:
     if not file.path.exists():
         return False
     try:
-        arrays, header = read_arrays(file.path, FORMAT)
+        arrays, header = _read(file, state)
     except CheckpointError as error:
         log.warning("starting anew: %s", error)
         return False
-    content = {key: header.get(key) for key in ("history", "seconds", "steps", "parameters")}
-    if header.get("digest") != digest(content, arrays):
-        log.warning("starting anew: %s is damaged", file.path)
-        return False
-    if header["parameters"] != file.digest:
-        log.info("starting anew: %s belongs to other parameters or inputs", file.path)
+    if header is None:
+        log.info("starting anew: %s belongs to other parameters or inputs.", file.path)
         return False
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     model = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
@@ -121,12 +127,33 @@ def restore_state(file: ResumeFile, state: TrainingState) -> bool:
     state.generator.set_state(tensors["generator"])
     if state.average is not None:
         for name, value in state.average.values.items():
-            # Files hold counters as arrays of one number.
-            value.copy_(tensors[f"average.{name}"].view_as(value))
+            value.copy_(tensors[f"average.{name}"])
         state.average.steps = header["steps"]
     state.history[:] = header["history"]
     state.seconds = header["seconds"]
     return True
+
+
+def _read(
+    file: ResumeFile, state: TrainingState
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any] | None]:
+    """Return a state's arrays and header, None where it belongs to another training.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged or was changed, or its arrays are not those of the training.
+    """
+    arrays, header = read_arrays(file.path, FORMAT)
+    if header.get("parameters") != _fingerprint(file):
+        return arrays, None
+    content = {key: header.get(key) for key in ("history", "seconds", "steps", "parameters")}
+    if header.get("digest") != _seal(file, content, arrays):
+        raise CheckpointError(f"{file.path} is damaged or was changed: its digest is not right.")
+    wanted = {name: (a.shape, a.dtype) for name, a in _arrays(state).items()}
+    if wanted != {name: (a.shape, a.dtype) for name, a in arrays.items()}:
+        raise CheckpointError(f"{file.path} holds the state of another network.")
+    return arrays, header
 
 
 def _arrays(state: TrainingState) -> dict[str, NDArray[Any]]:
