@@ -123,6 +123,7 @@ def states(folder: Path) -> Target:
         before = contents(state)
         told = Told()
         resume.log.addHandler(told)
+        resume.log.setLevel(logging.INFO)
         try:
             if resume.restore_state(known[0], state):
                 return state
