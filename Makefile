@@ -2,6 +2,7 @@
 # make unlock  after make demo was killed with no chance to clean up
 # make test    install, check the code, run all tests
 # make bench   time the parts that must be fast
+# make bench-gpu   what one GPU gives, in under five minutes
 # make docs    renew config/README.md from the schema, models/facts.json from the models, the rooms' picture
 # make pins    renew requirements*.txt from requirements*.in
 
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 # PYTEST_ARGS="-m 'not slow'" leaves out the slow tests.
 PYTEST_ARGS ?=
 
-.PHONY: demo unlock test check bench docs pins clean
+.PHONY: demo unlock test check bench bench-gpu docs pins clean
 
 $(VENV)/uv: requirements.txt
 	@$(PYTHON) -c 'import os, re, sys; place = os.getcwd(); sys.exit("the path of this folder has a blank or a sign of the shell, with which no job would start: " + place + "; move it to another folder") if re.search(r"[\s\x22\x27\\$$&;()<>|*?`:]", place) else None'
@@ -50,6 +51,9 @@ test: check
 bench: $(VENV)/installed-dev
 	$(BIN)/python tests/bench/run.py
 	$(BIN)/python tests/bench/scale.py 1000 10000
+
+bench-gpu: $(VENV)/installed-dev
+	$(BIN)/python tests/bench/gpu.py --out results/bench-gpu
 
 docs: $(VENV)/installed
 	PYTHONPATH=scripts $(BIN)/python -m prune3d.workflow.config_reference

@@ -106,7 +106,9 @@ def pure(model: Any, data: Any, device: Any) -> Callable[[], None]:
     return passes
 
 
-def plain(model: Any, data: Any, device: Any, workers: int) -> Callable[[], None]:
+def plain(
+    model: Any, data: Any, device: Any, workers: int, batch: int = BATCH, full: int = SIDE
+) -> Callable[[], None]:
     """Return an epoch as in torchvision's tutorials: DataLoader, transforms of PIL images."""
     import torch
     import torch.nn.functional as F
@@ -117,10 +119,10 @@ def plain(model: Any, data: Any, device: Any, workers: int) -> Callable[[], None
 
     side = get_spec(model).side
     steps: list[Any] = [
-        transforms.RandomCrop(SIDE, padding=4, padding_mode="reflect"),
+        transforms.RandomCrop(full, padding=4, padding_mode="reflect"),
         transforms.RandomHorizontalFlip(),
     ]
-    steps += [transforms.Resize(side)] if side != SIDE else []
+    steps += [transforms.Resize(side)] if side != full else []
     steps += [transforms.ToTensor(), transforms.Normalize(data.mean, data.spread)]
     transform = transforms.Compose(steps)
     arrays, labels = data.images.permute(0, 2, 3, 1).contiguous().numpy(), data.labels.tolist()
@@ -134,7 +136,7 @@ def plain(model: Any, data: Any, device: Any, workers: int) -> Callable[[], None
 
     loader = torch.utils.data.DataLoader(
         Images(),
-        batch_size=BATCH,
+        batch_size=batch,
         shuffle=True,
         num_workers=workers,
         persistent_workers=workers > 0,

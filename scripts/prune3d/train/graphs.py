@@ -179,17 +179,15 @@ def _why_not(step: Step, loader: TrainingLoader, before: Snapshot) -> str | None
     size = loader.sizes[0]
     pixels = loader.stand_in(size)
     step.rewind()
-    step.forward(size, pixels)
-    # What is made in the first pass, and kept, changes no further one.
-    first = before.renewed()
     operations = []
     for _ in range(2):
         with _Operations() as seen:
             step.forward(size, pixels)
         operations.append(seen.names)
+    changed = before.difference()
     if operations[0] != operations[1]:
-        return "the network's operations differ from one step to the next"
-    return first.difference()
+        return changed or "the network's operations differ from one step to the next"
+    return changed
 
 
 class _Operations(TorchDispatchMode):

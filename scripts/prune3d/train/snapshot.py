@@ -31,33 +31,32 @@ class Snapshot:
     def __init__(
         self, networks: Mapping[str, nn.Module], tensors: Sequence[Tensor], device: torch.device
     ) -> None:
-        self._networks, self._tensors, self._device = networks, tensors, device
+        self._networks, self._device = networks, device
         self._modules = [
             (f"layer '{name}' of the {role}" if name else f"the {role}", module)
             for role, network in networks.items()
             for name, module in network.named_modules()
         ]
         self._plain = [copy.deepcopy(_plain(module)) for _, module in self._modules]
-        self._held = [_held(module) for _, module in self._modules]
-        everything = [t for held in self._held for t in held.values()] + list(tensors)
-        self._values = [(tensor, tensor.detach().clone()) for tensor in everything]
+        self._places = [[dict(place) for place in _places(module)] for _, module in self._modules]
+        held = [t for _, module in self._modules for t in _held(module).values()]
+        self._values = [(tensor, tensor.detach().clone()) for tensor in (*held, *tensors)]
         self._random = _random_states()
-
-    def renewed(self) -> Snapshot:
-        """Return a snapshot of the same at this moment."""
-        return Snapshot(self._networks, self._tensors, self._device)
 
     def difference(self) -> str | None:
         """Say what has changed that is no value of a tensor, if anything has."""
-        for (name, module), plain, held in zip(self._modules, self._plain, self._held, strict=True):
+        for (name, module), plain, places in zip(
+            self._modules, self._plain, self._places, strict=True
+        ):
             now = _plain(module)
-            changed = [key for key, value in now.items() if not _same(plain.get(key, now), value)]
+            changed = [
+                k for k, value in now.items() if k not in plain or not _same(plain[k], value)
+            ]
             if changed:
                 return f"{name} keeps '{changed[0]}', which changes from one step to the next"
-            tensors = _held(module)
-            replaced = [key for key, tensor in tensors.items() if held.get(key) is not tensor]
-            if replaced:
-                return f"{name} replaces its tensor '{replaced[0][1]}' in every step"
+            for (place, key), tensor in _held(module).items():
+                if places[place].get(key) is not tensor:
+                    return f"{name} puts a new tensor into '{key}'"
         states = _random_states()
         # On a CPU layers rightly draw from torch's generator there.
         kinds = [kind for kind in states if kind != "torch" or self._device.type != "cpu"]
@@ -67,10 +66,14 @@ class Snapshot:
 
     def restore(self) -> None:
         """Put everything back, and forget all gradients."""
-        for (_, module), plain, held in zip(self._modules, self._plain, self._held, strict=True):
+        for (_, module), plain, places in zip(
+            self._modules, self._plain, self._places, strict=True
+        ):
+            for place, before in zip(_places(module), places, strict=True):
+                for key in place.keys() - before.keys():
+                    del place[key]
+                place.update(before)
             vars(module).update(copy.deepcopy(plain))
-            for (where, name), tensor in held.items():
-                _places(module)[where][name] = tensor
         with torch.no_grad():
             for tensor, value in self._values:
                 tensor.copy_(value)
@@ -98,20 +101,17 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, _PLAIN)
 
 
-def _places(module: nn.Module) -> dict[str, Any]:
-    return {
-        "parameter": module._parameters,
-        "buffer": module._buffers,
-        "attribute": vars(module),
-    }
+def _places(module: nn.Module) -> list[dict[str, Any]]:
+    """Return where a module keeps parameters, buffers, and everything else."""
+    return [module._parameters, module._buffers, vars(module)]
 
 
-def _held(module: nn.Module) -> dict[tuple[str, str], Tensor]:
-    """Return the tensors that a module holds itself, by kind and name."""
+def _held(module: nn.Module) -> dict[tuple[int, str], Tensor]:
+    """Return the tensors that a module holds itself, by the number of their place and name."""
     return {
-        (where, name): value
-        for where, values in _places(module).items()
-        for name, value in values.items()
+        (place, key): value
+        for place, values in enumerate(_places(module))
+        for key, value in values.items()
         if isinstance(value, Tensor)
     }
 
