@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from prune3d.errors import ConfigError
-from prune3d.workflow.config import dotted, leaf_keys, load_experiments, overlay
+from prune3d.workflow.config import dotted, leaf_keys, left_out, load_experiments, overlay
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
@@ -62,6 +62,26 @@ def test_settings_of_the_experiment_are_laid_over_the_defaults() -> None:
     expected = shipped()["defaults"]
     expected["dense"]["epochs"] = 3
     assert settings == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ({}, []),
+        ({"experiments": None}, []),
+        ({"experiments": {"digits": None}}, []),
+        ({"run": ["digits"], "experiments": {"mine": None, "digits": None}}, ["mine"]),
+    ],
+)
+def test_an_experiment_that_is_not_to_be_run_is_found(
+    given: dict[str, Any], left: list[str]
+) -> None:
+    assert left_out(["digits"], given) == left
+
+
+def test_an_experiment_that_run_forgets_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"experiment 'mine' .* add `run: \[mine\]` to it"):
+        left_out(["digits"], {"experiments": {"mine": {"dense": {"epochs": 3}}}})
 
 
 def test_only_the_experiments_to_run_are_returned() -> None:

@@ -24,7 +24,7 @@ CHANGE: dict[str, Any] = {
         "dense": {"epochs": 3},
         "sampling": {"design": "axes", "points": [], "holdout": []},
         "optimum": {"refits": 100},
-        "policies": ["dwr", "width"],
+        "policies": ["dwr"],
     }
 }
 

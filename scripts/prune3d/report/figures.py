@@ -153,7 +153,7 @@ def draw_policies(
     panels[0].legend(frameon=False)
     if notes:
         # Letters of this size are about half as wide as high.
-        letters = int(style.size[0] * 72 / (0.5 * NOTE_POINTS))
+        letters = int(style.size[0] * 72 / (0.55 * NOTE_POINTS))
         text = "\n".join(textwrap.fill(note, letters) for note in notes)
         figure.supxlabel(text, fontsize=NOTE_POINTS, color=COLORS[1])
     return figure
