@@ -142,15 +142,16 @@ class CudaRecorder:
         """Warm up on a side stream, as torch's documentation has it; capture; return the replay."""
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            prepare()
-            work()
-            with _waiting_refused():
-                for _ in range(WARM_UPS - 1):
-                    prepare()
-                    work()
-        torch.cuda.current_stream().wait_stream(side)
-        torch.cuda.synchronize()
+        try:
+            with torch.cuda.stream(side):
+                prepare()
+                work()
+                with _waiting_refused():
+                    for _ in range(WARM_UPS - 1):
+                        prepare()
+                        work()
+        finally:
+            torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):
             work()
@@ -203,8 +204,11 @@ class _Operations(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def _tell(error: Exception) -> str:
+def _tell(error: BaseException) -> str:
     """Return the first line of an error and where, outside of torch and prune3d, it arose."""
+    # A capture that ends in an error raises another one.
+    while error.__context__ is not None:
+        error = error.__context__
     text = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
     ours = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
     frames = traceback.extract_tb(error.__traceback__)
