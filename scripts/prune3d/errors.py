@@ -22,6 +22,12 @@ def one_line(text: str) -> str:
     return LINE_BREAKS.sub(" ", text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def what_failed(error: BaseException) -> str:
+    """Return an exception's type and message without line breaks, cut to about 300 characters."""
+    text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".: ")
+    return text if len(text) <= 300 else f"{text[:300]} ..."
+
+
 class ConfigError(UserError):
     """A value of the configuration that is not allowed."""
 

@@ -1,22 +1,25 @@
-"""What a network costs: multiply-accumulates (MACs) and parameters, counted layer by layer.
+"""What a network costs: multiply-accumulates (MACs) and parameters.
 
-A MAC is one multiplication and one addition of a convolution or a linear layer, for one image.
-Batch norms, activations, pooling and biases are not counted. `torch.utils.flop_counter` counts the
-same operations at two a MAC.
+A MAC is one multiplication and one addition of a convolution or a matrix product, for one image:
+layers, attention and functional operators alike. Norms, activations, pooling and biases are not
+counted. `torch.utils.flop_counter` counts the same operations at two a MAC.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
 
 from prune3d.costs.ratios import side_of
-from prune3d.errors import PruningError
-from prune3d.models.assembly import get_spec
+from prune3d.errors import PruningError, what_failed
+from prune3d.models.assembly import dense_skeleton, get_spec
+from prune3d.models.registry import MODELS
+from prune3d.models.spec import NetworkSpec
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,9 @@ class Cost:
     Attributes
     ----------
     macs
-        Multiply-accumulates of convolutions and linear layers.
+        Multiply-accumulates of convolutions, linear layers and other matrix products.
     params
-        Parameters, trainable or not.
+        Parameters, trainable or not; one that several layers share counts once.
     """
 
     macs: int
@@ -62,34 +65,26 @@ def cost(model: nn.Module, resolution: float | None = None) -> Cost:
     """
     spec = get_spec(model)
     side = spec.side if resolution is None else side_of(resolution, spec.image_size)
-    positions = output_positions(model, side)
-    macs = sum(
-        positions[name] * macs_per_position(layer) for name, layer in counted_layers(model).items()
-    )
-    return Cost(macs, sum(p.numel() for p in model.parameters()))
+    return Cost(sum(module_macs(model, side).values()), sum(p.numel() for p in model.parameters()))
 
 
-def counted_layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Return the layers whose MACs are counted, by name."""
-    return {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-
-
-def macs_per_position(layer: nn.Conv2d | nn.Linear) -> int:
-    """Return a layer's MACs for one output position (a pixel of a feature map): its weights."""
-    return layer.weight.numel()
-
-
-def output_positions(model: nn.Module, side: int) -> dict[str, int]:
-    """Return the number of output positions of each counted layer for one image.
+def module_macs(model: nn.Module, side: int) -> dict[str, int]:
+    """Return the MACs that each module itself makes for one image, by the module's name.
 
     Parameters
     ----------
     model
-        The network. A batch without images is passed through it, which does no arithmetic, or one
-        image where the network refuses that. (Torch's meta device would do as well, but takes
-        seconds to load.)
+        The network. Where its layers make all MACs, a batch without images is passed through it,
+        which does no arithmetic; else an image, and every operator is counted. (Torch's meta device
+        would do as well, but takes seconds to load.)
     side
         Image side in pixels.
+
+    Returns
+    -------
+    dict
+        A module's part is what its own code computes, not what modules inside it do; modules
+        without any are missing.
 
     Raises
     ------
@@ -97,61 +92,101 @@ def output_positions(model: nn.Module, side: int) -> dict[str, int]:
         If the network cannot take images of that side.
     """
     try:
-        return _positions(model, side, images=0)
-    except Exception:  # such as a view of an empty tensor; an image may do
-        pass
-    try:
-        return _positions(model, side, images=1)
+        if _layers_make_all(get_spec(model).dense()):
+            return _layer_macs(model, side, images=0)
+        return _operator_macs(model, side)
     except Exception as error:
         raise PruningError(
-            f"{get_spec(model).name} cannot take images of {side}x{side} pixels ({error})."
+            f"{get_spec(model).name} cannot take images of {side}x{side} pixels "
+            f"({what_failed(error)})."
         ) from None
 
 
-def _positions(model: nn.Module, side: int, images: int) -> dict[str, int]:
-    positions: dict[str, int] = {}
+@cache
+def _layers_make_all(spec: NetworkSpec) -> bool:
+    """Tell whether convolutions and linear layers, called without an image, make all MACs."""
+    if spec.name in MODELS:
+        return True
+    model = dense_skeleton(spec)
+    try:
+        return _layer_macs(model, spec.image_size, images=0) == _operator_macs(
+            model, spec.image_size
+        )
+    except Exception:  # such as a view of an empty tensor; an image may do
+        return False
+
+
+def _layer_macs(model: nn.Module, side: int, images: int) -> dict[str, int]:
+    """Count the layers that are called: each position of an output takes all weights."""
+    macs: dict[str, int] = {}
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
 
     def record(name: str) -> Any:
-        def hook(layer: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        def hook(layer: Any, inputs: Any, output: torch.Tensor) -> None:
             # The images are the first dimension; a convolution has its channels second, a linear
             # layer last.
             shape = output.shape[2:] if isinstance(layer, nn.Conv2d) else output.shape[1:-1]
-            positions[name] = positions.get(name, 0) + math.prod(shape)
+            macs[name] = macs.get(name, 0) + math.prod(shape) * layer.weight.numel()
 
         return hook
 
-    handles = [
-        layer.register_forward_hook(record(name)) for name, layer in counted_layers(model).items()
-    ]
+    handles = [layer.register_forward_hook(record(name)) for name, layer in layers.items()]
     try:
         pass_image(model, torch.zeros(images, get_spec(model).in_channels, side, side))
     finally:
         for handle in handles:
             handle.remove()
-    return positions
+    return macs
+
+
+def _operator_macs(model: nn.Module, side: int) -> dict[str, int]:
+    """Count every operator, in the innermost module that runs."""
+    from prune3d.costs.operators import OperatorCounter
+
+    with OperatorCounter(model) as counter:
+        pass_image(model, torch.zeros(1, get_spec(model).in_channels, side, side))
+    return counter.macs
+
+
+def torch_macs(model: nn.Module) -> int:
+    """Return the MACs of one image by torch's own counter, with what it has no formula for."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from prune3d.costs.operators import OperatorCounter
+
+    spec = get_spec(model)
+    image = torch.zeros(1, spec.in_channels, spec.side, spec.side)
+    with FlopCounterMode(display=False) as torchs, OperatorCounter(model) as counter:
+        pass_image(model, image)
+    return torchs.get_total_flops() // 2 + counter.beyond
+
+
+def macs_by_side(model: nn.Module) -> dict[int, dict[str, int]]:
+    """Return for each image side that a network can take the MACs of its modules.
+
+    Every side in pixels up to the dense one is tried, the smallest one found with an image. See
+    `module_macs`.
+    """
+    found: dict[int, dict[str, int]] = {}
+    for side in range(get_spec(model).image_size, 0, -1):
+        try:
+            found[side] = module_macs(model, side)
+        except PruningError:
+            continue
+    while found and not takes_side(model, min(found)):
+        del found[min(found)]
+    return dict(sorted(found.items()))
 
 
 def legal_sides(model: nn.Module) -> tuple[int, ...]:
-    """Return the image sides in pixels that a network can take, ascending, up to the dense one.
-
-    Every side is tried without an image, the smallest one found with an image as well.
-    """
-    sides: list[int] = []
-    for side in range(get_spec(model).image_size, 0, -1):
-        try:
-            output_positions(model, side)
-        except PruningError:
-            continue
-        sides.append(side)
-    while sides and not takes_side(model, sides[-1]):
-        sides.pop()
-    return tuple(sides[::-1])
+    """Return the image sides in pixels that a network can take, ascending, up to the dense one."""
+    return tuple(macs_by_side(model))
 
 
 def takes_side(model: nn.Module, side: int) -> bool:
     """Tell whether a network takes an image of a side in pixels."""
     try:
-        _positions(model, side, images=1)
+        pass_image(model, torch.zeros(1, get_spec(model).in_channels, side, side))
     except Exception:
         return False
     return True

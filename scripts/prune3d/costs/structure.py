@@ -46,7 +46,13 @@ class Layer:
     params_per_output
         Parameters beside the weights, for one output channel: a bias, a batch norm's two.
     positions
-        Output positions for one image, at each side of `Structure.sides`; zero for norms.
+        Output positions for one image, at each side of `Structure.sides`; zero for norms. Where
+        the MACs do not follow from weights, as in attention, the MACs themselves, with one weight.
+    stored
+        Whether the weights are parameters of this layer, and not those of another layer, a buffer
+        or computed values.
+    fixed_params
+        Parameters that no width changes.
     """
 
     name: str
@@ -58,6 +64,8 @@ class Layer:
     fixed_outputs: int
     params_per_output: int
     positions: tuple[int, ...]
+    stored: bool = True
+    fixed_params: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,11 +102,13 @@ class Structure:
     sides
         Image sides in pixels that the network can take, ascending; the last is the dense one.
     layers
-        All layers with parameters.
-    fixed_params
-        Parameters outside those layers.
+        All layers with parameters, and all other modules with parameters or MACs of their own.
     no_width
         Why the network has no groups, where it has none.
+    no_depth
+        Why no block can be removed, where none can.
+    no_onnx
+        Why the network cannot be written as ONNX, where it cannot.
     """
 
     blocks: int
@@ -107,8 +117,9 @@ class Structure:
     multiples: dict[str, int]
     sides: tuple[int, ...]
     layers: tuple[Layer, ...]
-    fixed_params: int = 0
     no_width: str | None = None
+    no_depth: str | None = None
+    no_onnx: str | None = None
 
     def kept(self, widths: Floats, round_to: int = 1) -> dict[str, Counts]:
         """Return the channels that each group keeps at each width; see `kept_channels`."""
@@ -123,11 +134,14 @@ class Structure:
         """Say in one sentence what can be pruned."""
         depth = f"{len(self.removable)} of {self.blocks} blocks can be removed"
         if not self.removable:
-            depth = "no block can be removed, so that depth stays"
+            depth = f"no block can be removed ({self.no_depth or 'there are none'})"
         width = f"the channels of {len(self.groups)} groups"
         if not self.groups:
             width = f"no channels ({self.no_width or 'there are no groups'})"
-        return f"{depth}; {width}; image sides from {self.sides[0]} to {self.sides[-1]} pixels"
+        onnx = f"; no ONNX file ({self.no_onnx})" if self.no_onnx else ""
+        return (
+            f"{depth}; {width}; image sides from {self.sides[0]} to {self.sides[-1]} pixels{onnx}"
+        )
 
     @cached_property
     def arrays(self) -> _Arrays:
@@ -163,8 +177,9 @@ class Structure:
             multiples=dict(value["multiples"]),
             sides=tuple(value["sides"]),
             layers=layers,
-            fixed_params=value["fixed_params"],
             no_width=value["no_width"],
+            no_depth=value["no_depth"],
+            no_onnx=value["no_onnx"],
         )
 
 
@@ -178,6 +193,8 @@ class _Arrays:
     fixed_writes: Floats  # (L,)
     area: Floats  # (L,)
     extra: Floats  # (L,)
+    stored: Floats  # (L,), one or zero
+    fixed: Floats  # (L,)
     positions: Floats  # (S, L)
     names: list[str] = field(default_factory=list)
 
@@ -193,6 +210,8 @@ class _Arrays:
             fixed_writes=np.array([la.fixed_outputs for la in layers], dtype=float),
             area=np.array([la.weights_per_pair for la in layers], dtype=float),
             extra=np.array([la.params_per_output for la in layers], dtype=float),
+            stored=np.array([la.stored for la in layers], dtype=float),
+            fixed=np.array([la.fixed_params for la in layers], dtype=float),
             positions=np.array([la.positions for la in layers], dtype=float).T,
             names=names,
         )
@@ -236,12 +255,13 @@ def compose(structure: Structure, removed: Collection[str], kept: dict[str, Coun
     inputs = arrays.fixed_reads[:, None] + arrays.reads @ channels
     outputs = arrays.fixed_writes[:, None] + arrays.writes @ channels
     weights = np.where(present[:, None], arrays.area[:, None] * inputs * outputs, 0.0)
-    extra = np.where(present[:, None], arrays.extra[:, None] * outputs, 0.0)
+    extra = np.where(present[:, None], arrays.extra[:, None] * outputs + arrays.fixed[:, None], 0.0)
+    params = (arrays.stored[:, None] * weights + extra).sum(0)
     alive = writers.any(0)
     dense = np.array(list(structure.groups.values()), dtype=float)
     total = dense[alive].sum()
     width = channels[alive].sum(0) / total if total else np.ones(channels.shape[1])
-    return Level(weights, (weights + extra).sum(0) + structure.fixed_params, width)
+    return Level(weights, params, width)
 
 
 def _merged(

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from prune3d.export.onnx_file import export, export_unreachable
+from prune3d.export.onnx_file import ExportError, export, export_unreachable, why_not_onnx
 
-__all__ = ["export", "export_unreachable"]
+__all__ = ["ExportError", "export", "export_unreachable", "why_not_onnx"]

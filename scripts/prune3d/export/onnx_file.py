@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from torch import nn
 
-from prune3d.errors import UserError
+from prune3d.errors import UserError, what_failed
+from prune3d.export.decisions import decisions
+from prune3d.export.equivalents import Equivalents
 from prune3d.files import atomic_path
 from prune3d.models.assembly import get_spec
 
 TOLERANCE = 1e-3
+TRACED_IMAGES, OTHER_IMAGES = 4, 3
+
+
+class ExportError(UserError):
+    """A network that cannot be written as ONNX."""
 
 
 def export(model: nn.Module, path: str | Path) -> float:
@@ -34,22 +46,26 @@ def export(model: nn.Module, path: str | Path) -> float:
 
     Raises
     ------
-    UserError
-        If it is above 1e-3 of the largest logit.
+    ExportError
+        If the network uses what cannot be written, decides by the images what it computes, or if
+        the difference is above 1e-3 of the largest logit.
     """
-    spec = get_spec(model)
-    images = torch.randn(
-        4, spec.in_channels, spec.side, spec.side, generator=torch.Generator().manual_seed(0)
-    )
     with atomic_path(path) as temporary:
-        _write(model, images, temporary)
-        found = _run(temporary, images)
-        with torch.no_grad():
-            expected = model(images).numpy()
-        difference = float(np.abs(found - expected).max())
-        if difference > TOLERANCE * max(1.0, float(np.abs(expected).max())):
-            raise UserError(f"{path} differs from the network by {difference:.3g} in its logits.")
-    return difference
+        return _write_and_compare(model, get_spec(model).side, temporary)
+
+
+def why_not_onnx(model: nn.Module, sides: Iterable[int]) -> str | None:
+    """Return why a network cannot be written as ONNX for images of some sides in pixels, or None.
+
+    It is written and compared, to a file that is deleted.
+    """
+    with TemporaryDirectory() as folder:
+        try:
+            for side in sides:
+                _write_and_compare(model, side, Path(folder) / "model.onnx")
+        except ExportError as error:
+            return str(error)
+    return None
 
 
 def export_unreachable(path: str | Path, reason: str) -> None:
@@ -61,9 +77,43 @@ def export_unreachable(path: str | Path, reason: str) -> None:
         temporary.write_bytes(model.SerializeToString())
 
 
-def _write(model: nn.Module, images: torch.Tensor, path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+def _write_and_compare(model: nn.Module, side: int, path: Path) -> float:
+    """Write a network for images of a side and return the largest difference of its logits.
+
+    First with fixed sizes, then with those that the exporter traces: each writes networks that the
+    other does not.
+    """
+    places = decisions(model, _images(model, TRACED_IMAGES, side))
+    if places:
+        raise ExportError(
+            f"{get_spec(model).name} cannot be written as ONNX: it decides by the images what it "
+            f"computes, at {places[0]}, and the file would keep one decision for all."
+        )
+    reasons = []
+    for fixed_sides in (True, False):
+        try:
+            _write(model, _images(model, TRACED_IMAGES, side), path, Equivalents(fixed_sides))
+            return max(_difference(model, side, n, path) for n in (TRACED_IMAGES, OTHER_IMAGES))
+        except Exception as error:  # the exporter's are of many types
+            reasons.append(error if isinstance(error, ExportError) else _as_told(model, error))
+    raise reasons[0] from None
+
+
+def _as_told(model: nn.Module, error: Exception) -> ExportError:
+    # What follows is the exporter's own graph.
+    told = what_failed(error).split(" [Caused by")[0].split(". Please")[0].rstrip(".")
+    return ExportError(f"{get_spec(model).name} cannot be written as ONNX ({told}).")
+
+
+def _images(model: nn.Module, count: int, side: int) -> torch.Tensor:
+    shape = (count, get_spec(model).in_channels, side, side)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _write(model: nn.Module, images: torch.Tensor, path: Path, equivalents: Equivalents) -> None:
+    with warnings.catch_warnings(), _without_output(), equivalents:
+        # Whether the trace holds for other images is looked at by other means.
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             model,
             (images,),
@@ -74,6 +124,41 @@ def _write(model: nn.Module, images: torch.Tensor, path: Path) -> None:
             output_names=["logits"],
             dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
         )
+
+
+@contextmanager
+def _without_output() -> Iterator[None]:
+    """Keep what native code prints from the screen.
+
+    Of a network that it cannot write the exporter prints the whole graph, and no setting stops it.
+    """
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _difference(model: nn.Module, side: int, count: int, path: Path) -> float:
+    images = _images(model, count, side)
+    found = _run(path, images)
+    with torch.no_grad():
+        expected = model(images).numpy()
+    if found.shape != expected.shape:
+        raise ExportError(
+            f"the ONNX file of {get_spec(model).name} gives {found.shape} for {count} images."
+        )
+    difference = float(np.abs(found - expected).max())
+    if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        raise ExportError(
+            f"the ONNX file of {get_spec(model).name} differs from the network by "
+            f"{difference:.3g} in its logits for {count} images."
+        )
+    return difference
 
 
 def _run(path: Path, images: torch.Tensor) -> np.ndarray:

@@ -30,7 +30,8 @@ def build(name: str, num_classes: int, image_size: int, in_channels: int = 3) ->
     -------
     torch.nn.Module
         Takes float tensors of shape (N, in_channels, side, side), returns logits (N, num_classes).
-        Its attribute `spec` says how it was built and, later, how it was pruned.
+        Its attribute `spec` says how it was built and, later, how it was pruned (unless the network
+        has an attribute of that name itself).
 
     Raises
     ------
@@ -49,7 +50,8 @@ def build(name: str, num_classes: int, image_size: int, in_channels: int = 3) ->
     ...
     prune3d.errors.UserError: unknown model 'resnet21'; registered are: resnet8, ...
     """
-    from prune3d.models.assembly import build_dense, check_outputs
+    from prune3d.models.assembly import build_dense
+    from prune3d.models.foreign import check_outputs
     from prune3d.models.spec import NetworkSpec
 
     spec = NetworkSpec(
@@ -61,5 +63,5 @@ def build(name: str, num_classes: int, image_size: int, in_channels: int = 3) ->
     )
     model = build_dense(spec)
     if name not in MODELS:
-        check_outputs(model)
+        check_outputs(model, name, (in_channels, image_size, image_size), num_classes)
     return model

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from prune3d.errors import CheckpointError, UserError
-from prune3d.models.registry import factory_of, is_own
+from prune3d.models.attached import attach, attached
+from prune3d.models.foreign import adopt
+from prune3d.models.registry import MODELS, factory_of, is_own
 from prune3d.models.spec import NetworkSpec
-
-IDENTITY, NOTHING = "identity", "nothing"
-
-
-class NoChannels(nn.Module):
-    """Stands for a layer whose output was appended to others: gives a tensor without channels."""
-
-    def forward(self, x: Tensor | list[Tensor]) -> Tensor:
-        """Return a tensor of shape (N, 0, height, width)."""
-        like = x if isinstance(x, Tensor) else x[0]
-        return like.new_zeros(len(like), 0, *like.shape[2:])
+from prune3d.models.stand_ins import replace_modules
 
 
 def build_dense(spec: NetworkSpec) -> nn.Module:
@@ -37,7 +29,9 @@ def build_dense(spec: NetworkSpec) -> nn.Module:
     model: nn.Module = getattr(importlib.import_module(module), function)(
         *factory.arguments, spec.num_classes, spec.image_size, spec.in_channels
     )
-    set_spec(model, replace(spec.dense(), code=_code(spec)))
+    if spec.name not in MODELS:
+        model = adopt(model, spec.name, (spec.in_channels, spec.image_size, spec.image_size))
+    set_spec(model, replace(spec.dense(), code=_code(spec), frozen=_frozen(model)))
     return model
 
 
@@ -58,36 +52,6 @@ def _code(spec: NetworkSpec) -> dict[str, str]:
     return digests_of(spec.name)
 
 
-def check_outputs(model: nn.Module) -> None:
-    """Refuse a network that does not take its images or does not give logits.
-
-    Raises
-    ------
-    UserError
-        With the shape of the images and that of the outputs.
-    """
-    spec = get_spec(model)
-    images = torch.zeros(2, spec.in_channels, spec.image_size, spec.image_size)
-    training = model.training
-    try:
-        with torch.no_grad():
-            logits = model.eval()(images)
-    except Exception as error:
-        raise UserError(
-            f"{spec.name} failed on images of shape {tuple(images.shape)} "
-            f"({type(error).__name__}: {error})."
-        ) from error
-    finally:
-        model.train(training)
-    expected = (2, spec.num_classes)
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
-        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UserError(
-            f"{spec.name} gave {found} for images of shape {tuple(images.shape)}; expected is "
-            f"{expected}, a logit for each class."
-        )
-
-
 def rebuild(spec: NetworkSpec) -> nn.Module:
     """Build the network of a specification, with weights that mean nothing.
 
@@ -100,10 +64,13 @@ def rebuild(spec: NetworkSpec) -> nn.Module:
         raise CheckpointError(f"nothing is said to replace the removed block '{strange[0]}'.")
     replace_modules(model, spec.replaced)
     layers = dict(model.named_modules())
+    resized: dict[nn.Parameter, nn.Parameter] = {}
     for name, shape in spec.shapes.items():
         if name not in layers:
             raise CheckpointError(f"there is no layer '{name}' in {spec.name}.")
-        _reshape(layers[name], name, shape)
+        _reshape(layers[name], name, shape, resized)
+    if spec.frozen is not None:
+        _freeze(model, spec.frozen)
     set_spec(model, spec)
     return model
 
@@ -122,7 +89,7 @@ def get_spec(model: nn.Module) -> NetworkSpec:
     UserError
         If the network was not built by prune3d.
     """
-    spec = getattr(model, "spec", None)
+    spec = attached(model, "spec")
     if not isinstance(spec, NetworkSpec):
         raise UserError(
             f"this {type(model).__name__} was not built by prune3d.build and has no specification; "
@@ -133,7 +100,26 @@ def get_spec(model: nn.Module) -> NetworkSpec:
 
 def set_spec(model: nn.Module, spec: NetworkSpec) -> None:
     """Attach a specification to a network."""
-    model.spec = spec  # type: ignore[assignment]
+    attach(model, "spec", spec)
+
+
+def spec_to_save(model: nn.Module) -> NetworkSpec:
+    """Return a network's specification with the parameters that are frozen now."""
+    return replace(get_spec(model), frozen=_frozen(model))
+
+
+def _frozen(model: nn.Module) -> tuple[str, ...]:
+    return tuple(name for name, p in model.named_parameters() if not p.requires_grad)
+
+
+def _freeze(model: nn.Module, frozen: Sequence[str]) -> None:
+    parameters = dict(model.named_parameters())
+    strange = [name for name in frozen if name not in parameters]
+    if strange:
+        raise CheckpointError(f"there is no parameter '{strange[0]}' to freeze.")
+    for name, parameter in parameters.items():
+        if parameter.is_floating_point():
+            parameter.requires_grad_(name not in frozen)
 
 
 def with_current_shapes(model: nn.Module) -> None:
@@ -155,33 +141,13 @@ def layer_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def replace_modules(model: nn.Module, replaced: Mapping[str, str]) -> None:
-    """Put an identity or `NoChannels` in the place of modules.
-
-    Exact for residual blocks, whose input is already activated.
-    """
-    for name, kind in replaced.items():
-        parent, _, child = name.rpartition(".")
-        try:
-            holder = model.get_submodule(parent)
-            holder.get_submodule(child)
-        except AttributeError:
-            raise CheckpointError(f"there is no module '{name}' to remove.") from None
-        if isinstance(holder, nn.ModuleDict):
-            holder[child] = _stand_in(name, kind)
-        else:
-            setattr(holder, child, _stand_in(name, kind))
-
-
-def _stand_in(name: str, kind: str) -> nn.Module:
-    if kind == IDENTITY:
-        return nn.Identity()
-    if kind == NOTHING:
-        return NoChannels()
-    raise CheckpointError(f"module '{name}' is replaced by '{kind}', which is not known.")
-
-
-def _reshape(layer: nn.Module, name: str, shape: tuple[int, ...]) -> None:
+def _reshape(
+    layer: nn.Module,
+    name: str,
+    shape: tuple[int, ...],
+    resized: dict[nn.Parameter, nn.Parameter],
+) -> None:
+    """Give a layer another shape; a parameter that another layer has, too, stays one."""
     if isinstance(layer, nn.Conv2d):
         if layer.groups > 1:
             # Whole groups go, so that the outputs of each stay.
@@ -199,8 +165,10 @@ def _reshape(layer: nn.Module, name: str, shape: tuple[int, ...]) -> None:
                 setattr(layer, key, getattr(layer, key).new_empty(shape))
     else:
         raise CheckpointError(f"layer '{name}' is a {type(layer).__name__}, which has no width.")
-    if isinstance(layer.weight, nn.Parameter):
-        layer.weight = nn.Parameter(layer.weight.new_empty(shape))
-    bias = getattr(layer, "bias", None)
-    if isinstance(bias, nn.Parameter):
-        layer.bias = nn.Parameter(bias.new_empty(shape[:1]))
+    for key, wanted in (("weight", shape), ("bias", shape[:1])):
+        value = getattr(layer, key, None)
+        if isinstance(value, nn.Parameter):
+            if value not in resized:
+                empty = value.detach().new_empty(wanted)
+                resized[value] = nn.Parameter(empty, requires_grad=value.requires_grad)
+            setattr(layer, key, resized[value])

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from prune3d.errors import CheckpointError, UserError
-from prune3d.models.assembly import get_spec, rebuild
+from prune3d.models.assembly import rebuild, spec_to_save
 from prune3d.models.lineage import Step, get_lineage, set_lineage
 from prune3d.models.meaning import Meaning, get_meaning, set_meaning
 from prune3d.models.registry import MODELS, is_own
@@ -75,7 +75,7 @@ def save(model: nn.Module, path: str | Path) -> None:
     8
     """
     arrays = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
-    header = asdict(Header(get_spec(model), get_lineage(model), get_meaning(model)))
+    header = asdict(Header(spec_to_save(model), get_lineage(model), get_meaning(model)))
     write_arrays(path, arrays, FORMAT, {**header, "digest": digest(header, arrays)})
 
 
@@ -133,7 +133,8 @@ def _restore(
     _check_sizes(spec, arrays)
     model = rebuild(spec)
     _check_tensors(model, arrays)
-    model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()}, assign=True)
+    # Copied into place, so that a weight that two layers share stays one.
+    model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})
     _check_use(model, spec)
     set_lineage(model, header.lineage)
     set_meaning(model, header.meaning)

@@ -9,6 +9,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
+from prune3d.models.attached import attach, attached
+
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -36,13 +38,13 @@ class Step:
 
 def get_lineage(model: nn.Module) -> tuple[Step, ...]:
     """Return a network's steps, the first one first."""
-    lineage: tuple[Step, ...] = getattr(model, "lineage", ())
+    lineage: tuple[Step, ...] = attached(model, "lineage", ())
     return lineage
 
 
 def set_lineage(model: nn.Module, steps: Iterable[Step]) -> None:
     """Attach steps to a network."""
-    model.lineage = tuple(steps)  # type: ignore[assignment]
+    attach(model, "lineage", tuple(steps))
 
 
 def add_step(model: nn.Module, step: Step) -> None:

@@ -30,6 +30,9 @@ class NetworkSpec:
     code
         SHA-256 of each of the user's files that build the dense network, by the file's name;
         empty for networks of packages.
+    frozen
+        Names of the parameters that no training changes; None means those that the network's own
+        code freezes.
     """
 
     name: str
@@ -41,6 +44,7 @@ class NetworkSpec:
     replaced: dict[str, str] = field(default_factory=dict, hash=False)
     shapes: dict[str, tuple[Count, ...]] = field(default_factory=dict, hash=False)
     code: dict[str, str] = field(default_factory=dict, hash=False)
+    frozen: tuple[str, ...] | None = None
 
     def dense(self) -> NetworkSpec:
         """Return the specification of the unpruned network."""

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import numpy as np
+import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from prune3d.costs.count import legal_sides, output_positions
-from prune3d.costs.structure import Layer, Structure
-from prune3d.errors import PruningError
+from prune3d.costs.count import cost, macs_by_side, module_macs, torch_macs
+from prune3d.costs.structure import Structure, compose, dense_macs
+from prune3d.errors import PruningError, UserError, what_failed
+from prune3d.export import why_not_onnx
 from prune3d.models.assembly import dense_skeleton, get_spec
-from prune3d.pruning.blocks import Block
+from prune3d.models.foreign import copy_network, pass_images
+from prune3d.models.registry import MODELS
 from prune3d.pruning.dense import Dense, look_at_dense
-from prune3d.pruning.dependency import WITH_WIDTH, ChannelGroup
+from prune3d.pruning.depth import remove_blocks
+from prune3d.pruning.describe import describe_layers
 from prune3d.pruning.options import PruningOptions
 from prune3d.pruning.width import prune_width
+
+COUNT_TOLERANCE = 0.01
 
 
 def analyze(model: nn.Module, sides: Sequence[int] | None = None) -> Structure:
@@ -28,90 +33,115 @@ def analyze(model: nn.Module, sides: Sequence[int] | None = None) -> Structure:
     model
         The network; only its specification matters.
     sides
-        Image sides in pixels to describe, ascending; by default all that the network can take.
+        Image sides in pixels to describe, ascending; by default all that the network can take, and
+        then pruning is tried as well: what does not work is no part of the structure, which says
+        why.
 
     Raises
     ------
     PruningError
-        If the network does not take images of the size that it was built for.
+        If the network does not take images of the size that it was built for, cannot be copied, or
+        its multiply-accumulates cannot be counted.
     """
     skeleton = dense_skeleton(get_spec(model).dense())
     dense = look_at_dense(model)
-    if sides is None:
-        output_positions(skeleton, get_spec(model).image_size)
-        sides = legal_sides(skeleton)
-        dense = _try_width(skeleton, dense)
-    positions = [output_positions(skeleton, side) for side in sides]
-    layers = tuple(
-        _describe(name, layer, dense.blocks, dense.groups, positions)
-        for name, layer in skeleton.named_modules()
-        if isinstance(layer, WITH_WIDTH)
+    if sides is not None:
+        return _structure(skeleton, dense, {side: module_macs(skeleton, side) for side in sides})
+    module_macs(skeleton, get_spec(model).image_size)
+    macs = macs_by_side(skeleton)
+    structure = _structure(skeleton, dense, macs)
+    _check_count(skeleton, structure)
+    reason = _failure(_try_width, skeleton, structure)
+    if reason is not None:
+        dense = dense.without_width(reason)
+        structure = _structure(skeleton, dense, macs)
+    reason = _failure(_try_depth, skeleton, structure)
+    if reason is not None:
+        structure = _structure(skeleton, dense.without_depth(reason), macs)
+    if get_spec(model).name in MODELS:
+        return structure
+    return replace(
+        structure, no_onnx=why_not_onnx(skeleton, (structure.sides[-1], structure.sides[0]))
     )
-    described = sum(
-        parameter.numel()
-        for layer in skeleton.modules()
-        if isinstance(layer, WITH_WIDTH)
-        for parameter in layer.parameters(recurse=False)
-    )
+
+
+def _structure(skeleton: nn.Module, dense: Dense, macs: dict[int, dict[str, int]]) -> Structure:
+    layers = describe_layers(skeleton, dense, list(macs.values()))
     return Structure(
         blocks=len(dense.blocks),
         removable=dense.removals,
         groups=dense.sizes,
         multiples=dense.multiples,
-        sides=tuple(sides),
+        sides=tuple(macs),
         layers=layers,
-        fixed_params=sum(p.numel() for p in skeleton.parameters()) - described,
         no_width=dense.no_width,
+        no_depth=dense.no_depth,
     )
 
 
-def _try_width(skeleton: nn.Module, dense: Dense) -> Dense:
-    """Prune half of the channels by lot, to see whether the groups are right."""
-    if not dense.groups:
-        return dense
+def _check_count(skeleton: nn.Module, structure: Structure) -> None:
+    """Compare the composed MACs of a network that is not registered with torch's own count."""
+    name = get_spec(skeleton).name
+    if name in MODELS:
+        return
+    composed, counted = dense_macs(structure), torch_macs(skeleton)
+    if abs(composed - counted) > COUNT_TOLERANCE * counted:
+        raise PruningError(
+            f"{name} cannot be costed: its layers add up to {composed} multiply-accumulates, but "
+            f"torch counts {counted}; please report it with your model."
+        )
+
+
+def _failure(
+    attempt: Callable[[nn.Module, Structure], None], skeleton: nn.Module, structure: Structure
+) -> str | None:
+    """Return why pruning does not work, or None."""
     try:
-        prune_width(copy.deepcopy(skeleton), 0.5, PruningOptions(channel_criterion="random"))
-    except PruningError as error:
-        return dense.without_width(str(error))
-    return dense
+        attempt(skeleton, structure)
+    except UserError as error:
+        return str(error).rstrip(".")
+    except Exception as error:  # whatever a network of somebody else's makes go wrong
+        return f"pruning {get_spec(skeleton).name} failed ({what_failed(error)})"
+    return None
 
 
-def _describe(
-    name: str,
-    layer: nn.Module,
-    blocks: Sequence[Block],
-    groups: Sequence[ChannelGroup],
-    positions: Sequence[dict[str, int]],
-) -> Layer:
-    reads = {g.name: m.positions.shape[1] for g in groups for m in g.readers if m.name == name}
-    writes = {
-        g.name: m.positions.shape[1]
-        for g in groups
-        for m in (*g.writers, *g.norms)
-        if m.name == name
-    }
-    sizes = {g.name: g.channels for g in groups}
-    if isinstance(layer, _BatchNorm):
-        area, inputs, outputs = 0, 0, layer.num_features
-        extra = sum(p.shape[0] for p in layer.parameters(recurse=False)) // outputs
-    elif isinstance(layer, nn.PReLU):
-        area, inputs, outputs, extra = 0, 0, layer.num_parameters, 1
-    else:
-        assert isinstance(layer, nn.Conv2d | nn.Linear)
-        outputs, inputs = layer.weight.shape[:2]
-        area = math.prod(layer.weight.shape[2:])
-        extra = int(layer.bias is not None)
-        if isinstance(layer, nn.Conv2d) and layer.groups > 1:
-            # The inputs of one group of the convolution, which stay as they are.
-            reads = {}
-    return Layer(
-        name=name,
-        block=next((b.name for b in blocks if b.holds(name)), None),
-        weights_per_pair=area,
-        inputs=reads,
-        fixed_inputs=inputs - sum(n * sizes[g] for g, n in reads.items()),
-        outputs=writes,
-        fixed_outputs=outputs - sum(n * sizes[g] for g, n in writes.items()),
-        params_per_output=extra,
-        positions=tuple(at.get(name, 0) for at in positions),
-    )
+def _try_width(skeleton: nn.Module, structure: Structure) -> None:
+    """Prune half of the channels by lot, to see whether the groups are right."""
+    if structure.groups:
+        pruned = copy_network(skeleton, get_spec(skeleton).name)
+        prune_width(pruned, 0.5, PruningOptions(channel_criterion="random"))
+        _check_pruned(pruned, structure, 0.5)
+
+
+def _try_depth(skeleton: nn.Module, structure: Structure) -> None:
+    """Remove all blocks that can go, to see whether the rest works."""
+    spec = get_spec(skeleton)
+    order = [block for block in look_at_dense(skeleton).blocks if block.name in structure.removable]
+    order = order[: structure.blocks - structure.fewest_blocks]
+    if order:
+        pruned = copy_network(skeleton, spec.name)
+        remove_blocks(pruned, order)
+        _check_pruned(pruned, structure, 1.0)
+        if spec.name not in MODELS:
+            images = torch.zeros(2, spec.in_channels, spec.side, spec.side)
+            pass_images(pruned, f"{spec.name} without its blocks", images, training=True)
+
+
+def _check_pruned(pruned: nn.Module, structure: Structure, width: float) -> None:
+    """Compare what a pruned network costs with what is composed.
+
+    Raises
+    ------
+    PruningError
+        If the numbers differ.
+    """
+    spec, measured = get_spec(pruned), cost(pruned)
+    kept = structure.kept(np.array([width])) or {"": np.array([1])}
+    level = compose(structure, spec.removed_blocks, kept)
+    at = structure.sides.index(spec.side)
+    expected = int((structure.arrays.positions[at] @ level.weights)[0]), int(level.params[0])
+    if (measured.macs, measured.params) != expected:
+        raise PruningError(
+            f"pruned, {spec.name} has {measured.macs} multiply-accumulates and {measured.params} "
+            f"parameters where {expected[0]} and {expected[1]} were composed from its layers."
+        )

@@ -5,9 +5,8 @@ The block with the lowest score is removed first.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,7 +14,9 @@ from torch import Tensor, nn
 
 from prune3d.data.images import Images, ImageSplits
 from prune3d.errors import PruningError
-from prune3d.models.assembly import NOTHING, get_spec
+from prune3d.models.assembly import get_spec
+from prune3d.models.foreign import copy_network
+from prune3d.models.stand_ins import NOTHING, has_tensor, tensors
 from prune3d.pruning.blocks import Block
 from prune3d.pruning.options import PruningOptions
 
@@ -89,7 +90,7 @@ def loss_increase(
     scores = {}
     for block in blocks:
         if block.removable:
-            without = copy.deepcopy(model)
+            without = copy_network(model, get_spec(model).name)
             remove_blocks(without, [block])
             result = evaluate(without, images.selection)
             rise, fall = result["loss"] - whole["loss"], whole["top1"] - result["top1"]
@@ -148,39 +149,15 @@ def pooled_features(model: nn.Module, blocks: Sequence[Block], images: Images, s
     side
         Image side in pixels.
     """
-    features: dict[str, list[Tensor]] = {}
-    before: dict[str, str] = {}
-    inputs: dict[str, Tensor] = {}
-    outputs: list[tuple[Tensor, str]] = []
-
-    def enter(block: Block) -> Any:
-        def hook(module: nn.Module, given: Any) -> None:
-            parts = [given[0]] if isinstance(given[0], Tensor) else list(given[0])
-            inputs[block.name] = torch.cat([_pool(part) for part in parts], 1)
-            followed = [name for tensor, name in outputs if len(parts) == 1 and tensor is parts[0]]
-            place = followed[0] if followed else f"before {block.name}"
-            before[block.name] = place
-            if not followed:
-                features.setdefault(place, []).append(inputs[block.name])
-
-        return hook
-
-    def leave(block: Block) -> Any:
-        def hook(module: nn.Module, given: Any, output: Tensor) -> None:
-            pooled = _pool(output)
-            if block.stand_in == NOTHING:
-                pooled = torch.cat([inputs[block.name], pooled], 1)
-            outputs.append((output, block.name))
-            features.setdefault(block.name, []).append(pooled)
-
-        return hook
-
+    record = _Record({}, {})
     handles = [
         handle
         for block in blocks
         for handle in (
-            model.get_submodule(block.modules[0]).register_forward_pre_hook(enter(block)),
-            model.get_submodule(block.modules[-1]).register_forward_hook(leave(block)),
+            model.get_submodule(block.modules[0]).register_forward_pre_hook(
+                record.entering(block), with_kwargs=True
+            ),
+            model.get_submodule(block.modules[-1]).register_forward_hook(record.leaving(block)),
         )
     ]
     training = model.training
@@ -189,16 +166,69 @@ def pooled_features(model: nn.Module, blocks: Sequence[Block], images: Images, s
         with torch.no_grad():
             for batch in images.batches(side):
                 model(batch)
-                outputs.clear()
+                record.end_batch()
     finally:
         model.train(training)
         for handle in handles:
             handle.remove()
-    return Pooled(features, before)
+    return Pooled(record.features, record.before)
+
+
+@dataclass
+class _Record:
+    """What goes into blocks and comes out of them, gathered by hooks.
+
+    Of a block that is called several times in a pass the first input and the last output count.
+    """
+
+    features: dict[str, list[Tensor]]
+    before: dict[str, str]
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+    outputs: dict[str, tuple[Any, Tensor]] = field(default_factory=dict)
+
+    def entering(self, block: Block) -> Any:
+        """Return a hook that keeps a block's first input, or of which block it is the output."""
+
+        def hook(module: nn.Module, given: Any, named: Any) -> None:
+            if block.name in self.inputs:
+                return
+            parts = list(tensors(next(a for a in (*given, *named.values()) if has_tensor(a))))
+            self.inputs[block.name] = torch.cat([_pool(part) for part in parts], 1)
+            followed = [n for n, (out, _) in self.outputs.items() if _are(parts, out)]
+            place = followed[-1] if followed else f"before {block.name}"
+            self.before[block.name] = place
+            if not followed:
+                self.features.setdefault(place, []).append(self.inputs[block.name])
+
+        return hook
+
+    def leaving(self, block: Block) -> Any:
+        """Return a hook that keeps a block's output."""
+
+        def hook(module: nn.Module, given: Any, output: Any) -> None:
+            pooled = torch.cat([_pool(part) for part in tensors(output)], 1)
+            if block.stand_in == NOTHING:
+                pooled = torch.cat([self.inputs[block.name], pooled], 1)
+            self.outputs.pop(block.name, None)
+            self.outputs[block.name] = output, pooled
+
+        return hook
+
+    def end_batch(self) -> None:
+        """Keep the outputs of one batch."""
+        for name, (_, pooled) in self.outputs.items():
+            self.features.setdefault(name, []).append(pooled)
+        self.inputs.clear()
+        self.outputs.clear()
+
+
+def _are(parts: list[Tensor], output: Any) -> bool:
+    return len(parts) == 1 and parts[0] is output
 
 
 def _pool(x: Tensor) -> Tensor:
-    return x.mean((2, 3))
+    """Return the mean over everything but images and channels, which come second."""
+    return x.flatten(2).mean(2) if x.dim() > 2 else x.view(len(x), -1)
 
 
 def probe_accuracy(

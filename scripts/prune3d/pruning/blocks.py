@@ -1,9 +1,9 @@
 """Blocks: the units that depth counts and removes, found from the network's structure.
 
-A block is a module with at least two convolutions, one of them wider than a pixel, or with one
-whose output is appended to the input; a module that only holds such modules is a container and no
-block. Where no such block can be removed, as in a
-VGG, the blocks are the single convolutions with their batch norms and activations.
+A block is a module with at least two convolutions or linear layers, among them a convolution wider
+than a pixel, or with one whose output is appended to the input; a module that only holds such
+modules is a container and no block. Where no such block can be removed, as in a VGG, the blocks are
+the single convolutions with their batch norms and activations.
 
 A block can be removed in two ways. If its output has the shape of its input, an identity takes its
 place (residual blocks; repeated convolutions). If its output is appended to its input, as in a
@@ -13,15 +13,17 @@ DenseNet, the channels that it appends are removed from every layer that reads t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 from prune3d.costs.count import pass_image
-from prune3d.models.assembly import IDENTITY, NOTHING, get_spec
+from prune3d.models.assembly import get_spec
+from prune3d.models.stand_ins import IDENTITY, NOTHING, has_tensor, tensors
 
 ACTIVATIONS = (
     nn.ReLU,
@@ -51,12 +53,15 @@ class Block:
         block that cannot be removed.
     appends
         Whether its output is appended to its input, so that its channels go with it.
+    reason
+        Why it cannot be removed, where it cannot.
     """
 
     name: str
     modules: tuple[str, ...]
     stand_in: str | None = None
     appends: bool = False
+    reason: str | None = None
 
     @property
     def removable(self) -> bool:
@@ -67,19 +72,30 @@ class Block:
         """Tell whether a layer is one of its modules or inside one."""
         return any(layer == m or layer.startswith(f"{m}.") for m in self.modules)
 
+    def kept(self, reason: str) -> Block:
+        """Return the same block as one that cannot be removed."""
+        return replace(self, stand_in=None, appends=False, reason=reason)
+
 
 @dataclass(frozen=True)
 class Call:
-    """A module's call in a forward pass: the tensors that went in, the tensor that came out."""
+    """A module's call in a forward pass: the tensors that went in, the tensor that came out.
+
+    `listed` tells whether the first of them came in a list of several.
+    """
 
     name: str
     module: nn.Module
     inputs: tuple[Tensor, ...]
     output: Tensor
+    listed: bool
 
 
 def find_blocks(model: nn.Module) -> list[Block]:
-    """Return the blocks of a dense network in the order in which they run."""
+    """Return the blocks of a dense network in the order in which they run.
+
+    That a block can be removed is read off the shapes of what goes in and what comes out.
+    """
     calls = record_calls(model)
     modules = _composite_blocks(model, calls)
     return modules if any(block.removable for block in modules) else _chains(calls)
@@ -90,14 +106,19 @@ def record_calls(model: nn.Module) -> list[Call]:
     calls: list[Call] = []
 
     def record(name: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        def hook(module: nn.Module, inputs: Any, named: Any, output: Any) -> None:
             if isinstance(output, Tensor):
-                calls.append(Call(name, module, tuple(_tensors(inputs)), output))
+                found = tuple(tensors((inputs, named)))
+                first = next((a for a in (*inputs, *named.values()) if has_tensor(a)), None)
+                listed = len(list(tensors(first))) > 1
+                calls.append(Call(name, module, found, output, listed))
 
         return hook
 
     handles = [
-        module.register_forward_hook(record(name)) for name, module in model.named_modules() if name
+        module.register_forward_hook(record(name), with_kwargs=True)
+        for name, module in model.named_modules()
+        if name
     ]
     try:
         spec = get_spec(model)
@@ -110,14 +131,6 @@ def record_calls(model: nn.Module) -> list[Call]:
     return calls
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _tensors(part)
-
-
 def _composite_blocks(model: nn.Module, calls: list[Call]) -> list[Block]:
     by_name: dict[str, list[int]] = {}
     for place, call in enumerate(calls):
@@ -126,9 +139,7 @@ def _composite_blocks(model: nn.Module, calls: list[Call]) -> list[Block]:
 
     def block(name: str) -> Block:
         if name not in known:
-            places = by_name.get(name, [])
-            stand_in, appends = _removal(calls, places[0]) if len(places) == 1 else (None, False)
-            known[name] = Block(name, (name,), stand_in, appends)
+            known[name] = _as_block(name, calls, by_name.get(name, []))
         return known[name]
 
     composites = {}
@@ -148,10 +159,27 @@ def _composite_blocks(model: nn.Module, calls: list[Call]) -> list[Block]:
     return sorted(walk(""), key=lambda found: by_name[found.name][0])
 
 
+def _as_block(name: str, calls: list[Call], places: list[int]) -> Block:
+    """Return a module as a block, from all its calls."""
+    block = Block(name, (name,))
+    if not places:
+        return block.kept(f"'{name}' gives something else than a tensor")
+    ways = {_removal(calls, place) for place in places}
+    if len(ways) > 1 or (len(places) > 1 and ways != {(IDENTITY, False)}):
+        return block.kept(f"'{name}' is called {len(places)} times and changes the shape")
+    (stand_in, appends) = ways.pop()
+    if stand_in is None:
+        return block.kept(
+            f"the output of '{name}' has neither the shape of its input nor is it appended to it"
+        )
+    return replace(block, stand_in=stand_in, appends=appends)
+
+
 def _convolutions(module: nn.Module) -> int:
-    """Return how many convolutions are inside a module, or 0 if none is wider than a pixel."""
-    inside = [m for m in module.modules() if isinstance(m, nn.Conv2d) and m is not module]
-    return len(inside) if any(max(m.kernel_size) > 1 for m in inside) else 0
+    """Return how many layers are inside a module, or 0 if no convolution is wider than a pixel."""
+    inside = [m for m in module.modules() if isinstance(m, _ConvNd | nn.Linear) and m is not module]
+    wide = (max(m.kernel_size) > 1 for m in inside if isinstance(m, _ConvNd))
+    return len(inside) if any(wide) else 0
 
 
 def _is_container(module: nn.Module, name: str, inside: list[str]) -> bool:
@@ -179,14 +207,13 @@ def _removal(calls: list[Call], place: int) -> tuple[str | None, bool]:
     """Return how the block of a call can be removed: its stand-in, and whether it appends."""
     call = calls[place]
     output = call.output
-    if output.dim() != 4 or not call.inputs:
+    if output.dim() < 3 or not call.inputs:
         return None, False
     first = call.inputs[0]
-    if len(call.inputs) == 1:
-        if first.shape == output.shape:
-            return IDENTITY, False
-        if _contains(output, first):
-            return IDENTITY, True
+    if first.shape == output.shape and not call.listed:
+        return IDENTITY, False
+    if len(call.inputs) == 1 and _contains(output, first):
+        return IDENTITY, True
     later = (t for other in calls[place + 1 :] for t in (*other.inputs, other.output))
     for tensor in later:
         if _contains(tensor, output):
@@ -225,7 +252,9 @@ def _chains(calls: list[Call]) -> list[Block]:
             follows = after < len(leaves) and isinstance(leaves[after].module, kinds)
             if follows and any(t is chain[-1].output for t in leaves[after].inputs):
                 chain.append(leaves[after])
-        same = chain[0].inputs[0].shape == chain[-1].output.shape
         names = tuple(c.name for c in chain)
-        blocks.append(Block(names[0], names, IDENTITY if same else None))
+        block = Block(names[0], names, IDENTITY)
+        if chain[0].inputs[0].shape != chain[-1].output.shape:
+            block = block.kept(f"the output of '{names[0]}' has another shape than its input")
+        blocks.append(block)
     return blocks

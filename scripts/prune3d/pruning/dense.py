@@ -8,10 +8,13 @@ from functools import cache
 
 from torch import nn
 
+from prune3d.costs.count import module_macs
 from prune3d.costs.structure import Removal
-from prune3d.errors import PruningError
+from prune3d.errors import UserError, what_failed
 from prune3d.models.assembly import dense_skeleton, get_spec
+from prune3d.models.registry import MODELS
 from prune3d.models.spec import NetworkSpec
+from prune3d.models.stand_ins import put_in_place, replace_modules
 from prune3d.pruning.blocks import Block, find_blocks
 from prune3d.pruning.dependency import ChannelGroup, channel_groups
 
@@ -30,12 +33,15 @@ class Dense:
         In the network's order; none if the network cannot be pruned along width.
     no_width
         Why there are none.
+    no_depth
+        Why no block can be removed, where none can.
     """
 
     blocks: tuple[Block, ...]
     removals: dict[str, Removal]
     groups: tuple[ChannelGroup, ...]
     no_width: str | None
+    no_depth: str | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -50,6 +56,11 @@ class Dense:
     def without_width(self, reason: str) -> Dense:
         """Return the same network as one that cannot be pruned along width."""
         return _assemble(self.blocks, (), reason)
+
+    def without_depth(self, reason: str) -> Dense:
+        """Return the same network as one of which no block can be removed."""
+        blocks = [block.kept(reason) for block in self.blocks]
+        return _assemble(blocks, self.groups, self.no_width)
 
 
 def look_at_dense(model: nn.Module) -> Dense:
@@ -70,9 +81,44 @@ def _look(spec: NetworkSpec) -> Dense:
     groups: list[ChannelGroup] = []
     try:
         groups = channel_groups(model)
-    except PruningError as error:
+    except UserError as error:
         no_width = str(error)
-    return _assemble(find_blocks(model), groups, no_width)
+    except Exception as error:  # whatever a network of somebody else's makes go wrong
+        no_width = (
+            f"{spec.name} cannot be pruned along width: its channels cannot be followed "
+            f"({what_failed(error)})."
+        )
+    try:
+        blocks = find_blocks(model)
+        if spec.name not in MODELS:
+            blocks = _tried(model, blocks)
+    except Exception as error:
+        reason = f"the blocks of {spec.name} cannot be found ({what_failed(error)})"
+        return replace(_assemble([], groups, no_width), no_depth=reason)
+    return _assemble(blocks, groups, no_width)
+
+
+def _tried(model: nn.Module, blocks: Sequence[Block]) -> list[Block]:
+    """Remove each block alone, to see whether the network works without it."""
+    return [_tried_alone(model, block) if _is_skipped(block) else block for block in blocks]
+
+
+def _is_skipped(block: Block) -> bool:
+    """Tell whether a block is removed without a change of the channels of others."""
+    return block.removable and not block.appends
+
+
+def _tried_alone(model: nn.Module, block: Block) -> Block:
+    originals = {name: model.get_submodule(name) for name in block.modules}
+    replace_modules(model, dict.fromkeys(originals, str(block.stand_in)))
+    try:
+        module_macs(model, get_spec(model).side)
+    except Exception as error:
+        return block.kept(f"the network does not work without '{block.name}': {error}".rstrip("."))
+    finally:
+        for name, original in originals.items():
+            put_in_place(model, model.get_submodule(name), original)
+    return block
 
 
 def _assemble(
@@ -81,12 +127,16 @@ def _assemble(
     blocks, removals = [], {}
     for block in found:
         removal = _removal(block, groups, followed=no_width is None)
-        if removal is None:
-            block = replace(block, stand_in=None, appends=False)
-        else:
+        if removal is not None:
             removals[block.name] = removal
+        elif block.removable:
+            block = block.kept(f"the channels around '{block.name}' do not fit without it")
         blocks.append(block)
-    return Dense(tuple(blocks), removals, tuple(groups), no_width)
+    reasons = [block.reason for block in blocks if block.reason]
+    no_depth = None
+    if not removals:
+        no_depth = reasons[0] if reasons else "no block was found"
+    return Dense(tuple(blocks), removals, tuple(groups), no_width, no_depth)
 
 
 def _removal(block: Block, groups: Sequence[ChannelGroup], followed: bool) -> Removal | None:

@@ -354,4 +354,6 @@ def _slice_tensor(layer: nn.Module, key: str, stay: Tensor, axis: int) -> None:
         return
     index = stay.nonzero().flatten().to(value.device)
     taken = value.detach().index_select(axis, index)
-    setattr(layer, key, nn.Parameter(taken) if isinstance(value, nn.Parameter) else taken)
+    if isinstance(value, nn.Parameter):
+        taken = nn.Parameter(taken, requires_grad=value.requires_grad)
+    setattr(layer, key, taken)

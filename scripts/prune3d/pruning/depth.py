@@ -8,12 +8,13 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from prune3d.costs.count import cost, takes_side
+from prune3d.costs.count import cost, module_macs
 from prune3d.costs.ratios import kept_blocks
 from prune3d.data.images import ImageSplits
 from prune3d.errors import PruningError
-from prune3d.models.assembly import get_spec, replace_modules, set_spec, with_current_shapes
+from prune3d.models.assembly import get_spec, set_spec, with_current_shapes
 from prune3d.models.lineage import Step, add_step
+from prune3d.models.stand_ins import replace_modules
 from prune3d.pruning.blocks import Block
 from prune3d.pruning.dense import look_at_dense, present_blocks
 from prune3d.pruning.dependency import channel_groups, keep_channels
@@ -35,15 +36,15 @@ def prune_depth(
         If fewer blocks than the ratio asks for are there already, or too few can be removed.
     """
     spec = get_spec(model)
-    dense = look_at_dense(model).blocks
+    known = look_at_dense(model)
+    dense = known.blocks
     fewest = max(1, sum(not block.removable for block in dense))
     if fewest >= len(dense):
         if depth == 1:
             return
         raise PruningError(
-            f"depth is {depth}, but must be 1: {spec.name} has no block that can be removed, "
-            "since in none the output has the shape of the input or is appended to it; prune its "
-            "width and resolution."
+            f"depth is {depth}, but must be 1: {spec.name} has no block that can be removed "
+            f"({known.no_depth}); prune its width and resolution."
         )
     to_keep = kept_blocks(depth, len(dense), fewest)
     excess = len(dense) - len(spec.removed_blocks) - to_keep
@@ -87,11 +88,14 @@ def remove_blocks(model: nn.Module, blocks: Sequence[Block]) -> None:
     in_order = tuple(b.name for b in look_at_dense(model).blocks if b.name in names)
     set_spec(model, replace(spec, removed_blocks=in_order, replaced={**spec.replaced, **replaced}))
     with_current_shapes(model)
-    if not takes_side(model, spec.side):
+    try:
+        module_macs(model, spec.side)
+    except PruningError as error:
+        advice = "; prune depth before width" if spec.shapes else ""
         raise PruningError(
-            f"{spec.name} does not work without {', '.join(block.name for block in blocks)}: the "
-            "layers before and after have different channels now; prune depth before width."
-        )
+            f"{spec.name} does not work without {', '.join(block.name for block in blocks)}: "
+            f"{str(error).rstrip('.')}{advice}."
+        ) from None
 
 
 def order_blocks(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,8 +12,9 @@ from prune3d.costs.count import cost, legal_sides, takes_side
 from prune3d.costs.ratios import side_of
 from prune3d.costs.structure import compose
 from prune3d.data.images import ImageSplits
-from prune3d.errors import PruningError
+from prune3d.errors import PruningError, UserError, what_failed
 from prune3d.models.assembly import dense_skeleton, get_spec, set_spec
+from prune3d.models.foreign import copy_network
 from prune3d.models.lineage import Step, add_step, get_lineage, set_lineage
 from prune3d.pruning.analyze import analyze
 from prune3d.pruning.batchnorm import reestimate_statistics
@@ -46,7 +46,7 @@ def prune_to(
     """Prune a copy of a network to a target; see `prune3d.prune`."""
     if target.width is not None and target.macs is not None:
         raise PruningError("width and macs are both given; macs is reached by choosing the width.")
-    pruned = copy.deepcopy(model)
+    pruned = copy_network(model, get_spec(model).name)
     set_lineage(pruned, get_lineage(model))
     if target.depth is not None:
         prune_depth(pruned, target.depth, options, images, removal_order)
@@ -56,7 +56,14 @@ def prune_to(
     if target.macs is not None:
         width = width_for(pruned, target.macs, options)
     if width is not None:
-        prune_width(pruned, width, options, images)
+        try:
+            prune_width(pruned, width, options, images)
+        except UserError:
+            raise
+        except Exception as error:
+            raise PruningError(
+                f"{get_spec(model).name} cannot be pruned along width ({what_failed(error)})."
+            ) from error
         _check_cost(pruned, width, options)
     if images is not None:
         passes = reestimate_statistics(pruned, images.train, options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from prune3d.costs.ratios import kept_channels
 from prune3d.data.images import Images, ImageSplits
 from prune3d.errors import PruningError
 from prune3d.models.assembly import get_spec, with_current_shapes
+from prune3d.models.foreign import copy_network
 from prune3d.models.lineage import Step, add_step
 from prune3d.pruning.dense import look_at_dense
 from prune3d.pruning.dependency import ChannelGroup, channel_groups, keep_channels
@@ -159,7 +159,7 @@ def _silence(
     model: nn.Module, groups: Sequence[ChannelGroup], kept: dict[str, Tensor]
 ) -> nn.Module:
     """Return a copy in which nothing reads the channels that are to go."""
-    silenced = copy.deepcopy(model)
+    silenced = copy_network(model, get_spec(model).name)
     for group in groups:
         gone = torch.ones(group.channels, dtype=torch.bool)
         gone[kept[group.name]] = False

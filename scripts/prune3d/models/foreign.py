@@ -1,0 +1,229 @@
+"""Networks from elsewhere: made fit for the library, or refused in one sentence."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
+
+from prune3d.errors import UserError, what_failed
+from prune3d.models.stand_ins import put_in_place
+
+# Under these keys networks give their logits beside other outputs; else the first output is taken.
+MAIN_OUTPUTS = ("logits", "out", "output", "main")
+RANDOM = 1e-3
+
+
+def adopt(model: nn.Module, name: str, image_shape: tuple[int, int, int]) -> nn.Module:
+    """Make a network that somebody else built one that the library can work with.
+
+    Wrappers for several devices and compilation are taken off, lazy layers get their shapes, batch
+    norms that wait for other processes become ordinary ones, and of several outputs while training
+    the logits are taken.
+
+    Parameters
+    ----------
+    model
+        The network; it is changed.
+    name
+        For messages.
+    image_shape
+        Channels, height and width of an image.
+
+    Raises
+    ------
+    UserError
+        If the network is compiled to TorchScript, is not in single precision, or has lazy layers
+        and does not take the images.
+    """
+    model = _unwrapped(model)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UserError(
+            f"{name} is a TorchScript network, which cannot be changed; give the network that was "
+            "scripted or traced."
+        )
+    if any(is_lazy(p) for p in (*model.parameters(), *model.buffers())):
+        pass_images(model, name, torch.zeros(2, *image_shape))
+    _refuse_other_precision(model, name)
+    if any(isinstance(m, nn.SyncBatchNorm) for m in model.modules()):
+        _without_waiting(model, name, image_shape)
+    if any(isinstance(m, nn.MultiheadAttention | nn.TransformerEncoder) for m in model.modules()):
+        # One opaque operator: its MACs cannot be counted, and no exporter knows it.
+        torch.backends.mha.set_fastpath_enabled(False)
+    model.register_forward_hook(_main_output)
+    return model
+
+
+def check_outputs(
+    model: nn.Module, name: str, image_shape: tuple[int, int, int], num_classes: int
+) -> None:
+    """Refuse a network that does not take its images or does not give logits.
+
+    Both in evaluation mode and, on a copy, while training.
+
+    Raises
+    ------
+    UserError
+        With the shape of the images and that of the outputs; or if the outputs in evaluation mode
+        are random.
+    """
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, *image_shape, generator=generator)
+    evaluated = pass_images(model, name, images)
+    _check_logits(evaluated, name, images, num_classes, "in evaluation mode")
+    again = pass_images(model, name, images)
+    if not torch.allclose(evaluated, again, rtol=RANDOM, atol=RANDOM, equal_nan=True):
+        raise UserError(
+            f"{name} is random in evaluation mode: the same images gave logits that differ by "
+            f"{float((again - evaluated).abs().max()):.3g}; dropout and noise must stop where "
+            "`self.training` is False, as in F.dropout(x, p, self.training)."
+        )
+    copied = copy_network(model, name)
+    with torch.random.fork_rng(devices=[]):
+        trained = pass_images(copied, name, images, training=True)
+    _check_logits(trained, name, images, num_classes, "while training")
+
+
+def pass_images(model: nn.Module, name: str, images: Tensor, training: bool = False) -> Any:
+    """Pass images through a network; what it raises is told in one sentence.
+
+    Raises
+    ------
+    UserError
+        With the shape of the images and the network's own message.
+    """
+    before = model.training
+    try:
+        with torch.no_grad():
+            return model.train(training)(images)
+    except Exception as error:
+        during = "while training " if training else ""
+        raise UserError(
+            f"{name} failed {during}on images of shape {tuple(images.shape)}, {images.shape[1]} "
+            f"channels of {images.shape[2]}x{images.shape[3]} pixels ({what_failed(error)})."
+        ) from error
+    finally:
+        model.train(before)
+
+
+def copy_network(model: nn.Module, name: str = "the network") -> nn.Module:
+    """Return a deep copy.
+
+    Tensors that an earlier pass left on the modules are copied without the history of how they were
+    computed, which cannot be.
+
+    Raises
+    ------
+    UserError
+        If the network holds what cannot be copied, such as an open file.
+    """
+    memo = {id(t): t.detach().clone() for module in model.modules() for t in _computed(module)}
+    try:
+        return copy.deepcopy(model, memo)
+    except Exception as error:
+        raise UserError(
+            f"{name} cannot be copied ({what_failed(error)}); keep files, locks, generators and "
+            "computed tensors out of its attributes."
+        ) from error
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    parallel = nn.DataParallel | nn.parallel.DistributedDataParallel
+    while True:
+        if isinstance(model, parallel):
+            model = model.module
+        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = model._orig_mod  # type: ignore[assignment]
+        else:
+            break
+    for inner in list(model.modules()):
+        if isinstance(inner, parallel):
+            # The names of its layers stay, so that the weights that were saved still fit.
+            put_in_place(model, inner, _Passing(inner.module))
+    return model
+
+
+class _Passing(nn.Module):
+    """Stands for a parallel wrapper inside a network."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.module(*args, **kwargs)
+
+
+def _refuse_other_precision(model: nn.Module, name: str) -> None:
+    for key, value in (*model.named_parameters(), *model.named_buffers()):
+        if value.is_floating_point() and value.dtype != torch.float32:
+            raise UserError(
+                f"{name} is not in single precision: '{key}' is {str(value.dtype).split('.')[1]}; "
+                "return the network with .float(), which precision a training computes in is "
+                "chosen by the recipe."
+            )
+
+
+def _without_waiting(model: nn.Module, name: str, image_shape: tuple[int, int, int]) -> None:
+    """Turn synchronized batch norms into those of the dimensions that they are given."""
+    kinds: dict[int, type[_BatchNorm]] = {4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+    found: dict[nn.Module, type[_BatchNorm]] = {}
+
+    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        found[module] = kinds.get(inputs[0].dim(), nn.BatchNorm1d)
+
+    norms = [m for m in model.modules() if isinstance(m, nn.SyncBatchNorm)]
+    handles = [norm.register_forward_pre_hook(look) for norm in norms]
+    try:
+        pass_images(model, name, torch.zeros(2, *image_shape))
+    finally:
+        for handle in handles:
+            handle.remove()
+    for norm in norms:
+        norm.__class__ = found.get(norm, nn.BatchNorm2d)  # type: ignore[assignment]
+
+
+def _main_output(module: nn.Module, inputs: Any, output: Any) -> Any:
+    """Take the logits of several outputs while training: auxiliary heads are not trained."""
+    if not module.training or isinstance(output, Tensor):
+        return output
+    if isinstance(output, Mapping):
+        key = next((k for k in MAIN_OUTPUTS if k in output), next(iter(output), None))
+        return output.get(key)
+    return output[0] if isinstance(output, list | tuple) and output else output
+
+
+def _check_logits(logits: Any, name: str, images: Tensor, num_classes: int, when: str) -> None:
+    expected = (len(images), num_classes)
+    if isinstance(logits, Tensor) and tuple(logits.shape) == expected:
+        return
+    found = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+    raise UserError(
+        f"{name} gave {found} for images of shape {tuple(images.shape)} {when}; expected is "
+        f"{expected}, a logit for each class."
+    )
+
+
+def _computed(value: Any) -> list[Tensor]:
+    """Return the tensors with a history in a module's attributes, also in lists and mappings."""
+    found: list[Tensor] = []
+    waiting, seen = list(vars(value).values()), {id(value)}
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen or isinstance(item, nn.Module):
+            continue
+        seen.add(id(item))
+        if isinstance(item, Tensor):
+            found += [item] if item.grad_fn is not None else []
+        elif isinstance(item, Mapping):
+            waiting += item.values()
+        elif isinstance(item, list | tuple | set):
+            waiting += item
+        elif hasattr(item, "__dataclass_fields__"):
+            waiting += vars(item).values()
+    return found
