@@ -20,6 +20,7 @@ from prune3d.models.lineage import Step, add_step
 from prune3d.pruning.dense import look_at_dense
 from prune3d.pruning.dependency import ChannelGroup, channel_groups, keep_channels
 from prune3d.pruning.options import CHANNEL_CRITERIA, PruningOptions, resolve_criterion
+from prune3d.train.convolutions import avoid_faulty_kernel
 
 TOLERANCE = 1e-3
 
@@ -116,6 +117,7 @@ def _score_by_batches(
     total: dict[str, Tensor] = {}
     training = model.training
     model.eval()
+    avoid_faulty_kernel()
     done = 0
     with torch.enable_grad():
         for batch in chosen.batches(get_spec(model).side):

@@ -20,6 +20,7 @@ from prune3d.train.averaging import WeightAverage
 from prune3d.train.batchnorm import share_batch_norm
 from prune3d.train.channels_last import fold_batch_norms, unfold_batch_norms
 from prune3d.train.compute import keep_memory, make_plan
+from prune3d.train.convolutions import avoid_faulty_kernel
 from prune3d.train.graphs import capture, recorder
 from prune3d.train.interrupt import stop_if_asked
 from prune3d.train.recipe import Recipe, learning_rate
@@ -50,6 +51,7 @@ class Trainer:
         self._task, self._shard = task, shard or Shard()
         model, recipe = task.model, task.recipe
         keep_memory()
+        avoid_faulty_kernel()
         self._plan = make_plan(task.compute, device)
         model.to(device)
         model.to(memory_format=self._plan.memory_format)
