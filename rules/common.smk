@@ -19,6 +19,7 @@ from prune3d.data.settings import DataSettings
 from prune3d.data.registry import facts as data_facts
 from prune3d.workflow.devices import places
 from prune3d.errors import UserError
+from prune3d.files import check_writable
 from prune3d.workflow.leftovers import cancel_leftovers
 from prune3d.models.registry import facts as model_facts
 from prune3d.models.registry import is_own
@@ -512,9 +513,11 @@ workflow.__class__ = TriggeredByContent
 
 
 onstart:
-    # A controller that was killed left its jobs behind.
-    if workflow.non_local_exec:
-        try:
+    try:
+        # Snakemake itself would end in a traceback.
+        check_writable("results")
+        # A controller that was killed left its jobs behind.
+        if workflow.non_local_exec:
             cancel_leftovers(Path.cwd(), logger.info)
-        except UserError as error:
-            raise WorkflowError(str(error)) from None
+    except UserError as error:
+        raise WorkflowError(str(error)) from None

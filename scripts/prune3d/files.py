@@ -111,6 +111,34 @@ def _flush(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
+def check_writable(folder: str | Path, levels: int = 2) -> None:
+    """Refuse a folder in which no file can be made, or that has such folders in it.
+
+    Parameters
+    ----------
+    folder
+        Made when absent.
+    levels
+        How far down to look.
+
+    Raises
+    ------
+    UserError
+        If there is one.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\n")
+    except OSError as error:
+        raise unwritable(folder, error.strerror) from None
+    for level in range(1, levels + 1):
+        for path in folder.glob("/".join("*" * level)):
+            if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
+                raise unwritable(path, "it belongs to somebody else, or is read-only")
+
+
 def unwritable(path: str | Path, reason: object) -> UserError:
     """Return the error that a file cannot be written, as on a full disk."""
     return UserError(f"{path} cannot be written ({reason}).")

@@ -16,6 +16,7 @@ import pytest
 from prune3d.errors import UserError
 from prune3d.files import (
     atomic_path,
+    check_writable,
     read_csv,
     read_json,
     remove_partial,
@@ -190,3 +191,31 @@ def test_errors_are_one_line_of_unicode_whatever_the_names(tmp_path: Path, name:
     assert len(str(error).splitlines()) == 1
     str(error).encode("utf-8")
     assert pickle.loads(pickle.dumps(error)).args == error.args
+
+
+def test_a_folder_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "results/digits/seed0").mkdir(parents=True)
+    check_writable(tmp_path / "results")
+    check_writable(tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "digits",
+        "new",
+        "results",
+        "seed0",
+    ]
+
+
+@pytest.mark.parametrize("place", ["results", "results/digits", "results/digits/seed0"])
+def test_a_folder_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "results/digits/seed0").mkdir(parents=True)
+    locked, access = tmp_path / place, os.access
+    if place == "results":
+        locked.rename(tmp_path / "elsewhere")
+        locked.touch()
+    # Root may write everywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: path != locked and access(path, mode))
+    with pytest.raises(UserError, match="cannot be written") as caught:
+        check_writable(tmp_path / "results")
+    assert str(caught.value).startswith(f"{locked} ")
