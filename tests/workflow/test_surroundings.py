@@ -70,7 +70,7 @@ def test_a_read_only_disk_is_told_and_the_same_command_finishes(fresh: Project, 
 
 @pytest.mark.slow
 def test_results_that_are_removed_midway_are_made_by_the_same_command(fresh: Project) -> None:
-    config = fresh.with_config("long", {"defaults": {"dense": {"epochs": 400}}})
+    config = fresh.with_config("long", {"defaults": {"dense": {"epochs": 30}}})
     with (fresh.folder / "told.txt").open("w") as stream:
         process = subprocess.Popen(
             fresh.command(*ARGUMENTS, config=config),
@@ -81,10 +81,10 @@ def test_results_that_are_removed_midway_are_made_by_the_same_command(fresh: Pro
         )
         wait_for(fresh.folder / DENSE / "model.resume.safetensors", process)
         shutil.rmtree(fresh.folder / "results")
-        assert process.wait(timeout=300) != 0
+        assert process.wait(timeout=900) != 0
     told = (fresh.folder / "told.txt").read_text()
     assert "Traceback" not in told, told[-4000:]
-    assert "cannot be written" in told or "No such file" in told
+    assert "does not exist" in told or "cannot be written" in told, told[-4000:]
     assert fresh.run(*ARGUMENTS).returncode == 0
     assert (fresh.folder / DENSE / "model.safetensors").is_file()
 
