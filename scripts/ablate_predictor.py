@@ -7,7 +7,7 @@ with Job(snakemake) as job:
     from prune3d.report.ablations import readable
     from prune3d.report.figures import Style, draw_ablation
     from prune3d.report.predictor_ablation import COLUMNS, SUMMARY, Choices, ablate, summarize
-    from prune3d.sampling.table import read_samples
+    from prune3d.sampling.table import read_holdout, read_samples
 
     choices, style = job.read(Choices), job.read(Style)
     pairs = zip(job.params["seeds"], job.input.samples, job.input.holdout, strict=True)
@@ -15,7 +15,7 @@ with Job(snakemake) as job:
         row
         for seed, fit, held in pairs
         for row in ablate(
-            job.wildcards.ablation, read_samples(fit), read_samples(held), seed, choices
+            job.wildcards.ablation, read_samples(fit), read_holdout(held), seed, choices
         )
     ]
     summary = summarize(rows)

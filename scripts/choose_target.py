@@ -3,9 +3,9 @@
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.files import write_json
     from prune3d.optimize import Budget
     from prune3d.optimize.policies import LatticeOptions, read_candidates, rival_target
+    from prune3d.optimize.target_file import TARGET
 
     candidates = read_candidates(
         job.read(LatticeOptions),
@@ -14,6 +14,6 @@ with Job(snakemake) as job:
         job.input.get("latency"),
     )
     target = rival_target(job.wildcards.policy, candidates, job.read(Budget))
-    write_json(job.output[0], target)
+    TARGET.write(job.output[0], target)
     if "unreachable" in target:
         job.say(target["unreachable"])

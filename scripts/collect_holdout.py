@@ -1,12 +1,10 @@
 """Gather the accuracies of the held-out samples."""
 
-from prune3d.sampling.table import COLUMNS, sample_row
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.files import read_json, write_csv
+    from prune3d.sampling.table import HOLDOUT, gather
 
-    pairs = zip(job.params["samples"], job.input.samples, strict=True)
-    rows = [sample_row(name, read_json(file)) for name, file in pairs]
-    write_csv(job.output[0], rows, COLUMNS)
+    rows = gather(job.params["samples"], job.input.samples)
+    HOLDOUT.write(job.output[0], rows)
     job.say(f"{len(rows)} held-out samples")

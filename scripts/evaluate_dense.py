@@ -4,11 +4,11 @@ from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.data.images import load_images
-    from prune3d.files import write_json
     from prune3d.models.checkpoint import load
+    from prune3d.sampling.metrics_file import TEST
     from prune3d.train.evaluate import evaluate
 
     device = job.device()
     model = load(job.input.model, device, job.params["own_network"])
     result = evaluate(model, load_images(job.input.test).to(device))
-    write_json(job.output[0], result)
+    TEST.write(job.output[0], result)

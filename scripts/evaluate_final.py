@@ -4,8 +4,8 @@ from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.data.images import load_images
-    from prune3d.files import write_json
     from prune3d.models.checkpoint import load, unreachable_reason
+    from prune3d.sampling.metrics_file import METRICS
     from prune3d.train.evaluate import evaluate
     from prune3d.workflow.session import network_metrics
 
@@ -22,5 +22,5 @@ with Job(snakemake) as job:
         job.say(f"test accuracy {100 * metrics['test']['top1']:.2f} %")
     else:
         metrics = {"unreachable": reason}
-    write_json(job.output.metrics, metrics)
+    METRICS.write(job.output.metrics, metrics)
     job.write_provenance(job.output.provenance, earlier={"finetune_final": job.input.provenance})

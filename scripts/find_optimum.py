@@ -3,19 +3,19 @@
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.files import read_json, write_csv, write_json
     from prune3d.optimize import Budget
     from prune3d.optimize.policies import (
-        TIE_COLUMNS,
         LatticeOptions,
         OptimumOptions,
         optimal_target,
         read_candidates,
     )
+    from prune3d.optimize.predictor_file import read_predictor
     from prune3d.optimize.surrogate import chosen, refit
+    from prune3d.optimize.target_file import OPTIMUM, TIED
     from prune3d.sampling.table import read_samples
 
-    predictor = chosen(read_json(job.input.predictor))
+    predictor = chosen(read_predictor(job.input.predictor))
     samples = read_samples(job.input.samples)
     candidates = read_candidates(
         job.read(LatticeOptions),
@@ -31,8 +31,8 @@ with Job(snakemake) as job:
         job.read(OptimumOptions),
         refit(predictor, samples, job.params["refits"], job.seed("refits")),
     )
-    write_csv(job.output.tied, target.pop("members"), TIE_COLUMNS)
-    write_json(job.output.optimum, target)
+    TIED.write(job.output.tied, target.pop("members"))
+    OPTIMUM.write(job.output.optimum, target)
     if "unreachable" in target:
         job.say(target["unreachable"])
     else:

@@ -14,6 +14,6 @@ with Job(snakemake) as job:
         session.write_unreachable(reason)
     job.write_provenance(
         job.output.provenance,
-        seconds={"training": session.seconds},
+        seconds=session.seconds,
         earlier={"prune_final": job.input.provenance},
     )

@@ -12,6 +12,6 @@ with Job(snakemake) as job:
     session.write_metrics(model)
     job.write_provenance(
         job.output.provenance,
-        seconds={"training": session.seconds},
+        seconds=session.seconds,
         earlier={"prune_sample": job.input.provenance},
     )

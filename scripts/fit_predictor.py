@@ -3,9 +3,9 @@
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.files import write_json
+    from prune3d.optimize.predictor_file import PREDICTOR
     from prune3d.optimize.surrogate import Settings, fit_both
     from prune3d.sampling.table import read_samples
 
     fitted = fit_both(read_samples(job.input.samples), job.read(Settings))
-    write_json(job.output.predictor, fitted)
+    PREDICTOR.write(job.output.predictor, fitted)

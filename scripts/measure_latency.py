@@ -3,23 +3,21 @@
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.costs.structure import Structure
-    from prune3d.files import read_json, write_csv
+    from prune3d.costs.structure_file import read_removal_order, read_structure
     from prune3d.models.checkpoint import load
-    from prune3d.optimize.policies import read_removal_order
-    from prune3d.pruning.latency import COLUMNS, LatencyOptions, LatencyTable, measure_table
+    from prune3d.pruning.latency import LATENCIES, LatencyOptions, LatencyTable, measure_table
 
-    structure = Structure.from_dict(read_json(job.input.structure))
+    structure = read_structure(job.input.structure)
     device = job.device(only_cpu=job.params["device"] == "cpu")
     rows = measure_table(
         load(job.input.model, device, job.params["own_network"]),
-        read_removal_order(job.input.get("blocks")),
+        read_removal_order(job.input.get("blocks"), structure),
         structure.blocks,
         structure.sides,
         job.params["round_to"],
         job.read(LatencyOptions),
         job.say,
     )
-    write_csv(job.output[0], rows, COLUMNS)
+    LATENCIES.write(job.output[0], rows)
     table = LatencyTable.from_rows(rows)
     job.say(f"{len(rows)} latencies on {table.device}, interpolation off by {table.error:.1%}")

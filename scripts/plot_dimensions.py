@@ -3,11 +3,11 @@
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.files import read_json
+    from prune3d.optimize.predictor_file import read_predictor
     from prune3d.report.figures import Style, draw_dimensions
     from prune3d.sampling.table import read_samples
 
     style = job.read(Style)
     runs = [read_samples(path) for path in job.input.samples]
-    fitted = [read_json(path) for path in job.input.predictors]
+    fitted = [read_predictor(path) for path in job.input.predictors]
     style.save(draw_dimensions(runs, fitted, style), job.output)

@@ -3,12 +3,12 @@
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.files import read_json
+    from prune3d.optimize.predictor_file import read_predictor
     from prune3d.report.figures import Style, draw_predictions
-    from prune3d.sampling.table import read_samples
+    from prune3d.sampling.table import read_holdout, read_samples
 
     style = job.read(Style)
     runs = [read_samples(path) for path in job.input.samples]
-    held = [read_samples(path) for path in job.input.holdout]
-    fitted = [read_json(path) for path in job.input.predictors]
+    held = [read_holdout(path) for path in job.input.holdout]
+    fitted = [read_predictor(path) for path in job.input.predictors]
     style.save(draw_predictions(runs, held, fitted, style), job.output)

@@ -6,14 +6,15 @@ from prune3d.pruning import PruningOptions, prune
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
+    from prune3d.costs.structure_file import read_removal_order
     from prune3d.data.images import load_splits
-    from prune3d.files import read_json
     from prune3d.models.checkpoint import load, save, save_unreachable
     from prune3d.models.lineage import name_stage
-    from prune3d.optimize.policies import check_delivered, read_removal_order
+    from prune3d.optimize.policies import check_delivered
+    from prune3d.optimize.target_file import read_target
 
-    target = read_json(job.input.target)
-    if "unreachable" in target:
+    target = read_target(job.input.target, job.wildcards.policy)
+    if target.get("unreachable"):
         save_unreachable(job.output.pruned, target["unreachable"])
         job.say(f"left out: {target['unreachable']}")
     else:

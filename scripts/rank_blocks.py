@@ -6,8 +6,8 @@ from prune3d.pruning.options import PruningOptions
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
+    from prune3d.costs.structure_file import BLOCKS
     from prune3d.data.images import load_splits
-    from prune3d.files import write_json
     from prune3d.models.checkpoint import load
     from prune3d.models.lineage import bill, get_lineage, name_stage
     from prune3d.pruning.depth import order_blocks
@@ -18,6 +18,6 @@ with Job(snakemake) as job:
     images = load_splits(job.input.train, job.input.selection).to(device)
     order = order_blocks(model, options, images)
     name_stage(model, job.rule)
-    write_json(job.output.blocks, {"removal_order": order, **bill(get_lineage(model), job.rule)})
+    BLOCKS.write(job.output.blocks, {"removal_order": order, **bill(get_lineage(model), job.rule)})
     job.write_provenance(job.output.provenance)
     job.say(f"order of removal: {', '.join(order) or 'no block can be removed'}")

@@ -28,4 +28,4 @@ with Job(snakemake) as job:
         sparsity = replace(job.read(Sparsity), seed=job.seed("sparsity"))
         session.train(model, "dense", penalty=channel_penalty(model, sparsity))
     session.write_metrics(model)
-    job.write_provenance(job.output.provenance, seconds={"training": session.seconds})
+    job.write_provenance(job.output.provenance, seconds=session.seconds)

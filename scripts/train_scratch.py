@@ -16,4 +16,4 @@ with Job(snakemake) as job:
     set_lineage(model, ())
     session.train(model, "dense")
     session.write_metrics(model)
-    job.write_provenance(job.output.provenance, seconds={"training": session.seconds})
+    job.write_provenance(job.output.provenance, seconds=session.seconds)

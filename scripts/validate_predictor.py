@@ -3,15 +3,15 @@
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.files import read_json, write_json
+    from prune3d.optimize.predictor_file import VALIDATION, read_predictor
     from prune3d.optimize.surrogate import validate
-    from prune3d.sampling.table import read_samples
+    from prune3d.sampling.table import read_holdout, read_samples
 
     result = validate(
         read_samples(job.input.samples),
-        read_samples(job.input.holdout),
-        read_json(job.input.predictor),
+        read_holdout(job.input.holdout),
+        read_predictor(job.input.predictor),
     )
-    write_json(job.output.validation, result)
+    VALIDATION.write(job.output.validation, result)
     for kind, errors in result["predictors"].items():
         job.say(f"{kind}: held-out {errors['holdout']}, leave-one-out {errors['leave_one_out']}")

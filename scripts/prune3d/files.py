@@ -7,6 +7,7 @@ import csv
 import errno
 import glob
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from typing import Any
 
 from prune3d.errors import UserError
 
+# Larger than any file of text that the workflow reads.
+MOST_BYTES = 1 << 28
 # What is wrong with the place, not with the program: a full disk, a quota, a limit on the size of
 # files, a broken or read-only disk, a folder that is gone or belongs to somebody else.
 PLACE = frozenset(
@@ -156,22 +159,80 @@ def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Read a JSON object.
+    """Read a JSON object; keys that are there twice, NaN and infinity are refused.
 
     Raises
     ------
     UserError
-        If the file is missing, is not JSON or holds no object.
+        If the file is missing, cannot be read, is not JSON or holds no object.
     """
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(
+            read_text(path),
+            object_pairs_hook=_without_repetitions,
+            parse_constant=_finite,
+            parse_float=_finite,
+        )
+    except RecursionError:
+        raise damaged(path, "is not a JSON file of ours (nested too deeply)") from None
+    except UserError:
+        raise
+    except ValueError as error:
+        raise damaged(path, f"is not a JSON file ({str(error)[:200]})") from None
+    if not isinstance(value, dict):
+        raise damaged(path, f"holds a JSON {type(value).__name__}, not an object")
+    return value
+
+
+def _without_repetitions(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {shown(twice)} is there twice")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{shown(text)} is no finite number")
+    return value
+
+
+def read_text(path: str | Path) -> str:
+    """Read UTF-8 text as it is, line ends included.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, cannot be read, is no UTF-8 or far larger than any of ours.
+    """
+    path = Path(path)
+    try:
+        # A pipe or a device would keep the reader for ever.
+        if path.exists() and not path.is_file():
+            raise damaged(path, "is no file")
+        if path.stat().st_size > MOST_BYTES:
+            raise damaged(path, f"is larger than {MOST_BYTES} bytes")
+        return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is not a JSON file ({error}); delete it and run again.") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} holds a JSON {type(value).__name__}, not an object.")
-    return value
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
+        raise damaged(path, f"is no UTF-8 text (byte {error.start})") from None
+
+
+def damaged(path: str | Path, what: str) -> UserError:
+    """Return the error that a file of the workflow is not what it should be."""
+    return UserError(f"{path} {what}; delete it, and the same command makes it anew.")
+
+
+def shown(value: object) -> str:
+    """Return a value in quotes as it can be printed in a sentence, long ones cut."""
+    text = str(value)
+    return ascii(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -183,17 +244,3 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Sequ
         writer = csv.DictWriter(stream, fieldnames=list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """Read a CSV file with a header as one dictionary of strings a row.
-
-    Raises
-    ------
-    UserError
-        If the file is missing.
-    """
-    if not Path(path).exists():
-        raise UserError(f"{path} does not exist.")
-    with Path(path).open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))

@@ -7,7 +7,11 @@ from pathlib import Path
 
 from campaign import Target
 
-# Name: module:function.
+INTERMEDIATE = (
+    *("structure", "blocks", "metrics", "test", "samples", "holdout", "latency", "predictor"),
+    *("validation", "optimum", "target", "tied", "provenance", "policies"),
+)
+# Name: module:function, or module:function:argument.
 KINDS: dict[str, str] = {
     "split": "images:split_target",
     "pictures": "images:source_target",
@@ -15,11 +19,13 @@ KINDS: dict[str, str] = {
     "models": "model_files:models",
     "states": "model_files:states",
     "weights": "model_files:weights",
+    **{name: f"intermediate:honest:{name}" for name in INTERMEDIATE},
+    **{f"forged_{name}": f"intermediate:forged:{name}" for name in INTERMEDIATE},
 }
 
 
 def target(kind: str, folder: Path) -> Target:
     """Return the target of a kind, its sound files made in a folder."""
-    module, function = KINDS[kind].split(":")
-    made: Target = getattr(importlib.import_module(module), function)(folder)
+    module, function, *arguments = KINDS[kind].split(":")
+    made: Target = getattr(importlib.import_module(module), function)(*arguments, folder)
     return made

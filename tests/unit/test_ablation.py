@@ -20,7 +20,7 @@ from prune3d.report.predictor_ablation import (
     scratch_rows,
     summarize,
 )
-from prune3d.sampling.table import Samples, read_samples
+from prune3d.sampling.table import Samples, read_holdout, read_samples
 
 DATA = Path(__file__).resolve().parents[2] / "docs/data"
 CHOICES = Choices("low_rank", 3, 1, 1e-2, [0.25], 6)
@@ -35,7 +35,7 @@ def grid() -> Samples:
 @pytest.fixture(scope="module")
 def held() -> Samples:
     """Return the recorded held-out samples."""
-    return read_samples(DATA / "digits_grid_holdout.csv")
+    return read_holdout(DATA / "digits_grid_holdout.csv")
 
 
 def rmse(true: np.ndarray, predicted: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import math
 import os
@@ -17,7 +18,6 @@ from prune3d.errors import UserError
 from prune3d.files import (
     atomic_path,
     check_writable,
-    read_csv,
     read_json,
     remove_partial,
     write_csv,
@@ -110,7 +110,8 @@ def test_json_errors_are_one_sentence_with_the_file_name(
 def test_csv_floats_read_back_to_the_same_number(tmp_path: Path) -> None:
     numbers = [0.1, 1 / 3, 1e-300, 123456789.123456789, 2**0.5, 5e-324, 0.1 + 0.2]
     write_csv(tmp_path / "a.csv", [{"x": x, "name": "a,b"} for x in numbers], ["name", "x"])
-    rows = read_csv(tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
     assert [float(row["x"]) for row in rows] == numbers
     assert rows[0] == {"name": "a,b", "x": "0.1"}
     assert (tmp_path / "a.csv").read_bytes().startswith(b'name,x\n"a,b",0.1\n')

@@ -20,6 +20,7 @@ from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, Resourc
 import prune3d.workflow.job
 from prune3d.errors import UserError
 from prune3d.workflow.job import Job
+from prune3d.workflow.provenance import PROVENANCE
 
 PARAMS = {"epochs": 3, "learning_rate": 0.1, "flip": False, "points": [[1, 1, 0.5]]}
 
@@ -187,7 +188,7 @@ def test_provenance_takes_in_that_of_earlier_jobs_whole(tmp_path: Path) -> None:
     with Job(snakemake(tmp_path, rule="export_onnx")) as job:
         earlier = {"prune_sample": str(files[0]), "finetune_sample": str(files[1])}
         job.write_provenance(str(files[2]), earlier=earlier)
-    pruned, tuned, exported = (json.loads(file.read_text()) for file in files)
+    pruned, tuned, exported = (PROVENANCE.read(file) for file in files)
     assert pruned["steps"] == {}
     assert list(pruned["seconds"]) == ["job"]
     assert tuned["steps"] == {"prune_sample": pruned}

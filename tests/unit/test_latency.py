@@ -10,9 +10,9 @@ import pytest
 from scipy.interpolate import RegularGridInterpolator
 
 import prune3d
-from prune3d.files import write_csv
 from prune3d.pruning.latency import (
-    COLUMNS,
+    LATENCIES,
+    WARM_UP,
     WIDTHS,
     LatencyOptions,
     LatencyTable,
@@ -51,7 +51,7 @@ def test_real_networks_are_timed_and_read_back(tmp_path: Path) -> None:
     told: list[str] = []
     options = LatencyOptions(batch_size=2, runs=3)
     found = measure_table(dense, ["layer1.0"], 3, range(1, 17), 1, options, told.append)
-    write_csv(tmp_path / "latency.csv", found, COLUMNS)
+    LATENCIES.write(tmp_path / "latency.csv", found)
     table = read_latencies(tmp_path / "latency.csv")
     assert table.depth.tolist() == [2 / 3, 1.0]
     assert table.width.tolist() == sorted(WIDTHS)
@@ -61,7 +61,16 @@ def test_real_networks_are_timed_and_read_back(tmp_path: Path) -> None:
     assert table.device and len(told) == 2
 
 
-def test_four_times_the_work_takes_longer() -> None:
-    model = prune3d.build("resnet20", 10, 64)
-    options = LatencyOptions(batch_size=4, runs=5)
-    assert latency(model, 64, options) > 1.5 * latency(model, 16, options)
+def test_a_latency_is_the_median_of_the_passes_after_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passes: list[int] = []
+    model = prune3d.build("resnet8", 10, 16)
+    model.register_forward_hook(lambda *call: passes.append(len(call[1][0])))
+    seconds = [0.004, 0.002, 7.0]
+    # Of a pass that warms up the end is not looked at.
+    ticks = iter([9.0] * WARM_UP + [tick for took in seconds for tick in (0.0, took)])
+    monkeypatch.setattr("prune3d.pruning.latency.time.perf_counter", lambda: next(ticks))
+    found = latency(model, 16, LatencyOptions(batch_size=2, runs=3))
+    assert found == pytest.approx(4.0)
+    assert passes == [2] * (WARM_UP + len(seconds))

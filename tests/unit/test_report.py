@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import csv
 import statistics
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prune3d.files import read_csv, write_csv
+from prune3d.costs.structure_file import BLOCKS
+from prune3d.optimize.predictor_file import VALIDATION
 from prune3d.optimize.surrogate import Settings, fit_both
+from prune3d.optimize.target_file import OPTIMUM
 from prune3d.predictor import LowRankPolynomialRegressor
+from prune3d.records import JsonKind
 from prune3d.report import policies, predictors
 from prune3d.report.figures import (
     Style,
@@ -23,15 +26,48 @@ from prune3d.report.figures import (
     draw_surface,
 )
 from prune3d.report.text import latex, markdown, mean_and_spread, percent, scaled
-from prune3d.sampling.table import COLUMNS, Samples, read_samples
+from prune3d.sampling.metrics_file import METRICS, TEST
+from prune3d.sampling.table import (
+    HOLDOUT,
+    SAMPLES,
+    Samples,
+    read_holdout,
+    read_samples,
+    sample_row,
+)
+from prune3d.workflow.provenance import PROVENANCE
 
 DENSE_MACS = 1000
+OPTIMUM_OF_HALF = {
+    "policy": "dwr",
+    "limits": {"macs": 500.0},
+    "budget_macs": 0.5,
+    "kkt": {"feasible": False},
+    **dict.fromkeys(("depth", "width", "resolution", "width_asked", "macs_ratio"), 0.5),
+    "macs": 490,
+    "params": 200,
+    "predicted_accuracy": 0.91,
+}
+
+
+KINDS: dict[str, JsonKind] = {
+    "metrics.json": METRICS,
+    "test.json": TEST,
+    "blocks.json": BLOCKS,
+    "optimum.json": OPTIMUM,
+    "validation.json": VALIDATION,
+}
 
 
 def write(path: Path, value: dict[str, Any]) -> None:
-    """Write JSON, its folder too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value))
+    """Write a file of the kind that its name tells."""
+    KINDS.get(path.name, PROVENANCE).write(path, value)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table for people."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
 
 
 def metrics(ratio: float, cost_macs: int, selection: float, **more: Any) -> dict[str, Any]:
@@ -57,7 +93,7 @@ def judged(top1: float) -> dict[str, Any]:
 
 def provenance(seconds: float, **steps: Any) -> dict[str, Any]:
     """Return provenance of a job that trained for all but a second of its time."""
-    return {"seconds": {"training": seconds - 1, "job": seconds}, "steps": steps}
+    return {"seconds": {"training": 0.5 * seconds, "job": seconds}, "steps": steps}
 
 
 @pytest.fixture
@@ -69,7 +105,9 @@ def results(tmp_path: Path) -> Path:
         write(run / "dense/metrics.json", metrics(1.0, 5_000_000, 0.95))
         write(run / "dense/test.json", judged(0.9 + 0.02 * seed))
         write(run / "dense/provenance.json", provenance(40.0 + seed))
-        write(run / "dense/blocks.json", {"order": [], "image_passes": 4, "cost_macs": 4000})
+        write(
+            run / "dense/blocks.json", {"removal_order": [], "image_passes": 4, "cost_macs": 4000}
+        )
         write(run / "dense/blocks_provenance.json", provenance(1.5))
         samples = [
             ("d100_w100_r100", 5_000_000, None),
@@ -80,12 +118,13 @@ def results(tmp_path: Path) -> Path:
         for table, networks in (("samples", samples), ("holdout", held)):
             rows = []
             for name, cost, spent in networks:
-                row = dict.fromkeys(COLUMNS, 0.5)
-                rows.append({**row, "point": name, "cost_macs": cost})
+                ratio = 1.0 if name == "d100_w100_r100" else 0.5
+                rows.append(sample_row(name, metrics(ratio, cost, 0.5)))
+                rows[-1] |= dict.fromkeys(("depth", "width", "resolution"), ratio)
                 if spent is not None:
                     write(run / f"samples/{name}/provenance.json", spent)
-            write_csv(run / f"{table}.csv", rows, COLUMNS)
-        write(run / "budgets/half/optimum.json", {"predicted_accuracy": 0.91})
+            (SAMPLES if table == "samples" else HOLDOUT).write(run / f"{table}.csv", rows)
+        write(run / "budgets/half/optimum.json", OPTIMUM_OF_HALF)
         for policy, ratio, top1 in (("dwr", 0.49, 0.88), ("depth", 0.45, 0.8), ("width", 0.5, 0.7)):
             folder = run / "budgets/half" / policy
             test = judged(top1 + 0.04 * seed)
@@ -215,17 +254,17 @@ def test_predictor_errors_are_a_row_for_each_way_of_judging(tmp_path: Path) -> N
     write(file, {"predictors": {"low_rank": one, "full": two}})
     rows = predictors.predictor_rows([str(file)])
     assert [(r["predictor"], r["judged_on"], r["n"]) for r in rows] == [
+        ("full", "leave_one_out", 3),
         ("low_rank", "holdout", 3),
         ("low_rank", "leave_one_out", 13),
-        ("full", "leave_one_out", 3),
     ]
     assert {(r["experiment"], r["seed"]) for r in rows} == {("my-data", 7)}
-    assert [r["determined"] for r in rows] == ["yes", "yes", "by the ridge"]
+    assert [r["determined"] for r in rows] == ["by the ridge", "yes", "yes"]
     output = SimpleNamespace(csv=tmp_path / "a.csv", md=tmp_path / "a.md", tex=tmp_path / "a.tex")
     predictors.write_tables(rows, output)
     assert float(read_csv(output.csv)[0]["mae"]) == 0.012345
-    assert [row["mae_high"] for row in read_csv(output.csv)] == ["", "0.015", ""]
-    assert [row["determined"] for row in read_csv(output.csv)] == ["yes", "yes", "by the ridge"]
+    assert [row["mae_high"] for row in read_csv(output.csv)] == ["", "", "0.015"]
+    assert [row["determined"] for row in read_csv(output.csv)] == ["by the ridge", "yes", "yes"]
     assert "| full | 64 | by the ridge | leave one out |" in output.md.read_text()
     assert "| 3 | 0.0123 | 0.0200 | - | 1.0000 |" in output.md.read_text()
 
@@ -300,7 +339,7 @@ def drawn_samples(seed: int, held: int = 2) -> tuple[Samples, Samples]:
     return fitted, left
 
 
-def draw_all(folder: Path, summary: list[dict[str, str]], held: int) -> list[Path]:
+def draw_all(folder: Path, summary: list[dict[str, Any]], held: int) -> list[Path]:
     """Draw every figure and return its files."""
     style = Style((4.0, 3.0), 60)
     pairs = [drawn_samples(seed, held) for seed in (0, 1)]
@@ -320,15 +359,15 @@ def draw_all(folder: Path, summary: list[dict[str, str]], held: int) -> list[Pat
 
 
 @pytest.fixture
-def summary(results: Path, tmp_path: Path) -> list[dict[str, str]]:
+def summary(results: Path, tmp_path: Path) -> list[dict[str, Any]]:
     """Return the rows of policies.csv."""
     rows = policies.summarize(compare(results).runs)
-    write_csv(tmp_path / "p.csv", rows, policies.SUMMARY_COLUMNS)
-    return read_csv(tmp_path / "p.csv")
+    policies.POLICIES.write(tmp_path / "p.csv", rows)
+    return policies.POLICIES.read(tmp_path / "p.csv")
 
 
 def test_figures_are_the_same_bytes_every_time(
-    tmp_path: Path, summary: list[dict[str, str]]
+    tmp_path: Path, summary: list[dict[str, Any]]
 ) -> None:
     first = draw_all(tmp_path / "first", summary, held=2)
     second = draw_all(tmp_path / "second", summary, held=2)
@@ -339,13 +378,13 @@ def test_figures_are_the_same_bytes_every_time(
 
 
 def test_figures_can_be_drawn_without_held_out_samples(
-    tmp_path: Path, summary: list[dict[str, str]]
+    tmp_path: Path, summary: list[dict[str, Any]]
 ) -> None:
     assert all(file.stat().st_size for file in draw_all(tmp_path, summary, held=0))
 
 
 def test_the_png_has_the_size_and_resolution_asked(
-    tmp_path: Path, summary: list[dict[str, str]]
+    tmp_path: Path, summary: list[dict[str, Any]]
 ) -> None:
     from PIL import Image
 
@@ -355,7 +394,7 @@ def test_the_png_has_the_size_and_resolution_asked(
     assert Image.open(output.png).size == (250, 200)
 
 
-def test_policies_are_drawn_at_their_mean_with_their_spread(summary: list[dict[str, str]]) -> None:
+def test_policies_are_drawn_at_their_mean_with_their_spread(summary: list[dict[str, Any]]) -> None:
     (panel,) = draw_policies(summary, Style((4, 3), 60)).axes
     drawn = {container.get_label(): container for container in panel.containers}
     assert list(drawn) == ["dense", "dwr", "depth", "width"]
@@ -379,7 +418,7 @@ def test_samples_are_drawn_on_the_axis_along_which_they_lie() -> None:
 
 def test_a_table_in_the_results_is_what_figures_read(tmp_path: Path, results: Path) -> None:
     run = results / "digits/seed0"
-    samples, held = read_samples(run / "samples.csv"), read_samples(run / "holdout.csv")
+    samples, held = read_samples(run / "samples.csv"), read_holdout(run / "holdout.csv")
     assert samples.names == ("d100_w100_r100", "d50_w100_r100", "d100_w50_r100")
     assert samples.cost_macs.tolist() == [5_000_000, 30_000, 10_000]
     assert held.names == ("d80_w80_r100",)
@@ -402,13 +441,13 @@ def test_predictions_are_drawn_against_the_measured_accuracy_of_both_kinds() -> 
         assert drawn[label].get_ydata() == pytest.approx(100 * np.array(predicted))
 
 
-def surface_inputs() -> tuple[Samples, dict[str, Any], dict[str, Any], list[dict[str, str]]]:
+def surface_inputs() -> tuple[Samples, dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
     """Return samples, the fit, an optimum of a quarter of the MACs, and two tied networks."""
     run = drawn_samples(0)[0]
     fitted = fit_both(run, Settings("low_rank", 2, 1, 1e-3))
     continuous = {"feasible": True, "depth": 0.7, "width": 0.8}
     optimum = {"budget_macs": 0.25, "kkt": continuous, "depth": 0.6, "width": 0.75}
-    tied = [{"depth": "0.6", "width": "0.75"}, {"depth": "0.8", "width": "0.6"}]
+    tied = [{"depth": 0.6, "width": 0.75}, {"depth": 0.8, "width": 0.6}]
     return run, fitted, optimum, tied
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prune3d.files import read_csv, write_csv
 from prune3d.report import policies
 from prune3d.report.figures import Style, draw_policies
-from prune3d.report.warnings import COLUMNS, Pair, find_warnings, judge, lead
-from prune3d.sampling.table import COLUMNS as SAMPLE_COLUMNS
+from prune3d.report.warnings import WARNINGS, Pair, find_warnings, judge, lead
+from prune3d.sampling.metrics_file import METRICS, TEST
+from prune3d.sampling.table import SAMPLES, sample_row
+from prune3d.workflow.provenance import PROVENANCE
 
 
 def leads(networks: list[list[Pair]]) -> list[Any]:
@@ -73,13 +73,13 @@ def tree(root: Path, dense: float, final: float, sample: float) -> tuple[list[st
 
     def write(name: str, value: dict[str, Any]) -> str:
         path = run / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(value))
+        kinds = {"metrics.json": METRICS, "test.json": TEST, "provenance.json": PROVENANCE}
+        kinds[path.name].write(path, value)
         return str(path)
 
     part = {"top5": 1.0, "loss": 1.0, "images": 2000}
     about = dict.fromkeys(("depth", "width", "resolution", "macs", "macs_ratio", "params"), 1)
-    known = {**about, "cost_macs": 1, "selection": {**part, "top1": dense}}
+    known = {**about, "image_passes": 1, "cost_macs": 1, "selection": {**part, "top1": dense}}
     seconds = {"seconds": {"job": 1.0, "training": 1.0}, "steps": {}}
     found = write("dense/metrics.json", known)
     write("dense/test.json", {**part, "top1": dense})
@@ -87,10 +87,11 @@ def tree(root: Path, dense: float, final: float, sample: float) -> tuple[list[st
     finals = [write("budgets/half/width/metrics.json", {**known, "test": {**part, "top1": final}})]
     write("budgets/half/width/provenance.json", seconds)
     finals.append(write("budgets/half/depth/metrics.json", {"unreachable": "no."}))
-    rows = [dict.fromkeys(SAMPLE_COLUMNS, 1.0) for _ in range(2)]
-    rows[0] |= {"point": "d100_w100_r100", "accuracy": dense}
-    rows[1] |= {"point": "d50_w100_r100", "accuracy": sample}
-    write_csv(run / "samples.csv", rows, SAMPLE_COLUMNS)
+    rows = [
+        {**sample_row(name, known), "accuracy": accuracy}
+        for name, accuracy in (("d100_w100_r100", dense), ("d50_w100_r100", sample))
+    ]
+    SAMPLES.write(run / "samples.csv", rows)
     return finals, [found]
 
 
@@ -114,14 +115,14 @@ def test_tables_and_figure_hold_the_warning(
         **{key: tmp_path / name for key, name in (names | {"warnings": "w.csv"}).items()}
     )
     policies.write_tables(policies.compare(root, finals, dense), warnings, output)
-    notes = [row["warning"] for row in read_csv(output.warnings)]
-    figure = draw_policies(read_csv(output.csv), Style((5.0, 4.0), 50), notes)
+    notes = [row["warning"] for row in WARNINGS.read(output.warnings)]
+    figure = draw_policies(policies.POLICIES.read(output.csv), Style((5.0, 4.0), 50), notes)
     written = (figure.get_supxlabel() or "").replace("\n", " ")
     for text in (output.md.read_text(), output.tex.read_text(), written):
         for part in ("not trained to the end", "not to be trusted: raise dense.epochs"):
             assert (part in text) == (network is not None)
     if network:
-        assert set(read_csv(output.warnings)[0]) == set(COLUMNS)
+        assert WARNINGS.read(output.warnings) == warnings
         # Within the figure, and below its panels.
         figure.savefig(tmp_path / "a.png")
         box = figure._supxlabel.get_window_extent()  # type: ignore[attr-defined]

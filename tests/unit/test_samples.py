@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prune3d.files import write_csv
 from prune3d.optimize.surrogate import Settings, chosen, fit_both, validate
 from prune3d.predictor import LowRankPolynomialRegressor
 from prune3d.predictor.design import RIVALS
-from prune3d.sampling.table import COLUMNS, Samples, read_samples, sample_row
+from prune3d.sampling.table import HOLDOUT, SAMPLES, Samples, read_holdout, read_samples, sample_row
 
 LEVELS = (0.8, 0.6, 0.45, 0.3)
 
@@ -54,25 +53,27 @@ def made(count: int = 4) -> tuple[Samples, Samples]:
 
 def test_samples_survive_their_table(tmp_path: Path) -> None:
     numbers = [(1.0, 1.0, 1.0, 0.9), (1 / 3, 0.8, 1.0, 0.1 + 0.2), (0.5, 0.5, 0.5, 2 / 3)]
-    rows = [sample_row(f"p{i}", metrics(*values)) for i, values in enumerate(numbers)]
-    write_csv(tmp_path / "samples.csv", rows, COLUMNS)
+    names = ("d100_w100_r100", "d33.3_w80_r100", "d50_w50_r50")
+    pairs = zip(names, numbers, strict=True)
+    rows = [sample_row(name, metrics(*values)) for name, values in pairs]
+    SAMPLES.write(tmp_path / "samples.csv", rows)
     found = read_samples(tmp_path / "samples.csv")
-    assert found.names == ("p0", "p1", "p2")
+    assert found.names == names
     assert found.ratios.tolist() == [list(values[:3]) for values in numbers]
     assert found.accuracy.tolist() == [0.9, 0.1 + 0.2, 2 / 3]
     assert found.cost_macs.tolist() == [30000, 30000, 30000]
 
 
 def test_a_table_without_held_out_samples_has_none(tmp_path: Path) -> None:
-    write_csv(tmp_path / "holdout.csv", [], COLUMNS)
-    held = read_samples(tmp_path / "holdout.csv")
+    HOLDOUT.write(tmp_path / "holdout.csv", [])
+    held = read_holdout(tmp_path / "holdout.csv")
     assert held.names == ()
     assert held.ratios.shape == (0, 3)
 
 
 def test_a_row_has_every_column() -> None:
     row = sample_row("d50_w100_r100", metrics(0.5, 1, 1, 0.9))
-    assert tuple(row) == COLUMNS
+    assert tuple(row) == SAMPLES.columns
     assert row["accuracy"] == 0.9
     assert None not in row.values()
 

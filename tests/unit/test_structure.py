@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import prune3d
 from prune3d.costs.structure import Structure, dense_macs, enumerate_lattice
-from prune3d.files import read_json, write_json
+from prune3d.costs.structure_file import read_structure, write_structure
 from prune3d.pruning import PruningOptions
 from prune3d.pruning.analyze import analyze
 from prune3d.pruning.dense import present_blocks
@@ -119,8 +119,8 @@ def test_a_structure_survives_json() -> None:
 
 def test_groups_keep_their_order_in_a_file_where_names_are_sorted_otherwise(tmp_path: Path) -> None:
     structure = analyze(prune3d.build("resnet110", 10, 16))
-    write_json(tmp_path / "structure.json", structure.to_dict())
-    again = Structure.from_dict(read_json(tmp_path / "structure.json"))
+    write_structure(tmp_path / "structure.json", structure)
+    again = read_structure(tmp_path / "structure.json")
     widths = np.linspace(0.2, 1, 30)
     expected = structure.kept(widths)
     assert sorted(expected) != list(expected)

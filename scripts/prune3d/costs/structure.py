@@ -355,6 +355,11 @@ def enumerate_lattice(
 
 def dense_macs(structure: Structure) -> int:
     """Return the multiply-accumulates of the dense network for one image."""
+    return int(dense_cost(structure)[0])
+
+
+def dense_cost(structure: Structure) -> tuple[float, float]:
+    """Return the multiply-accumulates for one image and the parameters of the dense network."""
     kept = {name: np.array([channels]) for name, channels in structure.groups.items()}
     level = compose(structure, (), kept)
-    return int((structure.arrays.positions[-1] @ level.weights)[0])
+    return float((structure.arrays.positions[-1] @ level.weights)[0]), float(level.params[0])

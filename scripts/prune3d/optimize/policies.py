@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from prune3d.costs.lattice import Lattice
 from prune3d.costs.structure import Structure, enumerate_lattice
+from prune3d.costs.structure_file import read_removal_order, read_structure
 from prune3d.errors import PruningError
-from prune3d.files import read_json
 from prune3d.optimize import (
     Budget,
     BudgetError,
@@ -30,17 +30,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from prune3d.predictor import Ensemble
-
-TIE_COLUMNS = (
-    "depth",
-    "width",
-    "resolution",
-    "macs",
-    "params",
-    "latency_ms",
-    "predicted_accuracy",
-    "share_of_refits",
-)
 
 
 @dataclass(frozen=True)
@@ -126,17 +115,13 @@ def read_candidates(
     options: LatticeOptions, structure: str, blocks: str | None, latency: str | None
 ) -> Candidates:
     """Enumerate the realizable networks from files; without `blocks` depth is not a dimension."""
+    known = read_structure(structure)
     return enumerate_candidates(
-        Structure.from_dict(read_json(structure)),
-        read_removal_order(blocks),
+        known,
+        read_removal_order(blocks, known),
         options,
         read_latencies(latency) if latency else None,
     )
-
-
-def read_removal_order(blocks: str | None) -> list[str]:
-    """Return the blocks of a `blocks.json`, first to go first; none where there is no file."""
-    return list(read_json(blocks)["removal_order"]) if blocks else []
 
 
 def optimal_target(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from prune3d.optimize.predictor_file import KINDS
 from prune3d.predictor import (
     Ensemble,
     bootstrap,
@@ -24,7 +25,6 @@ from prune3d.predictor import (
 from prune3d.predictor.design import RIVALS, check_design, unknowns
 from prune3d.sampling.table import Samples
 
-KINDS = ("low_rank", "full")
 FEWEST_FOR_RIVALS = 4
 CV = "cv"
 

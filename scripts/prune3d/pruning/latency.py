@@ -7,6 +7,7 @@ Some more networks are timed to tell how far off that is.
 
 from __future__ import annotations
 
+import math
 import platform
 import statistics
 import time
@@ -14,28 +15,37 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from prune3d.files import read_csv
+from prune3d.files import damaged
+from prune3d.records import Name, Ratio, Record, TableKind
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-COLUMNS = (
-    "role",
-    "depth",
-    "width",
-    "side",
-    "latency_ms",
-    "device",
-    "threads",
-    "batch_size",
-    "runs",
-)
+Number = Annotated[int, Field(ge=1, le=2**31)]
+
+
+class LatencyRow(Record):
+    """One network that was timed: of the grid, or to check the interpolation."""
+
+    role: Literal["grid", "check"]
+    depth: Ratio
+    width: Ratio
+    side: Number
+    latency_ms: Annotated[float, Field(ge=1e-9, le=1e12)]
+    device: Name
+    threads: Number
+    batch_size: Number
+    runs: Number
+
+
+LATENCIES = TableKind("latency", 1, LatencyRow)
 WIDTHS = (1.0, 0.8, 0.6, 0.4, 0.25, 0.12)
 DEPTHS, SIDES = 5, 5  # levels, evenly over what can be
 CHECKED = 6
@@ -83,7 +93,7 @@ class LatencyTable:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Mapping[str, Any]]) -> LatencyTable:
-        """Make a table from rows of `COLUMNS`."""
+        """Make a table from rows of `LatencyRow`."""
         grid = [row for row in rows if row["role"] == "grid"]
         depth, width, side = (
             np.unique([float(row[name]) for row in grid]) for name in ("depth", "width", "side")
@@ -131,8 +141,19 @@ class LatencyTable:
 
 
 def read_latencies(path: str | Path) -> LatencyTable:
-    """Read the file of a table."""
-    return LatencyTable.from_rows(read_csv(path))
+    """Read a ``latency.csv``.
+
+    Raises
+    ------
+    UserError
+        If it is missing, damaged, of another format, or its grid has gaps.
+    """
+    rows = LATENCIES.read(path)
+    places = [(row["depth"], row["width"], row["side"]) for row in rows if row["role"] == "grid"]
+    levels = [len(set(axis)) for axis in zip(*places, strict=True)]
+    if not places or len(set(places)) != len(places) or len(places) != math.prod(levels):
+        raise damaged(path, "does not hold every network of its grid once")
+    return LatencyTable.from_rows(rows)
 
 
 def measure_table(
@@ -166,7 +187,7 @@ def measure_table(
     Returns
     -------
     list of dict
-        Rows of `COLUMNS`.
+        Rows of `LatencyRow`.
     """
     import torch
 

@@ -126,14 +126,14 @@ def draw_predictions(
 
 
 def draw_policies(
-    summary: Sequence[Mapping[str, str]], style: Style, notes: Sequence[str] = ()
+    summary: Sequence[Mapping[str, Any]], style: Style, notes: Sequence[str] = ()
 ) -> Figure:
     """Draw test accuracy against MACs of all policies, a panel for each experiment.
 
     Parameters
     ----------
     summary
-        Rows of ``policies.csv``: cells are text, empty where there is no value.
+        Rows of ``policies.csv``, None where there is no value.
     style
         Size of the figure.
     notes
@@ -238,7 +238,7 @@ def draw_surface(
     samples: Samples,
     fitted: Mapping[str, Any],
     optimum: Mapping[str, Any],
-    tied: Sequence[Mapping[str, str]],
+    tied: Sequence[Mapping[str, Any]],
     style: Style,
 ) -> Figure:
     """Draw the predicted accuracy over depth and width on the surface of a budget of MACs.
@@ -281,7 +281,7 @@ def draw_surface(
             panel.clabel(sides, fmt="r = %.2f", fontsize=7)
     panel.plot(*samples.ratios[:, :2].T, "o", markerfacecolor="none", color="0.2", label="samples")
     if tied:
-        ratios = np.array([[float(row["depth"]), float(row["width"])] for row in tied])
+        ratios = np.array([[row["depth"], row["width"]] for row in tied])
         panel.plot(*ratios.T, ".", color=COLORS[1], markersize=4, label="tied networks")
     continuous = optimum["kkt"]
     if continuous["feasible"]:
@@ -295,7 +295,7 @@ def draw_surface(
             clip_on=False,
             label="continuous optimum",
         )
-    if "unreachable" not in optimum:
+    if optimum.get("unreachable") is None:
         panel.plot(
             optimum["depth"],
             optimum["width"],
@@ -312,12 +312,12 @@ def draw_surface(
     return figure
 
 
-def _plot_policy(panel: Axes, rows: Sequence[Mapping[str, str]], policy: str, index: int) -> None:
-    rows = sorted(rows, key=lambda row: float(row["macs_ratio_mean"]))
+def _plot_policy(panel: Axes, rows: Sequence[Mapping[str, Any]], policy: str, index: int) -> None:
+    rows = sorted(rows, key=lambda row: row["macs_ratio_mean"])
     panel.errorbar(
-        [100 * float(row["macs_ratio_mean"]) for row in rows],
-        [100 * float(row["test_top1_mean"]) for row in rows],
-        yerr=[100 * float(row["test_top1_std"] or 0) for row in rows],
+        [100 * row["macs_ratio_mean"] for row in rows],
+        [100 * row["test_top1_mean"] for row in rows],
+        yerr=[100 * (row["test_top1_std"] or 0) for row in rows],
         label=policy,
         color="0.3" if policy == "dense" else COLORS[index % len(COLORS)],
         marker="*" if policy == "dense" else MARKERS[index % len(MARKERS)],

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from prune3d.files import read_json, write_csv, write_text
+from pydantic import Field, create_model, model_validator
+
+from prune3d.costs.structure_file import BLOCKS
+from prune3d.files import write_csv, write_text
+from prune3d.optimize.target_file import read_target
+from prune3d.records import Name, Record, TableKind
 from prune3d.report.text import latex, markdown, mean_and_spread, percent, scaled
-from prune3d.report.warnings import COLUMNS as WARNING_COLUMNS
+from prune3d.report.warnings import WARNINGS
+from prune3d.sampling.metrics_file import TEST, read_metrics
 from prune3d.sampling.table import read_samples
 from prune3d.sampling.tree import AXES
+from prune3d.workflow.provenance import job_seconds
 
 Row = dict[str, Any]
 
@@ -36,13 +43,26 @@ RUN_COLUMNS = (
     "training_seconds",
 )
 AVERAGED = RUN_COLUMNS[4:]
-SUMMARY_COLUMNS = (
-    "experiment",
-    "budget",
-    "policy",
-    "seeds",
-    *(f"{column}_{part}" for column in AVERAGED for part in ("mean", "std")),
-)
+SUMMARY_COLUMNS = tuple(f"{column}_{part}" for column in AVERAGED for part in ("mean", "std"))
+
+
+class _Policy(Record):
+    experiment: Name
+    budget: Name | None = None
+    policy: Name
+    seeds: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> _Policy:
+        missing = [name for name in DRAWN if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"there is no {missing[0]}")
+        return self
+
+
+DRAWN = ("macs_ratio_mean", "test_top1_mean")
+_NUMBERS: dict[str, Any] = dict.fromkeys(SUMMARY_COLUMNS, (float | None, None))
+POLICIES = TableKind("policies", 1, create_model("PolicyRow", __base__=_Policy, **_NUMBERS))
 LEFT_OUT_COLUMNS = ("experiment", "seed", "budget", "policy", "reason")
 
 
@@ -82,8 +102,8 @@ def compare(root: str | Path, finals: Iterable[str], dense: Iterable[str]) -> Co
             "budget": budget,
             "policy": policy,
         }
-        metrics = read_json(path)
-        if "unreachable" in metrics:
+        metrics = read_metrics(path, final=True)
+        if metrics.get("unreachable"):
             left_out.append({**names, "reason": metrics["unreachable"]})
         else:
             runs.append({**names, **final_row(path.parent, policy, metrics)})
@@ -92,7 +112,7 @@ def compare(root: str | Path, finals: Iterable[str], dense: Iterable[str]) -> Co
 
 def dense_row(folder: Path) -> Row:
     """Return the row of a dense network from its folder."""
-    metrics, test = read_json(folder / "metrics.json"), read_json(folder / "test.json")
+    metrics, test = read_metrics(folder / "metrics.json"), TEST.read(folder / "test.json")
     return {
         "experiment": folder.parts[-3],
         "seed": int(folder.parts[-2].removeprefix("seed")),
@@ -116,10 +136,13 @@ def final_row(folder: Path, policy: str, metrics: Mapping[str, Any]) -> Row:
     """
     run = folder.parents[2]
     search = search_cost(run, policy)
-    optimum = run / "budgets" / folder.parent.name / "optimum.json"
+    predicted = None
+    if policy == "dwr":
+        optimum = read_target(folder.parent / "optimum.json", policy)
+        predicted = optimum.get("predicted_accuracy")
     return {
         **_measured(metrics),
-        "predicted_accuracy": read_json(optimum)["predicted_accuracy"] if policy == "dwr" else None,
+        "predicted_accuracy": predicted,
         "search_cost_macs": search.macs,
         "training_cost_macs": metrics["cost_macs"],
         "search_seconds": round(search.seconds, 1),
@@ -147,7 +170,7 @@ def search_cost(run: Path, policy: str) -> SearchCost:
     """Return the cost of the search of a policy, from the folder of an experiment's seed."""
     macs, seconds = 0, 0.0
     if policy in ("dwr", "depth"):
-        macs += read_json(run / "dense/blocks.json")["cost_macs"]
+        macs += BLOCKS.read(run / "dense/blocks.json")["cost_macs"]
         seconds += job_seconds(run / "dense/blocks_provenance.json")
     if policy == "dwr":
         samples = read_samples(run / "samples.csv")
@@ -156,16 +179,6 @@ def search_cost(run: Path, policy: str) -> SearchCost:
             job_seconds(run / "samples" / name / "provenance.json") for name in samples.names[1:]
         )
     return SearchCost(macs, seconds)
-
-
-def job_seconds(path: Path) -> float:
-    """Return the duration of a job and of those that its provenance takes in."""
-    return _total_seconds(read_json(path))
-
-
-def _total_seconds(provenance: Mapping[str, Any]) -> float:
-    earlier = sum(_total_seconds(step) for step in provenance["steps"].values())
-    return float(provenance["seconds"]["job"]) + earlier
 
 
 def summarize(runs: Sequence[Row]) -> list[Row]:
@@ -202,9 +215,9 @@ def write_tables(comparison: Comparison, warnings: Sequence[Row], output: Any) -
     """
     summary = summarize(comparison.runs)
     write_csv(output.runs, comparison.runs, RUN_COLUMNS)
-    write_csv(output.csv, summary, SUMMARY_COLUMNS)
+    POLICIES.write(output.csv, summary)
     write_csv(output.left_out, comparison.left_out, LEFT_OUT_COLUMNS)
-    write_csv(output.warnings, warnings, WARNING_COLUMNS)
+    WARNINGS.write(output.warnings, warnings)
     header, rows = readable(summary)
     below = [*(row["warning"] for row in warnings), *notes(comparison.left_out)]
     write_text(output.md, markdown(header, rows) + "".join(f"\n- {note}" for note in below) + "\n")

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune3d.errors import UserError
-from prune3d.files import read_json
 from prune3d.predictor import leave_one_out, make_predictor, prediction_errors, unknowns
-from prune3d.report.policies import job_seconds
 from prune3d.report.text import mean_and_spread
+from prune3d.sampling.metrics_file import read_metrics
 from prune3d.sampling.optimal_design import Polynomial, TreeCost, optimal_points
 from prune3d.sampling.table import Samples
 from prune3d.sampling.tree import DENSE, Design, Point, designed_points
+from prune3d.workflow.provenance import job_seconds
 
 Row = dict[str, Any]
 
@@ -48,7 +48,7 @@ class Choices:
 
     Attributes
     ----------
-    kind, degree, rank, alpha
+    kind, degree, rank, alpha, shape
         Of the predictor, see `prune3d.optimize.surrogate.Settings`.
     budgets
         Parts of the dense MACs for which designs are chosen.
@@ -62,6 +62,7 @@ class Choices:
     alpha: float | str
     budgets: Sequence[float]
     epochs: float
+    shape: str = "none"
 
     def __post_init__(self) -> None:
         """Take what is to be cross-validated at its default."""
@@ -71,7 +72,8 @@ class Choices:
 
     def fresh(self, **changed: Any) -> Any:
         """Return an unfitted predictor, some choices changed."""
-        own = {"degree": self.degree, "rank": self.rank, "alpha": self.alpha, **changed}
+        names = ("degree", "rank", "alpha", "shape")
+        own = {**{name: getattr(self, name) for name in names}, **changed}
         return make_predictor(own.pop("kind", self.kind), **own)
 
 
@@ -284,7 +286,9 @@ def read_pairs(pruned: Sequence[str], scratch: Sequence[str]) -> list[Row]:
         (job_seconds(_provenance(one)), job_seconds(_provenance(other))) for one, other in paths
     ]
     return scratch_rows(
-        [read_json(one) for one, _ in paths], [read_json(other) for _, other in paths], seconds
+        [read_metrics(one) for one, _ in paths],
+        [read_metrics(other) for _, other in paths],
+        seconds,
     )
 
 

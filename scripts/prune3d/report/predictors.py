@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prune3d.files import read_json, write_csv, write_text
+from prune3d.files import write_csv, write_text
+from prune3d.optimize.predictor_file import VALIDATION
 from prune3d.report.text import latex, markdown
 
 ERRORS = ("n", "mae", "rmse", "spearman", "kendall")
@@ -21,7 +22,7 @@ def predictor_rows(paths: Iterable[str]) -> list[dict[str, Any]]:
     rows = []
     for path in map(Path, paths):
         experiment, seed = path.parts[-4], int(path.parts[-3].removeprefix("seed"))
-        for kind, found in read_json(path)["predictors"].items():
+        for kind, found in VALIDATION.read(path)["predictors"].items():
             for judged_on in ("holdout", "leave_one_out"):
                 if found[judged_on] is not None:
                     rows.append(

@@ -13,22 +13,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prune3d.files import read_json
+from prune3d.records import Fraction, Name, Record, TableKind
+from prune3d.sampling.metrics_file import TEST, read_metrics
 from prune3d.sampling.table import read_samples
 
 Row = dict[str, Any]
 
-COLUMNS = (
-    "experiment",
-    "networks",
-    "better",
-    "network",
-    "dense_top1",
-    "pruned_top1",
-    "difference",
-    "noise",
-    "warning",
-)
+
+class WarningRow(Record):
+    """An experiment whose dense network is behind."""
+
+    experiment: Name
+    networks: int
+    better: int
+    network: Name
+    dense_top1: Fraction
+    pruned_top1: Fraction
+    difference: Fraction
+    noise: float
+    warning: Name
+
+
+WARNINGS = TableKind("warnings", 1, WarningRow, may_be_empty=True)
 # The chance to blame a dense network that is as good as all that are pruned from it.
 ERROR_RATE = 0.01
 
@@ -102,7 +108,7 @@ def _variance(accuracy: float, images: int) -> float:
 
 
 def judge(experiment: str, leads: Sequence[Lead]) -> Row | None:
-    """Return the row of an experiment whose dense network is behind, with `COLUMNS`, or None."""
+    """Return the row of an experiment whose dense network is behind, a `WarningRow`, or None."""
     if not leads:
         return None
     limit = statistics.NormalDist().inv_cdf(1 - ERROR_RATE / len(leads))
@@ -147,11 +153,11 @@ def find_warnings(root: str | Path, finals: Iterable[str], dense: Iterable[str])
         for name, pair in _sample_pairs(path):
             of_experiment.setdefault(name, []).append(pair)
     for path in map(Path, finals):
-        metrics = read_json(path)
-        if "unreachable" in metrics:
+        metrics = read_metrics(path, final=True)
+        if metrics.get("unreachable"):
             continue
         experiment, seed, _, budget, policy = path.parent.relative_to(root).parts
-        test = read_json(Path(root, experiment, seed, "dense/test.json"))
+        test = TEST.read(Path(root, experiment, seed, "dense/test.json"))
         name = f"budget {budget}, policy {policy}"
         pairs[experiment].setdefault(name, []).append(_pair(test, metrics["test"]))
     rows = (
@@ -166,7 +172,7 @@ def _sample_pairs(dense: Path) -> Iterable[tuple[str, Pair]]:
     table = dense.parents[1] / "samples.csv"
     if not table.exists():
         return
-    selection = read_json(dense)["selection"]
+    selection = read_metrics(dense)["selection"]
     samples = read_samples(table)
     # The first is the dense network itself.
     for name, accuracy in zip(samples.names[1:], samples.accuracy[1:], strict=True):

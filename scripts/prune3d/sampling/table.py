@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from prune3d.files import read_csv
-from prune3d.sampling.tree import AXES
+from prune3d.files import damaged, shown
+from prune3d.records import Count, Fraction, Positive, Ratio, Record, TableKind
+from prune3d.sampling.metrics_file import Cost, read_metrics
+from prune3d.sampling.tree import AXES, DENSE
 
-COLUMNS = (
-    "point",
-    "depth",
-    "width",
-    "resolution",
-    "accuracy",
-    "macs",
-    "macs_ratio",
-    "params",
-    "image_passes",
-    "cost_macs",
-)
+
+class SampleRow(Record):
+    """One network."""
+
+    point: Annotated[str, Field(pattern=r"^d[0-9.]+_w[0-9.]+_r[0-9.]+\z")]
+    depth: Ratio
+    width: Ratio
+    resolution: Ratio
+    accuracy: Fraction
+    macs: Count
+    macs_ratio: Positive
+    params: Count
+    image_passes: Count
+    cost_macs: Cost
+
+
+SAMPLES = TableKind("samples", 1, SampleRow)
+HOLDOUT = TableKind("holdout", 1, SampleRow, may_be_empty=True)
 
 
 @dataclass(frozen=True)
@@ -56,16 +65,49 @@ class Samples:
 def sample_row(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of one network from its metrics."""
     row: dict[str, Any] = {"point": name, "accuracy": metrics["selection"]["top1"]}
-    return {column: row.get(column, metrics.get(column)) for column in COLUMNS}
+    return {column: row.get(column, metrics.get(column)) for column in SAMPLES.columns}
+
+
+def gather(names: Sequence[str], files: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of networks from their ``metrics.json``."""
+    pairs = zip(names, files, strict=True)
+    return [sample_row(name, read_metrics(file)) for name, file in pairs]
 
 
 def read_samples(path: str | Path) -> Samples:
-    """Read a table of samples; in that of the fitted ones the dense network is first."""
-    rows = read_csv(path)
-    ratios = [[float(row[axis]) for axis in AXES] for row in rows]
+    """Read a ``samples.csv``, the fitted networks; the first is the dense one.
+
+    Raises
+    ------
+    UserError
+        If it is missing, damaged or of another format.
+    """
+    samples = _read(SAMPLES, path)
+    if samples.names[0] != DENSE.name or (samples.ratios[0] != 1).any():
+        raise damaged(path, "does not begin with the dense network")
+    return samples
+
+
+def read_holdout(path: str | Path) -> Samples:
+    """Read a ``holdout.csv``, the networks that are only predicted.
+
+    Raises
+    ------
+    UserError
+        If it is missing, damaged or of another format.
+    """
+    return _read(HOLDOUT, path)
+
+
+def _read(kind: TableKind, path: str | Path) -> Samples:
+    rows = kind.read(path)
+    names = tuple(row["point"] for row in rows)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise damaged(path, f"has the network {shown(twice)} twice")
     return Samples(
-        names=tuple(row["point"] for row in rows),
-        ratios=np.array(ratios).reshape(-1, 3),
-        accuracy=np.array([float(row["accuracy"]) for row in rows]),
-        cost_macs=np.array([float(row["cost_macs"]) for row in rows]),
+        names=names,
+        ratios=np.array([[row[axis] for axis in AXES] for row in rows]).reshape(-1, 3),
+        accuracy=np.array([row["accuracy"] for row in rows], dtype=float),
+        cost_macs=np.array([row["cost_macs"] for row in rows], dtype=float),
     )

@@ -85,7 +85,7 @@ def train_in_processes(task: Task) -> Training:
         arrays, outcome = read_arrays(folder / "outcome", FORMAT)
     task.model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})
     task.model.to(device)
-    return Training(outcome["history"], outcome["seconds"])
+    return Training(outcome["history"], outcome["seconds"], outcome["earlier_seconds"])
 
 
 def _run(folder: Path, count: int) -> None:
@@ -186,7 +186,11 @@ def _work(folder: Path, rank: int, parent: int) -> None:
         sys.exit(1)
     if rank == 0:
         arrays = {k: v.detach().cpu().numpy() for k, v in task.model.state_dict().items()}
-        outcome = {"history": training.history, "seconds": training.seconds}
+        outcome = {
+            "history": training.history,
+            "seconds": training.seconds,
+            "earlier_seconds": training.earlier_seconds,
+        }
         write_arrays(folder / "outcome", arrays, FORMAT, outcome)
     dist.destroy_process_group()
 

@@ -29,10 +29,13 @@ class Training:
         One row for each epoch, with `HISTORY_COLUMNS`.
     seconds
         Time spent in epochs.
+    earlier_seconds
+        The part of it before this attempt continued the training.
     """
 
     history: list[dict[str, Any]]
     seconds: float
+    earlier_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ class Trainer:
         task, state, recipe = self._task, self._state, self._task.recipe
         if task.resume is not None and restore_state(task.resume, state):
             log.info("continuing after epoch %d of %d", len(state.history), recipe.epochs)
+        earlier = state.seconds
         devices = [self._plan.device] if self._plan.device.type == "cuda" else []
         try:
             with torch.random.fork_rng(devices=devices), self._plan.repeatable():
@@ -86,7 +87,7 @@ class Trainer:
         if state.average is not None:
             state.average.write_to(state.model)
         state.model.to(memory_format=torch.contiguous_format)
-        return Training(state.history, state.seconds)
+        return Training(state.history, state.seconds, earlier)
 
     def _run_epochs(self, first: int) -> None:
         """Train from an epoch on; after each, keep the state and tell how it goes."""

@@ -365,10 +365,9 @@ def check_before_training(job: Job, structure_file: str) -> None:
     ConfigError
         See `check_sampling`.
     """
-    from prune3d.costs.structure import Structure
-    from prune3d.files import read_json
+    from prune3d.costs.structure_file import read_structure
 
-    structure = Structure.from_dict(read_json(structure_file))
+    structure = read_structure(structure_file)
     experiment = str(job.wildcards.experiment)
     settings = overlay(job.config["defaults"], job.config["experiments"][experiment] or {})
     check_sampling(experiment, settings, Prunable.of_structure(structure))

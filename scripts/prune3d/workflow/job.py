@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from prune3d import __version__
 from prune3d.errors import UserError, one_line
-from prune3d.files import PLACE, read_json, remove_partial, write_json
+from prune3d.files import PLACE, remove_partial
 from prune3d.seeds import derive_seed
 from prune3d.train import interrupt
 from prune3d.workflow.attempts import COMPLETED, TERMINATED, AttemptLog
@@ -287,8 +287,10 @@ class Job:
         earlier
             Provenance files of the jobs that made this job's network, by rule; they are taken in.
         """
+        from prune3d.workflow.provenance import PROVENANCE
+
         durations = {**(seconds or {}), "job": time.monotonic() - self._begun}
-        steps = {rule: read_json(file) for rule, file in (earlier or {}).items()}
+        steps = {rule: PROVENANCE.read(file) for rule, file in (earlier or {}).items()}
         provenance = {
             "prune3d": __version__,
             "rule": self.rule,
@@ -304,7 +306,7 @@ class Job:
             "slurm_job": os.environ.get("SLURM_JOB_ID"),
             "steps": steps,
         }
-        write_json(path, provenance)
+        PROVENANCE.write(path, provenance)
 
 
 @contextmanager

@@ -11,10 +11,11 @@ from torch import nn
 
 from prune3d.costs.count import cost
 from prune3d.data.images import load_images
-from prune3d.files import write_csv, write_json
+from prune3d.files import write_csv
 from prune3d.models.checkpoint import load, save, save_unreachable
 from prune3d.models.lineage import Step, add_step, bill, get_lineage, name_stage
 from prune3d.pruning.realized import realized
+from prune3d.sampling.metrics_file import METRICS
 from prune3d.train.compute import Compute
 from prune3d.train.evaluate import evaluate
 from prune3d.train.loop import train
@@ -38,12 +39,12 @@ class Session:
     Attributes
     ----------
     seconds
-        Time spent in epochs.
+        Time spent in epochs, and in those of them that earlier attempts at the job made.
     """
 
     def __init__(self, job: Job, stage: str) -> None:
         self._job, self._stage = job, stage
-        self.seconds = 0.0
+        self.seconds = {"training": 0.0}
 
     def seed_initialization(self) -> None:
         """Seed torch's global generator, which initializes weights."""
@@ -66,7 +67,9 @@ class Session:
             teacher=self._teacher() if recipe.distillation else None,
             tensorboard=job.tensorboard_folder(job.output.model),
         )
-        self.seconds = training.seconds
+        self.seconds = {"training": training.seconds}
+        if training.earlier_seconds:
+            self.seconds["earlier_attempts"] = training.earlier_seconds
         self.keep(model, training.history)
 
     def _teacher(self) -> nn.Module:
@@ -95,7 +98,7 @@ class Session:
         images = load_images(job.input.selection).to(job.device())
         selection = evaluate(model, images)
         add_step(model, Step("evaluate", len(images), cost(model).macs, self._stage))
-        write_json(
+        METRICS.write(
             job.output.metrics, {**network_metrics(model, self._stage), "selection": selection}
         )
         job.say(f"selection accuracy {100 * selection['top1']:.2f} %")

@@ -1,0 +1,103 @@
+"""The files ``optimum.json``, ``target.json`` and ``tied.csv``: what is pruned to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from prune3d.files import damaged
+from prune3d.records import (
+    Count,
+    Excerpt,
+    Fraction,
+    JsonKind,
+    Name,
+    Positive,
+    Ratio,
+    Record,
+    TableKind,
+)
+
+NETWORK = ("depth", "width", "resolution", "width_asked", "macs", "macs_ratio", "params")
+
+
+class _Continuous(Excerpt):
+    feasible: bool
+    depth: Ratio | None = None
+    width: Ratio | None = None
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> _Continuous:
+        if self.feasible and (self.depth is None or self.width is None):
+            raise ValueError("it is feasible but has no place")
+        return self
+
+
+class TargetRecord(Excerpt):
+    """A network to prune to, or why there is none."""
+
+    policy: Name
+    limits: dict[Literal["macs", "params", "latency_ms"], Positive]
+    budget_macs: Positive | None
+    unreachable: Name | None = None
+    depth: Ratio | None = None
+    width: Ratio | None = None
+    resolution: Ratio | None = None
+    width_asked: Ratio | None = None
+    macs: Count | None = None
+    macs_ratio: Positive | None = None
+    params: Count | None = None
+    predicted_accuracy: float | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> TargetRecord:
+        missing = [name for name in NETWORK if getattr(self, name) is None]
+        if self.unreachable is None and missing:
+            raise ValueError(f"the key {missing[0]!r} is missing")
+        return self
+
+
+class OptimumRecord(TargetRecord):
+    """The method's target, with what its figure shows."""
+
+    kkt: _Continuous
+
+    @model_validator(mode="after")
+    def _is_predicted(self) -> OptimumRecord:
+        if self.unreachable is None and self.predicted_accuracy is None:
+            raise ValueError("the key 'predicted_accuracy' is missing")
+        return self
+
+
+class TiedRow(Record):
+    """A network that is tied with the best one."""
+
+    depth: Ratio
+    width: Ratio
+    resolution: Ratio
+    macs: Count
+    params: Count
+    latency_ms: Positive | None = None
+    predicted_accuracy: float
+    share_of_refits: Fraction
+
+
+TARGET = JsonKind("target", 1, TargetRecord)
+OPTIMUM = JsonKind("optimum", 1, OptimumRecord)
+TIED = TableKind("tied", 1, TiedRow, may_be_empty=True)
+
+
+def read_target(path: str | Path, policy: str) -> dict[str, Any]:
+    """Read what a policy prunes to: the ``optimum.json`` of `dwr`, the ``target.json`` of others.
+
+    Raises
+    ------
+    UserError
+        If it is missing, damaged, of another format or another policy's.
+    """
+    target = (OPTIMUM if policy == "dwr" else TARGET).read(path)
+    if target["policy"] != policy:
+        raise damaged(path, f"is the target of the policy '{target['policy'][:60]}'")
+    return target
