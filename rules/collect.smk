@@ -5,6 +5,7 @@ rule prune_sample:
     input:
         own_file("pruning.block_criterion", prunes("depth")),
         own_file("pruning.channel_criterion", prunes("width")),
+        structure=structure_first,
         parent=parent_model,
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",

@@ -1,4 +1,5 @@
 # Helpers for the rules: the checked config, one value of it at a time, and the sampling tree.
+import functools
 import gc
 import inspect
 import logging
@@ -14,6 +15,7 @@ from snakemake.settings.types import RerunTrigger
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from prune3d.workflow.config import design_of, leaf_keys, left_out, load_experiments
+from prune3d.workflow.config_file import check_config_files
 from prune3d.data.registry import DATASETS
 from prune3d.data.settings import DataSettings
 from prune3d.data.registry import facts as data_facts
@@ -37,12 +39,13 @@ gc.set_threshold(100_000, 50, 100)
 
 SCHEMA = yaml.safe_load((Path(workflow.basedir) / "config/schema.yaml").read_text())
 try:
+    if workflow.is_main_process:
+        check_config_files(workflow.configfiles)
     EXPERIMENTS = load_experiments(config, SCHEMA)
     LEFT_OUT = left_out(config["run"], workflow.config_settings.overwrite_config)
 except UserError as error:
     raise WorkflowError(f"config: {error}") from None
 
-TREES = {name: sampling_tree(design_of(values)) for name, values in EXPERIMENTS.items()}
 SEEDS = config["seeds"]
 RUN = "results/{experiment}/seed{seed}"
 PICTURES = "results/{experiment}/data/pictures.safetensors"
@@ -283,14 +286,25 @@ def sample_ratio(axis):
     return look_up
 
 
+@functools.cache
+def sampling_tree_of(experiment):
+    """Grow an experiment's sampling tree; one with rivals alone may have none that is right."""
+    try:
+        return sampling_tree(design_of(EXPERIMENTS[experiment]))
+    except UserError as error:
+        raise WorkflowError(
+            f"config: experiment '{experiment}', sampling: {error}"
+        ) from None
+
+
 def sample_names(role):
     """Look up the names of the samples of a role."""
-    return lambda wildcards: TREES[wildcards.experiment].named(role)
+    return lambda wildcards: sampling_tree_of(wildcards.experiment).named(role)
 
 
 def sample(wildcards):
     """Look up a point's node in the sampling tree."""
-    return TREES[wildcards.experiment].nodes[wildcards.point]
+    return sampling_tree_of(wildcards.experiment).nodes[wildcards.point]
 
 
 def parent_model(wildcards):
@@ -304,7 +318,7 @@ def sample_metrics(role):
     """Look up the metrics of the samples of a role."""
 
     def look_up(wildcards):
-        names = TREES[wildcards.experiment].named(role)
+        names = sampling_tree_of(wildcards.experiment).named(role)
         return [f"{RUN}/samples/{name}/metrics.json" for name in names]
 
     return look_up
@@ -314,7 +328,7 @@ def fitted_networks(folder):
     """Look up the metrics of the fitted samples of all seeds, in a folder of the run."""
 
     def look_up(wildcards):
-        names = TREES[wildcards.experiment].named("fit")
+        names = sampling_tree_of(wildcards.experiment).named("fit")
         run = RUN.replace("{experiment}", wildcards.experiment)
         return [
             f"{run}/{folder}/{name}/metrics.json".format(seed=seed)
@@ -385,7 +399,7 @@ def searches():
                     f"{run}/dense/blocks_provenance.json",
                 ]
             if experiment in METHOD:
-                names = TREES[experiment].named("fit")
+                names = sampling_tree_of(experiment).named("fit")
                 files += [f"{run}/samples.csv"]
                 files += [f"{run}/samples/{name}/provenance.json" for name in names]
                 files += [

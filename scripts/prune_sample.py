@@ -9,6 +9,10 @@ with Job(snakemake) as job:
     from prune3d.data.images import load_splits
     from prune3d.models.checkpoint import load, save
     from prune3d.models.lineage import name_stage
+    from prune3d.workflow.config import check_structure
+
+    for structure in job.input.structure:
+        check_structure(job, structure)
 
     device = job.device()
     pruned = prune(

@@ -10,11 +10,11 @@ with Job(snakemake) as job:
     from prune3d.models.meaning import Meaning, set_meaning
     from prune3d.models.weights import load_weights
     from prune3d.pruning.sparsity import Sparsity, channel_penalty
-    from prune3d.workflow.config import check_before_training
+    from prune3d.workflow.config import check_structure
     from prune3d.workflow.session import Session
 
     for structure in job.input.structure:
-        check_before_training(job, structure)
+        check_structure(job, structure)
     data = describe(job.input.train)
     session = Session(job, stage="dense")
     session.seed_initialization()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,13 @@ def test_sixteen_chosen_samples_predict_as_well_as_the_whole_grid(
     assert all(row["rest_rmse"] < 0.7 * axes["rest_rmse"] for row in chosen)
     assert all(row["cost_macs"] < 0.5 * axes["cost_macs"] for row in chosen)
     assert whole["cost_macs"] == grid.cost_macs[1:].sum()
+
+
+def test_ablations_keep_the_shape_of_the_predictor() -> None:
+    plain, shaped = CHOICES, replace(CHOICES, shape="increasing")
+    assert plain.fresh(degree=2).shape == "none"
+    assert shaped.fresh(degree=2).shape == "increasing"
+    assert shaped.fresh(kind="full").shape == "increasing"
 
 
 def test_more_random_samples_are_better(grid: Samples, held: Samples) -> None:

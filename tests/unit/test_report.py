@@ -163,6 +163,13 @@ def test_the_method_is_billed_with_its_samples_and_the_scoring_of_blocks(results
     assert (row["experiment"], row["budget"], row["macs"]) == ("digits", "half", 490)
 
 
+def test_a_resumed_training_is_billed_for_all_its_attempts(tmp_path: Path) -> None:
+    steps = {"prune_final": provenance(2.0)}
+    spent = {"job": 3.0, "training": 12.0, "earlier_attempts": 10.0}
+    PROVENANCE.write(tmp_path / "provenance.json", {"seconds": spent, "steps": steps})
+    assert job_seconds(tmp_path / "provenance.json") == 3.0 + 10.0 + 2.0
+
+
 def test_rivals_are_billed_with_what_they_use(results: Path) -> None:
     rows = {r["policy"]: r for r in compare(results).runs if r["seed"] == 0}
     assert rows["depth"]["search_cost_macs"] == 4_000

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prune3d.errors import ConfigError, UserError
 from prune3d.optimize.surrogate import Settings, chosen, fit_both, validate
 from prune3d.predictor import LowRankPolynomialRegressor
 from prune3d.predictor.design import RIVALS
@@ -51,6 +52,14 @@ def made(count: int = 4) -> tuple[Samples, Samples]:
     return fitted, left
 
 
+def grid() -> Samples:
+    """Return samples on a whole grid, which determine a full polynomial of degree two."""
+    levels = (1.0, 0.7, 0.4)
+    ratios = np.array([(d, w, r) for d in levels for w in levels for r in levels])
+    names = tuple(map(str, range(len(ratios))))
+    return Samples(names, ratios, accuracy(ratios), np.ones(len(ratios)))
+
+
 def test_samples_survive_their_table(tmp_path: Path) -> None:
     numbers = [(1.0, 1.0, 1.0, 0.9), (1 / 3, 0.8, 1.0, 0.1 + 0.2), (0.5, 0.5, 0.5, 2 / 3)]
     names = ("d100_w100_r100", "d33.3_w80_r100", "d50_w50_r50")
@@ -87,6 +96,7 @@ def test_the_region_is_bounded_by_the_lowest_and_highest_ratios() -> None:
 @pytest.mark.parametrize("kind", ["low_rank", "full"])
 def test_the_chosen_predictor_survives_json(kind: str) -> None:
     fit, held = made()
+    fit = grid() if kind == "full" else fit
     settings = Settings(kind, degree=2, rank=1, alpha=1e-9)
     fitted = json.loads(json.dumps(fit_both(fit, settings), allow_nan=False))
     again = chosen(fitted)
@@ -128,7 +138,7 @@ def test_errors_are_those_of_predictions_for_samples_left_out() -> None:
 
 
 def test_without_held_out_samples_there_are_no_such_errors() -> None:
-    fit, _ = made()
+    fit = grid()
     nothing = Samples((), np.empty((0, 3)), np.empty(0), np.empty(0))
     found = validate(fit, nothing, fit_both(fit, Settings("full", 1, 1, 1e-3)))
     assert found["predictors"]["full"]["holdout"] is None
@@ -150,10 +160,8 @@ def test_only_predictors_whose_coefficients_the_samples_fix_are_determined() -> 
 
 
 def test_a_whole_grid_determines_the_full_polynomial_too() -> None:
-    levels = (1.0, 0.7, 0.4)
-    ratios = np.array([(d, w, r) for d in levels for w in levels for r in levels])
-    grid = Samples(("",) * 27, ratios, accuracy(ratios), np.ones(27))
-    found = validate(grid, made()[1], fit_both(grid, Settings("full", 2, 1, 1e-3)))["predictors"]
+    fit = grid()
+    found = validate(fit, made()[1], fit_both(fit, Settings("full", 2, 1, 1e-3)))["predictors"]
     assert found["full"]["determined"] is True
     assert found["low_rank"]["determined"] is True
 
@@ -161,10 +169,30 @@ def test_a_whole_grid_determines_the_full_polynomial_too() -> None:
 @pytest.mark.parametrize("kind", ["low_rank", "full"])
 def test_the_penalty_can_be_chosen_by_leaving_out_one_sample(kind: str) -> None:
     fit, held = made()
+    fit = grid() if kind == "full" else fit
     fitted = json.loads(json.dumps(fit_both(fit, Settings(kind, 2, 1, "loo")), allow_nan=False))
     assert fitted["settings"]["alpha"] == "loo"
     # The labels are a polynomial of degree two without noise: the data want hardly any penalty.
     np.testing.assert_allclose(chosen(fitted).predict(fit.ratios), fit.accuracy, atol=1e-3)
     errors = validate(fit, held, fitted)["predictors"][kind]
-    assert errors["leave_one_out"]["n"] == 13
+    assert errors["leave_one_out"]["n"] == len(fit.names)
     assert np.isfinite(errors["leave_one_out"]["mae"])
+
+
+def test_a_polynomial_that_the_samples_do_not_determine_is_not_fitted() -> None:
+    fit, _ = made()
+    with pytest.raises(ConfigError, match=r"sampling: the design .* determines 10 of the 64"):
+        fit_both(fit, Settings("full", 3, 1, 1e-2))
+    few, _ = made(2)
+    with pytest.raises(ConfigError, match="degree 3 needs at least 4"):
+        fit_both(few, Settings("low_rank", 3, 1, 1e-2))
+
+
+def test_the_table_must_begin_with_the_dense_network(tmp_path: Path) -> None:
+    path = tmp_path / "samples.csv"
+    names = ("d50_w100_r100", "d100_w100_r100")
+    rows = [sample_row(name, metrics(0.5, 1, 1, 0.9)) for name in names]
+    for wrong in (rows, rows[::-1], rows[:1] * 2):
+        SAMPLES.write(path, wrong)
+        with pytest.raises(UserError, match=r"samples\.csv"):
+            read_samples(path)

@@ -38,7 +38,7 @@ class _Layer(Record):
 
 class _Removal(Record):
     joins: Annotated[list[str], Field(min_length=2, max_length=2)] | None
-    drops: str | None
+    drops: Name | None
 
 
 class StructureRecord(Record):
@@ -72,7 +72,7 @@ class StructureRecord(Record):
                 raise ValueError(f"layer {shown(layer.name)} has no row of positions")
         _known("multiples", self.multiples, groups)
         for name, removal in self.removable.items():
-            touched = [*(removal.joins or ()), *([removal.drops] if removal.drops else ())]
+            touched = [*(removal.joins or ()), *([] if removal.drops is None else [removal.drops])]
             _known(f"removable.{shown(name)}", touched, groups)
         return self
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from prune3d.errors import ConfigError
 from prune3d.optimize.predictor_file import KINDS
 from prune3d.predictor import (
     Ensemble,
@@ -87,8 +88,17 @@ def fit_both(samples: Samples, settings: Settings) -> dict[str, Any]:
     dict
         For JSON: ``chosen``, ``settings``, and under ``predictors`` each with its coefficients;
         under ``orders`` the degrees and ranks that were tried where they were to be chosen.
+
+    Raises
+    ------
+    ConfigError
+        If the samples do not determine the polynomial whose maximum is sought.
     """
-    own, orders = settings.resolved(samples, settings.kind)
+    try:
+        own, orders = settings.resolved(samples, settings.kind)
+        check_design(samples.ratios, settings.kind, *own.numbers())
+    except ValueError as error:
+        raise ConfigError(f"sampling: {str(error).rstrip('.')}.") from None
     fitted = {}
     for kind in KINDS:
         predictor = own.estimator(kind)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from prune3d.files import damaged
+from prune3d.files import damaged, shown
 from prune3d.records import (
     Count,
     Excerpt,
@@ -99,5 +99,5 @@ def read_target(path: str | Path, policy: str) -> dict[str, Any]:
     """
     target = (OPTIMUM if policy == "dwr" else TARGET).read(path)
     if target["policy"] != policy:
-        raise damaged(path, f"is the target of the policy '{target['policy'][:60]}'")
+        raise damaged(path, f"is the target of the policy {shown(target['policy'])}")
     return target

@@ -242,14 +242,19 @@ def check_experiment(name: str, settings: Config) -> None:
     for i, budget in enumerate(settings["budgets"]):
         with _about(name, f"budgets[{i}]"):
             Budget.of(budget)
-    with _about(name, "sampling.points or sampling.holdout"):
-        sampling_tree(design_of(settings))
+    samples = "dwr" in settings["policies"]  # which rivals alone do not need
+    if samples:
+        with _about(name, "sampling"):
+            design = design_of(settings)
+        with _about(name, "sampling.points or sampling.holdout"):
+            sampling_tree(design)
     known = model_facts(settings["model"]["name"])
     # Of other models the first job finds out what can be pruned, and then checks the samples.
     if known is not None:
         with _about(name, "model.name"):
             prunable = Prunable.of_facts(known, data.side)
-        check_sampling(name, settings, prunable)
+        if samples:
+            check_sampling(name, settings, prunable)
 
 
 def _check_name(name: Any) -> None:
@@ -357,7 +362,7 @@ def check_sampling(name: str, settings: Config, prunable: Prunable) -> None:
         check_design(list(made.values()), predictor["kind"], degree, rank)
 
 
-def check_before_training(job: Job, structure_file: str) -> None:
+def check_structure(job: Job, structure_file: str) -> None:
     """Check the samples of a model of which nothing was known when the run began.
 
     Raises
@@ -370,7 +375,8 @@ def check_before_training(job: Job, structure_file: str) -> None:
     structure = read_structure(structure_file)
     experiment = str(job.wildcards.experiment)
     settings = overlay(job.config["defaults"], job.config["experiments"][experiment] or {})
-    check_sampling(experiment, settings, Prunable.of_structure(structure))
+    if "dwr" in settings["policies"]:
+        check_sampling(experiment, settings, Prunable.of_structure(structure))
 
 
 def _check_distinct(made: Sequence[tuple[Point, tuple[float, float, float]]]) -> None:
@@ -390,8 +396,10 @@ def _about(experiment: str, key: str) -> Iterator[None]:
     """Put the experiment and the key before what is refused."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         reason = str(error).rstrip(".")
+        if isinstance(error, OSError):
+            reason = f"{error.filename} cannot be read ({error.strerror})"
         raise ConfigError(f"experiment '{experiment}', {key}: {reason}.") from None
 
 
@@ -454,6 +462,8 @@ def _allowed(error: Any) -> str:
             return f"exactly {limit} entries"
         word = "at least" if error.validator == "minItems" else "at most"
         return f"{word} {limit} entries"
+    if error.validator == "minLength":
+        return "text that is not empty"
     if error.validator == "uniqueItems":
         return "a list without repetitions"
     return _PATTERNS.get(limit, f"text that matches {limit}")
