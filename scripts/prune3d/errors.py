@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+LONGEST = 900
 LINE_BREAKS = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 
 
@@ -18,8 +19,16 @@ class UserError(ValueError):
 
 
 def one_line(text: str) -> str:
-    """Return a text without line breaks; bytes of names that are no UTF-8 become escapes."""
-    return LINE_BREAKS.sub(" ", text).encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return a text without line breaks; what cannot be printed becomes escapes.
+
+    Of a very long one, such as with a value that is a whole file, the middle is left out.
+    """
+    text = LINE_BREAKS.sub(" ", text)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST - 300]} [...] {text[-250:]}"
+    return text
 
 
 def what_failed(error: BaseException) -> str:

@@ -13,6 +13,7 @@ INTERMEDIATE = (
 )
 # Name: module:function, or module:function:argument.
 KINDS: dict[str, str] = {
+    "configs": "configs:target",
     "split": "images:split_target",
     "pictures": "images:source_target",
     "picture": "images:picture_target",

@@ -48,6 +48,7 @@ def check_config_file(path: Path) -> None:
                 f"{path}: the key {shown(key)} stands in line {first} and again in line {second}, "
                 "where only the last would count; join both."
             )
+        loader.construct_document(root)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "some line"
