@@ -79,6 +79,8 @@ def structure() -> Structure:
         {
             **dict(zip(keys, layer, strict=True)),
             "positions": texts.index(rows.get(layer[0], texts[-1])),
+            "stored": True,
+            "fixed_params": 0,
         }
         for layer in layers
     ]
@@ -92,8 +94,9 @@ def structure() -> Structure:
             "sides": [4, 5, 6, 8],
             "layers": plain,
             "positions": texts,
-            "fixed_params": 0,
             "no_width": None,
+            "no_depth": None,
+            "no_onnx": None,
         }
     )
 

@@ -34,6 +34,8 @@ class _Layer(Record):
     fixed_outputs: Count
     params_per_output: Count
     positions: Count
+    stored: bool
+    fixed_params: Count
 
 
 class _Removal(Record):
@@ -51,14 +53,14 @@ class StructureRecord(Record):
     sides: Annotated[list[Side], Field(min_length=1)]
     layers: Annotated[list[_Layer], Field(min_length=1)]
     positions: list[Annotated[str, Field(pattern=r"^[0-9]{1,16}( [0-9]{1,16})*\z")]]
-    fixed_params: Count
     no_width: str | None
+    no_depth: str | None
+    no_onnx: str | None
 
     @model_validator(mode="after")
     def _fits_together(self) -> StructureRecord:
         groups = [group.name for group in self.groups]
         _unique("groups", groups)
-        _unique("layers", [layer.name for layer in self.layers])
         if self.sides != sorted(set(self.sides)):
             raise ValueError("sides are not ascending")
         if len(self.removable) > self.blocks:
