@@ -1,7 +1,8 @@
-"""Checks of captured steps, for `gpu.py`: each alone, so that one that fails hides no other."""
+"""Checks of captured steps, for `gpu.py`: each alone, in a process of a few beside each other."""
 
 from __future__ import annotations
 
+import copy
 import logging
 import signal
 import subprocess
@@ -10,8 +11,11 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -45,25 +49,37 @@ FAMILIES = (
     "vgg16_bn",
     "timm/resnet18",
 )
+Check = Callable[["Bench"], str]
 RECIPE = Recipe(50, batch_size=128, learning_rate=0.05, warmup_epochs=2, shift=4, flip=True)
 
 
 def checks(bench: Bench) -> None:
     """Run all checks."""
-    works: dict[str, Callable[[Bench], str]] = {
-        "captured against eager losses over 100 steps": losses,
-        "resume after a kill": resume,
+    works: dict[str, Check] = {
         "unit tests of captured steps on this device": unit_tests,
+        "resume after a kill": resume,
+        "captured against eager losses over 100 steps": losses,
     }
-    works |= {f"pruned {name}": family(name) for name in FAMILIES[:: 12 if bench.tiny else 1]}
-    for name, work in works.items():
-        begun = time.monotonic()
-        try:
-            outcome = work(bench)
-        except Exception as error:
-            outcome = f"FAILED, {type(error).__name__}: {error}\n{traceback.format_exc()}"
-        bench.say(f"check, {name}: {outcome} [{time.monotonic() - begun:.0f} s]")
-        bench.memory()
+    works |= {
+        f"pruned {name}": partial(family, name) for name in FAMILIES[:: 12 if bench.tiny else 1]
+    }
+    # What takes long is not the GPU's work: kernels are compiled for each new shape.
+    with ProcessPoolExecutor(max(1, min(6, training.threads() // 2)), get_context("spawn")) as pool:
+        found = {name: pool.submit(outcome, work, bench) for name, work in works.items()}
+        for name, future in found.items():
+            broken = future.exception()
+            bench.say(f"check, {name}: {broken or future.result()}")
+
+
+def outcome(work: Check, bench: Bench) -> str:
+    """Return what a check says or raises, and its time."""
+    torch.set_num_threads(1)  # the order of a sum depends on it
+    begun = time.monotonic()
+    try:
+        text = work(bench)
+    except Exception as error:
+        text = f"FAILED, {type(error).__name__}: {error}\n{traceback.format_exc()}"
+    return f"{text} [{time.monotonic() - begun:.0f} s]"
 
 
 def losses(bench: Bench) -> str:
@@ -129,29 +145,31 @@ def unit_tests(bench: Bench) -> str:
     return f"{'ok' if done.returncode == 0 else 'FAILED'}, {last} (unit_tests.txt)"
 
 
-def family(name: str) -> Callable[[Bench], str]:
-    """Return a check of a few captured steps of a pruned network of a family."""
-
-    def check(bench: Bench) -> str:
-        side = 32 if name in ("resnet20", "densenet40") or name.startswith("cifar") else 64
-        torch.manual_seed(0)
-        dense = build(name, num_classes=10, image_size=side)
-        options = PruningOptions("random", "random")
-        try:
-            model = prune(dense, 0.8, 0.6, 0.75, options=options)
-            how = "depth, width and resolution"
-        except Exception as error:
-            model = prune(dense, 1.0, 1.0, 0.75, options=options)
-            how = f"resolution alone ({type(error).__name__}: {error})"
-        data = bench.images(6, 32, side)
-        recipe = replace(RECIPE, epochs=3, batch_size=32, learning_rate=0.01)
-        with heard() as said, mock.patch.object(graphs, "FEWEST_REPLAYS", 6):
-            model.to(bench.device)
-            history = train(model, data, recipe, 0, compute=bench.captured).history
-        found = ", ".join(f"{row['train_loss']:.3f}" for row in history)
-        return f"{'ok' if 'captured' in said[0] else 'EAGER'}, {how}; losses {found}; {said[0]}"
-
-    return check
+def family(name: str, bench: Bench) -> str:
+    """Take a few steps of a pruned network of a family, eagerly and captured."""
+    side = 32 if name in ("resnet20", "densenet40") or name.startswith("cifar") else 64
+    torch.manual_seed(0)
+    dense = build(name, num_classes=10, image_size=side)
+    options = PruningOptions("random", "random")
+    try:
+        model = prune(dense, 0.8, 0.6, 0.75, options=options)
+        how = "depth, width and resolution"
+    except Exception as error:
+        model = prune(dense, 1.0, 1.0, 0.75, options=options)
+        how = f"resolution alone ({type(error).__name__}: {error})"
+    data = bench.images(6, 32, side)
+    recipe = replace(RECIPE, epochs=3, batch_size=32, learning_rate=0.01)
+    eager = copy.deepcopy(model).to(bench.device)
+    begun = time.monotonic()
+    eagerly = train(eager, data, recipe, 0, compute=Compute(cuda_graph="never")).history
+    seconds = time.monotonic() - begun
+    with heard() as said, mock.patch.object(graphs, "FEWEST_REPLAYS", 6):
+        history = train(model.to(bench.device), data, recipe, 0, compute=bench.captured).history
+    rows = list(zip(history, eagerly, strict=True))
+    alike = all(abs(a["train_loss"] / b["train_loss"] - 1) < 0.05 for a, b in rows)
+    verdict = ("ok" if alike else "APART") if "captured" in said[0] else "EAGER"
+    found = ", ".join(f"{a['train_loss']:.3f}/{b['train_loss']:.3f}" for a, b in rows)
+    return f"{verdict}, {how}; captured/eager: {found}; {said[0]}; eagerly in {seconds:.1f} s"
 
 
 def network(bench: Bench) -> Any:
@@ -212,8 +230,7 @@ def heard() -> Iterator[list[str]]:
 def _child(state: Path, tiny: bool) -> None:
     import gpu
 
-    # The order of a sum depends on the number of threads.
-    torch.set_num_threads(training.threads())
+    torch.set_num_threads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     bench = gpu.Bench(state.parent, device, tiny, time.monotonic())
     train(network(bench), *resumable(bench), ResumeFile(state, "x"), compute=bench.captured)

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 
 import prune3d
 from prune3d.data.images import ImageFiles, Images, ImageSet
@@ -123,6 +124,18 @@ def test_penalties_are_captured(
     plain = network()
     train(plain, images, RECIPE, 3, compute=EAGER)
     assert not torch.equal(trained.state_dict()["fc.weight"], plain.state_dict()["fc.weight"])
+
+
+def test_backward_graphs_that_are_alive_do_not_hinder_a_capture(
+    caplog: pytest.LogCaptureFixture, images: ImageSet
+) -> None:
+    model = network()
+    loss = model(images.images[:2].to(DEVICE).float()).sum()
+    nodes = [get_gradient_edge(p).node for p in model.parameters()]
+    assert_captured_is_eager(caplog, images, model=model)
+    for parameter, node in zip(model.parameters(), nodes, strict=True):
+        assert get_gradient_edge(parameter).node is not node
+    assert loss.grad_fn is not None
 
 
 def test_pictures_from_files_are_captured(

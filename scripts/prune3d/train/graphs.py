@@ -108,6 +108,7 @@ def capture(
     try:
         step.begin([0.0] * len(loader.sizes))
         reason = _why_not(step, loader, before) if often else None
+        step.renew()
         for size in often if reason is None else []:
             pixels = loader.stand_in(size)
             replays[size] = Replay(record(step.rewind, _taking(step, size, pixels)), pixels)
@@ -137,10 +138,11 @@ class CudaRecorder:
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
+        self._side = torch.cuda.Stream()
 
     def __call__(self, prepare: Work, work: Work) -> Work:
         """Warm up on a side stream, as torch's documentation has it; capture; return the replay."""
-        side = torch.cuda.Stream()
+        side = self._side
         side.wait_stream(torch.cuda.current_stream())
         try:
             with torch.cuda.stream(side):
@@ -153,7 +155,7 @@ class CudaRecorder:
         finally:
             torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        with torch.cuda.graph(graph, pool=self._pool, stream=side):
             work()
         return graph.replay
 

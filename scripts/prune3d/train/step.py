@@ -84,6 +84,20 @@ class Step:
         self._first.zero_()
         self._number.zero_()
 
+    def renew(self) -> None:
+        """Cut the network's parameters off from backward graphs that are still alive somewhere.
+
+        Such a graph, of a loss that was kept or of a dependency graph that nobody has collected
+        yet, keeps the nodes that accumulate gradients, and with them the stream on which they were
+        made: a capture on another one fails.
+        """
+        for parameter in self._state.model.parameters():
+            value = parameter.data
+            # Torch makes such a node anew where the kind of the data changes.
+            other = torch.float64 if value.dtype != torch.float64 else torch.float32
+            parameter.data = value.new_empty(0, dtype=other)
+            parameter.data = value
+
     def forward(self, size: int, pixels: Tensor | None = None) -> None:
         """Pass a batch through the networks as a step does, neither compiled nor learned from."""
         batch = self._loader.batch(self._first, size, pixels)
