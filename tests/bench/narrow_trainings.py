@@ -1,7 +1,7 @@
 """The narrowest trainings of the demo, under whatever instructions ONEDNN_MAX_CPU_ISA allows.
 
-`ONEDNN_MAX_CPU_ISA=AVX2 python tests/bench/narrow_trainings.py`; ends with an error where a training
-dies, or where the network is not that of the contiguous order of memory.
+`ONEDNN_MAX_CPU_ISA=AVX2 python tests/bench/narrow_trainings.py`; ends with an error where a
+training dies, or where the network is not that of the contiguous order of memory.
 """
 
 from __future__ import annotations
