@@ -18,6 +18,8 @@ import prune3d
 from prune3d.errors import CheckpointError, UserError
 from prune3d.models.checkpoint import load, save, save_unreachable, unreachable_reason
 from prune3d.models.lineage import Step, get_lineage, set_lineage
+from prune3d.models.meaning import Meaning, get_meaning, set_meaning
+from prune3d.tensors import digest
 
 Network = Callable[..., nn.Module]
 ORDER = ["layer1.1", "layer2.1"]
@@ -233,6 +235,93 @@ def test_a_policy_without_a_network_says_why(tmp_path: Path, saved: Path) -> Non
     assert unreachable_reason(file) == "depth alone cannot meet the budget"
     assert unreachable_reason(saved) is None
     assert "depth alone cannot meet the budget" in assert_refused(file)
+
+
+def test_what_inputs_and_outputs_mean_comes_back(tmp_path: Path, make_network: Network) -> None:
+    meaning = Meaning(("cat", "dog"), (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    model = make_network(classes=2)
+    set_meaning(model, meaning)
+    save(prune3d.prune(model, width=0.5), tmp_path / "a.safetensors")
+    assert get_meaning(load(tmp_path / "a.safetensors")) == meaning
+    assert get_meaning(make_network()) == Meaning()
+
+
+FORGED = [
+    ({"num_classes": 11}, "no weights are for 11 classes"),
+    ({"in_channels": 5}, "5 channels"),
+    ({"in_channels": 9999}, "no weights are for images of 9999 channels"),
+    ({"num_classes": 2**40}, "num_classes"),
+    ({"num_classes": True}, "num_classes"),
+    ({"num_classes": 10.0}, "num_classes"),
+    ({"num_classes": "10"}, "num_classes"),
+    ({"side": 17}, "side is 17"),
+    ({"side": 0}, "side"),
+    ({"shapes": {"conv1": [2**20, 2**20, 3, 3]}}, "more weights than the file"),
+    ({"shapes": {"conv1": [-1, 3, 3, 3]}}, "shapes.conv1.0"),
+    ({"shapes": {"conv1": [3]}}, "cannot be built"),
+    ({"shapes": {"bn1": []}}, "cannot be built"),
+    ({"shapes": {"conv9": [1, 3, 3, 3]}}, "no layer 'conv9'"),
+    ({"shapes": {}}, "has shape"),
+    ({"replaced": {}}, "nothing is said to replace"),
+    ({"unknown": 1}, "unknown"),
+    ({"name": "resnet20"}, "the file lacks"),
+    ({"name": "timm/no_such_network"}, "no_such_network"),
+    ({"name": "no/such/file.py:make", "code": {"file.py": "0"}}, "pass code="),
+    ({"name": "no/such/file.py:make"}, "pass code="),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), FORGED)
+def test_a_specification_that_the_weights_do_not_bear_out_is_refused(
+    saved: Path, change: dict[str, object], told: str
+) -> None:
+    with safe_open(saved, framework="np") as opened:
+        header = json.loads(opened.metadata()["prune3d"])
+        arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    content = {key: header[key] for key in ("spec", "lineage", "meaning")}
+    content["spec"] = {**content["spec"], **change}
+    with_header(saved, **content, digest=digest(content, arrays))
+    text = assert_refused(saved)
+    assert told in text and "\n" not in text and text.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": ' * 20000,
+        '{"format": "a", "format": "b"}',
+        '{"a": NaN}',
+        '{"a": 1' + "0" * 5000 + "}",
+    ],
+    ids=["deep", "twice", "NaN", "large"],
+)
+def test_strange_json_in_the_header_is_told(saved: Path, text: str) -> None:
+    save_file({"a": torch.zeros(2)}, saved, metadata={"prune3d": text})
+    assert "\n" not in assert_refused(saved)
+
+
+def test_a_weight_that_two_layers_share_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(SHARED)
+    model = prune3d.build(f"{tmp_path / 'net.py'}:Net", 5, 8)
+    save(model, tmp_path / "a.safetensors")
+    again = load(tmp_path / "a.safetensors")
+    assert again.a.weight is again.b.weight
+
+
+SHARED = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+        self.b.weight = self.a.weight
+        self.fc = nn.Linear(3, num_classes)
+
+    def forward(self, x):
+        return self.fc(self.b(self.a(x)).mean((2, 3)))
+"""
 
 
 def test_a_network_of_another_origin_cannot_be_saved(tmp_path: Path) -> None:

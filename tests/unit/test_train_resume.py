@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import random
 import resource
@@ -16,12 +17,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from torch import nn
 
 import prune3d
 from prune3d.data.images import ImageSet
 from prune3d.errors import UserError
 from prune3d.files import atomic_path, write_text
+from prune3d.tensors import digest
 from prune3d.train import Recipe, ResumeFile, train
 
 Network = Callable[..., nn.Module]
@@ -198,6 +202,31 @@ def test_a_state_of_another_training_is_not_used(
         file = dataclasses.replace(file, digest="another")
     again = lambda: train(model, images, recipe, seed, file, compute=compute)  # noqa: E731
     assert epochs_run(monkeypatch, again) == 2
+
+
+@pytest.mark.parametrize("forged", [False, True])
+@pytest.mark.parametrize("change", ["weight", "name", "shape", "history"])
+def test_a_changed_state_is_not_used_even_where_its_digest_was_made_anew(
+    file: ResumeFile, monkeypatch: pytest.MonkeyPatch, change: str, forged: bool, caplog
+) -> None:
+    with safe_open(file.path, framework="np") as opened:
+        header = json.loads(opened.metadata()["prune3d"])
+        arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    if change == "weight":
+        arrays["model.fc.bias"] = arrays["model.fc.bias"] + 1
+    elif change == "name":
+        arrays["model.fc.b"] = arrays.pop("model.fc.bias")
+    elif change == "shape":
+        arrays["model.fc.bias"] = arrays["model.fc.bias"][:3]
+    else:
+        header["history"] = header["history"][:1]
+    content = {key: header[key] for key in header if key not in ("digest", "format")}
+    if forged:
+        header["digest"] = digest(content, arrays)
+    save_file(arrays, file.path, metadata={"prune3d": json.dumps(header)})
+    again = lambda: train(build(), random_images(), SHORT, 5, file)  # noqa: E731
+    assert epochs_run(monkeypatch, again) == 2
+    assert f"{file.path} is damaged or was changed" in caplog.text
 
 
 LIMITED = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 from pathlib import Path
 
@@ -58,6 +59,92 @@ def test_files_of_torch_are_read(wrap, model, trained_elsewhere, tmp_path: Path)
     torch.save(wrap(trained_elsewhere), file)
     load_weights(model, file)
     assert same(model, {k: v for k, v in trained_elsewhere.items() if "num_batches" not in k})
+
+
+PREFIXES = ["module.", "_orig_mod.", "model.", "net.backbone.", "model._orig_mod.module."]
+
+
+@pytest.mark.parametrize("prefix", [*PREFIXES, "_orig_mod.module.", "module.model.", "ema_model."])
+@pytest.mark.parametrize("key", [None, "state_dict", "net", "params", "model_ema", "ema"])
+def test_prefixes_and_keys_of_every_kind_are_taken_off(
+    prefix: str, key: str | None, model, trained_elsewhere, tmp_path: Path
+) -> None:
+    weights = {f"{prefix}{name}": value for name, value in trained_elsewhere.items()}
+    file = tmp_path / "weights.pth"
+    torch.save(weights if key is None else {key: weights, "epoch": 1}, file)
+    load_weights(model, file)
+    assert same(model, trained_elsewhere)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: {**{f"module.{k}": v for k, v in w.items()}, "n_averaged": torch.tensor(3)},
+        lambda w: {k.replace("layer1.0", "layer1._orig_mod.0"): v for k, v in w.items()},
+        lambda w: {"model": {"state_dict": w}},
+        lambda w: {**{f"model.{k}": v for k, v in w.items()}, "loss.weight": torch.ones(10)},
+        lambda w: {k: nn.Parameter(v) if v.is_floating_point() else v for k, v in w.items()},
+    ],
+    ids=["average", "compiled within", "nested", "Lightning with a loss", "parameters"],
+)
+def test_other_forms_are_read(change, model, trained_elsewhere, tmp_path: Path) -> None:
+    file = tmp_path / "weights.ckpt"
+    torch.save(change(trained_elsewhere), file)
+    load_weights(model, file)
+    assert same(model, trained_elsewhere)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_become_the_networks(dtype, model, trained_elsewhere, tmp_path) -> None:
+    file = tmp_path / "weights.bin"
+    save_file(
+        {k: v.to(dtype) if v.is_floating_point() else v for k, v in trained_elsewhere.items()}, file
+    )
+    load_weights(model, file)
+    for name, value in model.state_dict().items():
+        assert value.dtype == trained_elsewhere[name].dtype
+        torch.testing.assert_close(value, trained_elsewhere[name], rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html></html>", "web page"),
+        (b"\x08\x08\x12\x07pytorch" + bytes(200), "no PyTorch file"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5"),
+        (b"\x1f\x8b\x08" + bytes(99), "gzip"),
+        (b"", "is empty"),
+        (b"epoch,loss\n1,2\n", "no PyTorch file"),
+        (b"PK\x03\x04" + bytes(99), "damaged"),
+        (b"\x80\x02", "damaged"),
+        (b"\x09\x00\x00\x00\x00\x00\x00\x00{notjson}", "safetensors"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["pth", "bin", "safetensors"])
+def test_other_files_are_told_for_what_they_are(content, told, suffix, model, tmp_path) -> None:
+    file = tmp_path / f"weights.{suffix}"
+    file.write_bytes(content)
+    text = refusal(model, file)
+    assert "\n" not in text and text.endswith(".")
+    assert told in text or suffix == "safetensors"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda w: {f"{p}{k}": v for p in ("a.", "b.") for k, v in w.items()}, "2 times"),
+        (lambda w: {**w, "fc.bias": w["fc.bias"].int()}, "'fc.bias' is int32"),
+        (lambda w: {**w, "fc.bias": w["fc.bias"].to(torch.complex64)}, "complex64"),
+        (lambda w: {**w, "fc.bias": w["fc.bias"].to_sparse()}, "sparse"),
+        (lambda w: {"state_dict": w, "args": argparse.Namespace(lr=1)}, "argparse.Namespace"),
+        (lambda w: list(w.values()), "holds a list"),
+    ],
+)
+def test_what_cannot_be_the_weights_is_told(change, told, model, trained_elsewhere, tmp_path):
+    file = tmp_path / "weights.pth"
+    torch.save(change(trained_elsewhere), file)
+    assert told in refusal(model, file)
 
 
 def test_safetensors_and_files_of_prune3d_are_read(model, trained_elsewhere, tmp_path) -> None:

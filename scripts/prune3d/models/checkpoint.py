@@ -24,12 +24,15 @@ from prune3d.models.lineage import Step, get_lineage, set_lineage
 from prune3d.models.meaning import Meaning, get_meaning, set_meaning
 from prune3d.models.registry import MODELS, is_own
 from prune3d.models.spec import NetworkSpec
+from prune3d.models.weights import check_shared
 from prune3d.tensors import AGAIN, digest, parse_as, read_arrays, read_header, write_arrays
 
 FORMAT = "prune3d model 3"
 UNREACHABLE = "prune3d unreachable 2"
 # Numbers in the largest image on which a loaded network is tried.
 LARGEST_TRIAL = 2**23
+# What building by a specification raises that does not fit its network.
+EXPECTED = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,13 @@ def load(
     described = parse_as(_schema(), content, path)
     try:
         model = _restore(described, arrays, code)
-    except (UserError, RuntimeError) as error:
+    except UserError as error:
         raise CheckpointError(f"{path} describes a network that cannot be built: {error}") from None
+    except EXPECTED as error:
+        raise CheckpointError(
+            f"{path} describes a network that cannot be built ({type(error).__name__}: "
+            f"{str(error)[:300]}); {AGAIN}."
+        ) from None
     return model.to(device).eval()
 
 
@@ -133,8 +141,10 @@ def _restore(
     _check_sizes(spec, arrays)
     model = rebuild(spec)
     _check_tensors(model, arrays)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    check_shared(model, tensors)
     # Copied into place, so that a weight that two layers share stays one.
-    model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})
+    model.load_state_dict(tensors)
     _check_use(model, spec)
     set_lineage(model, header.lineage)
     set_meaning(model, header.meaning)

@@ -73,7 +73,10 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
             )
         if value.is_floating_point() and not bool(torch.isfinite(value.float()).all()):
             raise CheckpointError(f"{path} has values in '{key}' that are not finite.")
-    _check_shared(model, found, path)
+    try:
+        check_shared(model, found)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} does not fit {name}: {error}") from None
     model.load_state_dict({**own, **found})
 
 
@@ -263,13 +266,19 @@ def _shared(model: nn.Module) -> list[list[str]]:
     return [group for group in names.values() if len(group) > 1]
 
 
-def _check_shared(model: nn.Module, found: Mapping[str, Tensor], path: Path) -> None:
+def check_shared(model: nn.Module, found: Mapping[str, Tensor]) -> None:
+    """Refuse different values for one parameter that several layers share.
+
+    Raises
+    ------
+    CheckpointError
+        With the names of two of them.
+    """
     for first, *others in _shared(model):
         for other in others:
             if not torch.equal(found[first], found[other]):
                 raise CheckpointError(
-                    f"{path} has different values for '{first}' and '{other}', which are one "
-                    "weight in the network."
+                    f"'{first}' and '{other}' differ, but are one weight in the network."
                 )
 
 
