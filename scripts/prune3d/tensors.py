@@ -111,6 +111,12 @@ def parse_as(schema: TypeAdapter[T], header: Header, path: str | Path) -> T:
         ) from None
 
 
+def in_short(error: BaseException) -> str:
+    """Return what an error says of a damaged file, as it can be part of a sentence."""
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return "".join(c if c.isprintable() else "?" for c in text[:200])
+
+
 def _check_format(path: str | Path, header: Header, file_format: str) -> None:
     kind, _, version = file_format.rpartition(" ")
     found = str(header.get("format", ""))[:60]
@@ -137,8 +143,9 @@ def _header(path: str | Path, metadata: Mapping[str, str] | None) -> Header:
             f"{path} has a damaged header (nested too deeply); {AGAIN}."
         ) from None
     except ValueError as error:
-        said = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{path} has a damaged header ({said}); {AGAIN}.") from None
+        raise CheckpointError(
+            f"{path} has a damaged header ({in_short(error)}); {AGAIN}."
+        ) from None
     return header if isinstance(header, dict) else {}
 
 
@@ -161,7 +168,6 @@ def _open(path: str | Path) -> Iterator[Any]:
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist.") from None
     except (SafetensorError, OSError) as error:
-        said = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{path} is truncated or not a safetensors file ({said}); {AGAIN}."
+            f"{path} is truncated or not a safetensors file ({in_short(error)}); {AGAIN}."
         ) from None

@@ -245,6 +245,15 @@ def test_a_file_that_ends_the_process_or_fails_is_told(
     assert "net.py:make'" in text and ("SystemExit" in text or "KeyError" in text)
 
 
+def test_a_forward_pass_that_ends_the_process_is_told(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "import sys\nfrom torch import nn\n\n\nclass Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n\n"
+        "    def forward(self, x):\n        sys.exit(3)\n"
+    )
+    assert "SystemExit: 3" in refusal(lambda: prune3d.build(f"{tmp_path / 'net.py'}:Net", 5, 8))
+
+
 def test_a_command_line_is_not_the_callers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["snakemake", "--cores", "3"])
     name = project(

@@ -101,7 +101,10 @@ def pass_images(model: nn.Module, name: str, images: Tensor, training: bool = Fa
     try:
         with torch.no_grad():
             return model.train(training)(images)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        # A kind of SystemExit is how a job is asked to end.
+        if isinstance(error, SystemExit) and type(error) is not SystemExit:
+            raise
         during = "while training " if training else ""
         raise UserError(
             f"{name} failed {during}on images of shape {tuple(images.shape)}, {images.shape[1]} "

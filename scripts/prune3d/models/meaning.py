@@ -8,9 +8,10 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
+from prune3d.models.attached import attach, attached
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-KEY = "_prune3d_meaning"
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ class Meaning:
 
 def get_meaning(model: nn.Module) -> Meaning:
     """Return what is known of a network's inputs and outputs."""
-    meaning: Meaning = vars(model).get(KEY, Meaning())
+    meaning: Meaning = attached(model, "meaning", Meaning())
     return meaning
 
 
 def set_meaning(model: nn.Module, meaning: Meaning) -> None:
     """Attach it to a network; pruned copies and saved files keep it."""
-    vars(model)[KEY] = meaning
+    attach(model, "meaning", meaning)

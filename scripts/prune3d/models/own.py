@@ -20,7 +20,7 @@ from typing import Any
 
 from torch import nn
 
-from prune3d.errors import CheckpointError, UserError
+from prune3d.errors import CheckpointError, UserError, what_failed
 from prune3d.models.registry import check_own, own_file, own_name
 from prune3d.models.sources import Sources, absolute, read_sources
 
@@ -230,7 +230,7 @@ def _told(what: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{what} ({_in_short(error)}).") from error
+        raise UserError(f"{what} ({what_failed(error)}).") from error
     except SystemExit as error:
         # A kind of it is how a job is asked to end.
         if type(error) is not SystemExit:
@@ -239,11 +239,6 @@ def _told(what: str) -> Iterator[None]:
             f"{what} (it ends the process by SystemExit: {error}; what reads the command line or "
             "ends belongs under if __name__ == '__main__')."
         ) from None
-
-
-def _in_short(error: BaseException) -> str:
-    text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
-    return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
 @contextmanager

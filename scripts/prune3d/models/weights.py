@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from prune3d.errors import CheckpointError
 from prune3d.models.assembly import get_spec
+from prune3d.tensors import in_short
 
 # Under these keys training scripts keep the weights beside other things, the first one that is
 # there is taken.
@@ -110,7 +111,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"{path} is damaged or not a safetensors file ({_short(error)})."
+            f"{path} is damaged or not a safetensors file ({in_short(error)})."
         ) from None
     if not tensors:
         raise CheckpointError(f"{path} holds no tensors.")
@@ -124,7 +125,7 @@ def _check_archive(path: Path) -> None:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise CheckpointError(
-            f"{path} is damaged or not a PyTorch file ({_short(error)})."
+            f"{path} is damaged or not a PyTorch file ({in_short(error)})."
         ) from None
     if any(name.endswith("/constants.pkl") for name in names):
         raise CheckpointError(
@@ -157,7 +158,7 @@ def _unpickled(path: Path) -> Any:
         ) from None
     except Exception as error:  # what damaged files raise in torch's reader is not foreseeable
         raise CheckpointError(
-            f"{path} is damaged or not a PyTorch file ({_short(error)})."
+            f"{path} is damaged or not a PyTorch file ({in_short(error)})."
         ) from None
 
 
@@ -293,11 +294,6 @@ def _can_become(value: Tensor, own: Tensor) -> bool:
 def _kind(value: Tensor) -> str:
     dtype = str(value.dtype).removeprefix("torch.")
     return dtype if value.layout == torch.strided else f"a sparse tensor of {dtype}"
-
-
-def _short(error: BaseException) -> str:
-    text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
-    return "".join(c if c.isprintable() else "?" for c in text[:200])
 
 
 def _some(names: list[str]) -> str:
