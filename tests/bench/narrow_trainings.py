@@ -29,7 +29,7 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (640, 1, 8, 8), generator=generator).byte()
     images = ImageSet(pixels, torch.arange(640) % 10, (0.5,), (0.3,))
-    recipe = Recipe(epochs=1, batch_size=128, learning_rate=0.003)
+    recipe = Recipe(epochs=1, batch_size=128, learning_rate=0.02, warmup_epochs=0)
     options = PruningOptions(block_criterion="random", channel_criterion="random")
     torch.manual_seed(0)
     dense = build("resnet32", 10, 8, 1)
