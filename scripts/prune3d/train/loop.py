@@ -66,11 +66,16 @@ def train(
     TrainingError
         If the loss is no longer finite.
     UserError
-        If the recipe needs a teacher and there is none, the device cannot do what `compute` asks
-        for, or the state cannot be written.
+        If the recipe needs a teacher and there is none, every parameter is frozen, the device
+        cannot do what `compute` asks for, or the state cannot be written.
     """
     if recipe.distillation and teacher is None:
         raise UserError(f"distillation is {recipe.distillation}, but there is no teacher.")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise UserError(
+            f"every parameter of {get_spec(model).name} is frozen (requires_grad is False); leave "
+            "some of them free, or there is nothing to train."
+        )
     compute = compute or DEFAULT
     teacher = teacher if recipe.distillation else None
     task = Task(model, images, recipe, seed, resume, compute, teacher, penalty, tensorboard)

@@ -45,17 +45,24 @@ class NesterovSGD:
     def step(self, learning_rate: float | Tensor) -> None:
         """Move the parameters along their gradients, and forget the gradients.
 
+        Parameters without a gradient, which the forward pass left out, stay as they are.
+
         Parameters
         ----------
         learning_rate
             A number, or a float32 tensor of shape () on the parameters' device.
         """
-        for parameters, momenta, decay in self._groups:
+        for group, momenta, decay in self._groups:
+            reached: list[tuple[Tensor, Tensor]] = [
+                (p, m) for p, m in zip(group, momenta, strict=True) if p.grad is not None
+            ]
+            if not reached:
+                continue
             with torch.no_grad():
                 torch._fused_sgd_(
-                    list[Tensor](parameters),
-                    [_gradient(p) for p in parameters],
-                    momenta if self._momentum else [],
+                    [parameter for parameter, _ in reached],
+                    [_gradient(parameter) for parameter, _ in reached],
+                    [momentum for _, momentum in reached] if self._momentum else [],
                     weight_decay=decay,
                     momentum=self._momentum,
                     lr=learning_rate,
@@ -64,15 +71,14 @@ class NesterovSGD:
                     maximize=False,
                     is_first_step=False,
                 )
-            for parameter in parameters:
+            for parameter, _ in reached:
                 parameter.grad = None
 
 
-def _gradient(parameter: nn.Parameter) -> Tensor:
+def _gradient(parameter: Tensor) -> Tensor:
     """Return the gradient in the memory order of its parameter, as the fused kernel needs it."""
     gradient = parameter.grad
-    if gradient is None:
-        return torch.zeros_like(parameter)
+    assert gradient is not None
     if gradient.stride() != parameter.stride():
         return torch.empty_like(parameter).copy_(gradient)
     return gradient

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from prune3d.data.augment import Augmentation
 from prune3d.data.loader import Layout, Shard, TrainingLoader
@@ -117,7 +118,7 @@ class Trainer:
             self._steps = self._capture()
         # For layers that draw random numbers, so that a resumed training draws the same.
         torch.manual_seed(derive_seed(self._task.seed, "layers", str(epoch), str(self._shard.rank)))
-        self._state.model.train()
+        begin_training(self._state.model)
         rates = [learning_rate(recipe, epoch + (i + 0.5) / len(sizes)) for i in range(len(sizes))]
         pixels = self._loader.begin(self._state.generator)
         average = self._state.average
@@ -152,7 +153,7 @@ class Trainer:
         networks = {"network": state.model, "teacher": self._teacher}
         averages = state.average.values.values() if state.average else ()
         tensors = [*state.optimizer.momenta.values(), *averages, self._step.total]
-        state.model.train()
+        begin_training(state.model)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             before = Snapshot({k: n for k, n in networks.items() if n is not None}, tensors, device)
             epochs = self._task.recipe.epochs
@@ -192,6 +193,15 @@ class Trainer:
     def _check(self, loss: float, epoch: int) -> None:
         if not math.isfinite(loss):
             raise TrainingError(_divergence(self._task.recipe, loss, epoch))
+
+
+def begin_training(model: nn.Module) -> None:
+    """Put a network in training mode, but not its frozen norms: their statistics stay as well."""
+    model.train()
+    for module in model.modules():
+        learned = [p.requires_grad for p in module.parameters(recurse=False)]
+        if isinstance(module, _NormBase) and learned and not any(learned):
+            module.eval()
 
 
 def _divergence(recipe: Recipe, loss: float, epoch: int) -> str:
