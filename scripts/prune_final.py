@@ -19,13 +19,15 @@ with Job(snakemake) as job:
         job.say(f"left out: {target['unreachable']}")
     else:
         device = job.device()
+        options = replace(job.read(PruningOptions), seed=job.seed("pruning"))
+        images = load_splits(job.input.train, job.input.selection)
         pruned = prune(
             load(job.input.dense, device, job.params["own_network"]),
             target["depth"],
             target["width_asked"],
             target["resolution"],
-            options=replace(job.read(PruningOptions), seed=job.seed("pruning")),
-            images=load_splits(job.input.train, job.input.selection).to(device),
+            options=options,
+            images=images.probe(options.probe_images, options.seed).to(device),
             removal_order=read_removal_order(job.input.get("blocks")),
         )
         check_delivered(pruned, target)

@@ -15,13 +15,15 @@ with Job(snakemake) as job:
         check_structure(job, structure)
 
     device = job.device()
+    options = replace(job.read(PruningOptions), seed=job.seed("pruning"))
+    images = load_splits(job.input.train, job.input.selection)
     pruned = prune(
         load(job.input.parent, device, job.params["own_network"]),
         job.params["depth"],
         job.params["width"],
         job.params["resolution"],
-        options=replace(job.read(PruningOptions), seed=job.seed("pruning")),
-        images=load_splits(job.input.train, job.input.selection).to(device),
+        options=options,
+        images=images.probe(options.probe_images, options.seed).to(device),
     )
     name_stage(pruned, job.wildcards.point)
     save(pruned, job.output.pruned)

@@ -18,9 +18,10 @@ from prune3d.data.images import ImageSet, ImageSplits
 from prune3d.errors import PruningError
 from prune3d.models.lineage import get_lineage
 from prune3d.pruning import PruningOptions
-from prune3d.pruning.block_criteria import discrimination, probe_accuracy
+from prune3d.pruning.block_criteria import discrimination
 from prune3d.pruning.dense import present_blocks
 from prune3d.pruning.depth import order_blocks
+from prune3d.pruning.linear_probe import NormalEquations
 
 Network = Callable[..., nn.Module]
 
@@ -137,6 +138,20 @@ def test_an_order_that_cannot_give_the_depth_is_refused(
         prune3d.prune(make_network(), depth=4 / 6, removal_order=order)
 
 
+def probe_accuracy(
+    x: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor, classes: int, parts: int = 3
+) -> tuple[float, float]:
+    """Fit and judge the probe in parts; return accuracy and mean squared error."""
+    batches = list(zip(x.tensor_split(parts), labels.tensor_split(parts), strict=True))
+    equations = NormalEquations(classes, batches[0][0])
+    for features, answers in batches:
+        equations.add(features, answers)
+    probe = equations.fit()
+    halves = zip(held.tensor_split(2), held_labels.tensor_split(2), strict=True)
+    accuracy, error = (sum(probe.judge(*half) for half in halves) / len(held)).tolist()
+    return accuracy, error
+
+
 def test_the_closed_form_probe_is_ridge_regression(trained: nn.Module, digits: ImageSplits) -> None:
     fit, held = digits.train, digits.selection
     pairs = zip(features_by_hand(trained, fit), features_by_hand(trained, held), strict=True)
@@ -168,6 +183,14 @@ def test_a_feature_that_is_constant_does_no_harm() -> None:
     accuracy, error = probe_accuracy(x, labels, x, labels, 2)
     assert accuracy == 1
     assert error < 0.05
+
+
+def test_features_far_from_zero_lose_nothing_in_the_sums() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 10, (300,), generator=generator)
+    x = torch.rand(300, 5, generator=generator).double() + 1e6
+    expected = ridge_accuracy(x.numpy(), labels.numpy(), x.numpy(), labels.numpy())
+    assert probe_accuracy(x, labels, x, labels, 10) == pytest.approx(expected, rel=1e-9)
 
 
 def test_scores_are_gains_of_the_probes_accuracy(trained: nn.Module, digits: ImageSplits) -> None:

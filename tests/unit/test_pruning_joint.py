@@ -83,6 +83,21 @@ def test_reestimation_works_where_one_image_is_left_over(make_network: Network) 
     assert passes == 513
 
 
+def test_probe_images_are_all_that_pruning_needs(make_network: Network) -> None:
+    splits = ImageSplits(random_images(60), random_images(40))
+    options = PruningOptions(channel_criterion="taylor", probe_images=16, seed=3)
+    probe = splits.probe(16, 3)
+    assert (len(probe.train), len(probe.selection)) == (16, 40)
+    pruned, other = (
+        prune3d.prune(make_network(), 5 / 6, 0.5, options=options, images=images)
+        for images in (splits, probe)
+    )
+    assert pruned.spec == other.spec
+    assert get_lineage(pruned) == get_lineage(other)
+    weights = other.state_dict()
+    assert all(torch.equal(v, weights[k]) for k, v in pruned.state_dict().items())
+
+
 def test_at_most_the_probe_images_are_passed(make_network: Network) -> None:
     images = random_images(40, side=8)
     options = PruningOptions(probe_images=16)

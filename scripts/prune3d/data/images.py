@@ -252,6 +252,10 @@ class ImageSplits:
         """Return the same images on a device."""
         return ImageSplits(self.train.to(device), self.selection.to(device))
 
+    def probe(self, count: int, seed: int) -> ImageSplits:
+        """Return the splits with the training images of `subset`: all that pruning looks at."""
+        return ImageSplits(self.train.subset(count, seed), self.selection)
+
 
 def load_images(path: str | Path) -> Images:
     """Read what `prune3d.data.storage.save_part` wrote: bytes, or an index of picture files.
