@@ -50,7 +50,8 @@ def kept_channels(
     widths
         Ratios in (0, 1], shape (W,).
     round_to
-        Channels are kept in multiples of this, at least one multiple; a ratio of 1 keeps all.
+        Channels are kept in multiples of this, at least one multiple. A group keeps all of its
+        channels at a ratio of 1, and where it has no more than one multiple.
     multiples
         For some groups, what the kept channels must be a multiple of beside that.
 

@@ -1,4 +1,4 @@
-"""The pruning itself, on a copy: blocks, then channels, then the image side."""
+"""The pruning itself, on a copy: blocks, then the image side, then channels."""
 
 from __future__ import annotations
 
