@@ -102,8 +102,27 @@ def test_less_crowded_gpus_come_first(tmp_path: Path) -> None:
     assert [one.names[0] for one in taken] == ["0", "1", "0", "1"]
 
 
-def test_a_batch_system_has_chosen_already() -> None:
+def test_a_batch_system_has_chosen_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "count_gpus", lambda: 4)
     assert take_gpus({"SLURM_JOB_ID": "5", "CUDA_VISIBLE_DEVICES": "3"}) is None
+    assert take_gpus({"SLURM_JOB_ID": "5", "CUDA_VISIBLE_DEVICES": "1,3"}, 2) is None
+
+
+def test_jobs_in_one_allocation_take_a_gpu_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "count_gpus", lambda: 4)
+    monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
+    allocation = {"SLURM_JOB_ID": "5", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}
+    taken = [take_gpus(allocation), take_gpus(allocation, 2), take_gpus(allocation)]
+    assert [one.names for one in taken if one] == [("0",), ("1", "2"), ("3",)]
+    # Its GPUs may have the same numbers and be others.
+    other = take_gpus({**allocation, "SLURM_JOB_ID": "6"})
+    assert other is not None
+    assert other.names == ("0",)
+    for one in (*taken, other):
+        assert one is not None
+        one.release()
 
 
 @pytest.mark.parametrize("value", ["0", "two", "-1", "1.5"])

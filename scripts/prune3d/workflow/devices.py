@@ -1,4 +1,4 @@
-"""Which GPU a job takes on a machine where no batch system gives it one. Needs no torch."""
+"""Which GPU a job takes where no batch system gives it one of its own. Needs no torch."""
 
 from __future__ import annotations
 
@@ -137,25 +137,30 @@ class TakenDevices:
             stream.close()
 
 
-def slots_folder() -> Path:
-    """Return the folder of this user's places on this machine."""
-    return Path(tempfile.gettempdir()) / f"prune3d-gpus-{os.getuid()}"
+def slots_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of this user's places on this machine, or in an allocation there.
+
+    A batch system may number the GPUs of each of its allocations from 0.
+    """
+    allocation = environment.get("SLURM_JOB_ID")
+    name = f"prune3d-gpus-{os.getuid()}" + (f"-{allocation}" if allocation else "")
+    return Path(tempfile.gettempdir()) / name
 
 
 def take_gpus(environment: Mapping[str, str], count: int = 1) -> TakenDevices | None:
     """Take GPUs for this process, unless a batch system has done so or there are none.
 
+    Where the allocation of a batch system has more GPUs than are asked for, several jobs share it.
     CUDA must be told of the names before it starts. Where no place can be kept, as without a
     temporary folder, every job uses the GPUs that CUDA gives it.
     """
-    if "SLURM_JOB_ID" in environment:
-        return None
     names = visible_gpus(environment, count_gpus())
-    if not names:
+    if not names or ("SLURM_JOB_ID" in environment and len(names) <= count):
         return None
     per_gpu = jobs_per_gpu(environment)
     try:
-        return DeviceSlots(names, per_gpu, slots_folder()).take(min(count, len(names)))
+        slots = DeviceSlots(names, per_gpu, slots_folder(environment))
+        return slots.take(min(count, len(names)))
     except OSError as error:
         log.warning("this job does not wait for a free GPU: %s", error)
         return None
