@@ -257,3 +257,14 @@ def test_what_onnx_lacks_is_told_in_one_sentence(capfd: pytest.CaptureFixture[st
     assert "\n" not in structure.no_onnx
     assert "no ONNX file" in structure.summary()
     assert "graph(" not in "".join(capfd.readouterr())
+
+
+def test_what_follows_a_removed_block_may_work_in_place() -> None:
+    model = build("in_place")
+    small = prune3d.prune(model, depth=1 / 2, options=RANDOM, removal_order=["block", "other"])
+    with torch.no_grad():
+        x = model.stem(images())
+        y = model.other(torch.relu(x - 1)) + x
+        expected = model.head(y)
+    torch.testing.assert_close(outputs(small), expected)
+    train_a_little(small)

@@ -12,7 +12,7 @@ from prune3d.errors import CheckpointError
 IDENTITY, NOTHING = "identity", "nothing"
 
 
-class StandIn(nn.Module):
+class StandIn(nn.Identity):
     """Stands for a removed module: is called like it and has its plain attributes.
 
     Parameters
@@ -28,8 +28,12 @@ class StandIn(nn.Module):
             vars(self).setdefault(key, value)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the first argument that is a tensor or holds one, as it is."""
-        return next(value for value in (*args, *kwargs.values()) if has_tensor(value))
+        """Return the first argument that is a tensor, copied, or holds one, as it is.
+
+        Copied, since what follows may change the block's output in place, but not its input.
+        """
+        given = next(value for value in (*args, *kwargs.values()) if has_tensor(value))
+        return given.clone() if isinstance(given, Tensor) else given
 
 
 class NoChannels(StandIn):

@@ -355,3 +355,22 @@ class Fourier(nn.Module):
 
 def fourier(num_classes: int) -> nn.Module:
     return Fourier(num_classes)
+
+
+class InPlace(nn.Module):
+    """Changes the output of a block in place, while the block's input is needed later."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.stem, self.head = stem(), head(8, num_classes)
+        self.block, self.other = Twice.Block(8), Twice.Block(8)
+
+    def forward(self, x):
+        x = self.stem(x)
+        y = self.block(x)
+        y -= 1
+        return self.head(self.other(y.relu_()) + x)
+
+
+def in_place(num_classes: int) -> nn.Module:
+    return InPlace(num_classes)
