@@ -131,7 +131,7 @@ def test_a_flipped_byte_in_the_header_is_noticed(saved: Path) -> None:
 def test_a_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "foreign.safetensors"
     save_file({"a": torch.zeros(2)}, file)
-    assert "not one of 'prune3d model 3'" in assert_refused(file)
+    assert "not one of 'prune3d model 4'" in assert_refused(file)
 
 
 def test_a_file_of_images_is_refused(digits_files: dict[str, Path]) -> None:
@@ -139,7 +139,7 @@ def test_a_file_of_images_is_refused(digits_files: dict[str, Path]) -> None:
 
 
 def test_another_version_is_told(saved: Path) -> None:
-    with_header(saved, format="prune3d model 4")
+    with_header(saved, format="prune3d model 99")
     assert "another version" in assert_refused(saved)
 
 

@@ -18,8 +18,7 @@ from prune3d.errors import PruningError, UserError
 from prune3d.models.lineage import get_lineage
 from prune3d.pruning import PruningOptions
 from prune3d.pruning.channel_criteria import fpgm, taylor
-from prune3d.pruning.dense import present_blocks
-from prune3d.pruning.dependency import channel_groups
+from prune3d.pruning.dense import channel_groups, present_blocks
 from prune3d.pruning.depth import order_blocks
 from prune3d.pruning.width import highest, score_channels
 

@@ -130,7 +130,7 @@ def test_the_digest_changes_with_the_version(
     assert digest(tmp_path) != before
 
 
-@pytest.mark.parametrize("package", ["torch", "torch-pruning", "numpy"])
+@pytest.mark.parametrize("package", ["torch", "numpy", "scikit-learn"])
 def test_the_digest_changes_with_the_versions_of_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:

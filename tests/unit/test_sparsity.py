@@ -9,7 +9,7 @@ from torch import nn
 import prune3d
 from prune3d.data.images import ImageSplits
 from prune3d.errors import PruningError
-from prune3d.pruning.dependency import channel_groups
+from prune3d.pruning.dense import channel_groups
 from prune3d.pruning.sparsity import Sparsity, channel_penalty
 
 

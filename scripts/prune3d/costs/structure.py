@@ -86,6 +86,25 @@ class Removal:
 
 
 @dataclass(frozen=True)
+class FrozenChannels:
+    """Channels that stay.
+
+    Attributes
+    ----------
+    name
+        The layer that writes them.
+    channels
+        How many of them.
+    reason
+        Why, in words.
+    """
+
+    name: str
+    channels: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Structure:
     """What of a dense network can be pruned.
 
@@ -109,6 +128,8 @@ class Structure:
         Why no block can be removed, where none can.
     no_onnx
         Why the network cannot be written as ONNX, where it cannot.
+    frozen
+        Channels that stay, and why.
     """
 
     blocks: int
@@ -120,6 +141,7 @@ class Structure:
     no_width: str | None = None
     no_depth: str | None = None
     no_onnx: str | None = None
+    frozen: tuple[FrozenChannels, ...] = ()
 
     def kept(self, widths: Floats, round_to: int = 1) -> dict[str, Counts]:
         """Return the channels that each group keeps at each width; see `kept_channels`."""
@@ -138,6 +160,11 @@ class Structure:
         width = f"the channels of {len(self.groups)} groups"
         if not self.groups:
             width = f"no channels ({self.no_width or 'there are no groups'})"
+        elif self.frozen:
+            most = max(self.frozen, key=lambda stays: stays.channels)
+            count = sum(stays.channels for stays in self.frozen)
+            width += f" ({count} other channels stay, most of them those of '{most.name}', "
+            width += f"since {most.reason})"
         onnx = f"; no ONNX file ({self.no_onnx})" if self.no_onnx else ""
         return (
             f"{depth}; {width}; image sides from {self.sides[0]} to {self.sides[-1]} pixels{onnx}"
@@ -180,6 +207,7 @@ class Structure:
             no_width=value["no_width"],
             no_depth=value["no_depth"],
             no_onnx=value["no_onnx"],
+            frozen=tuple(FrozenChannels(**entry) for entry in value["frozen"]),
         )
 
 

@@ -43,6 +43,12 @@ class _Removal(Record):
     drops: Name | None
 
 
+class _Frozen(Record):
+    name: Name
+    channels: Units
+    reason: str
+
+
 class StructureRecord(Record):
     """A `Structure`; equal rows of positions are written once, as texts."""
 
@@ -56,6 +62,7 @@ class StructureRecord(Record):
     no_width: str | None
     no_depth: str | None
     no_onnx: str | None
+    frozen: list[_Frozen]
 
     @model_validator(mode="after")
     def _fits_together(self) -> StructureRecord:
@@ -92,7 +99,7 @@ class BlocksRecord(Record):
         return self
 
 
-STRUCTURE = JsonKind("structure", 1, StructureRecord)
+STRUCTURE = JsonKind("structure", 2, StructureRecord)
 BLOCKS = JsonKind("blocks", 1, BlocksRecord)
 
 

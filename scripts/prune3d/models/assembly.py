@@ -9,12 +9,12 @@ from functools import cache
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from prune3d.errors import CheckpointError, UserError
 from prune3d.models.attached import attach, attached
 from prune3d.models.foreign import adopt
 from prune3d.models.registry import MODELS, factory_of, is_own
+from prune3d.models.shapes import reshape_tensors, set_attributes, tensor_shapes
 from prune3d.models.spec import NetworkSpec
 from prune3d.models.stand_ins import replace_modules
 
@@ -63,12 +63,8 @@ def rebuild(spec: NetworkSpec) -> nn.Module:
     if strange:
         raise CheckpointError(f"nothing is said to replace the removed block '{strange[0]}'.")
     replace_modules(model, spec.replaced)
-    layers = dict(model.named_modules())
-    resized: dict[nn.Parameter, nn.Parameter] = {}
-    for name, shape in spec.shapes.items():
-        if name not in layers:
-            raise CheckpointError(f"there is no layer '{name}' in {spec.name}.")
-        _reshape(layers[name], name, shape, resized)
+    reshape_tensors(model, spec.shapes)
+    set_attributes(model, spec.attributes)
     if spec.frozen is not None:
         _freeze(model, spec.frozen)
     set_spec(model, spec)
@@ -125,50 +121,6 @@ def _freeze(model: nn.Module, frozen: Sequence[str]) -> None:
 def with_current_shapes(model: nn.Module) -> None:
     """Write the shapes that the network's layers have now into its specification."""
     spec = get_spec(model)
-    dense_shapes = layer_shapes(dense_skeleton(spec.dense()))
-    changed = {k: shape for k, shape in layer_shapes(model).items() if shape != dense_shapes[k]}
+    dense_shapes = tensor_shapes(dense_skeleton(spec.dense()))
+    changed = {k: shape for k, shape in tensor_shapes(model).items() if shape != dense_shapes[k]}
     set_spec(model, replace(spec, shapes=changed))
-
-
-def layer_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each layer that width pruning can change."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, layer in model.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear | nn.PReLU):
-            shapes[name] = tuple(layer.weight.shape)
-        elif isinstance(layer, _BatchNorm):
-            shapes[name] = (layer.num_features,)
-    return shapes
-
-
-def _reshape(
-    layer: nn.Module,
-    name: str,
-    shape: tuple[int, ...],
-    resized: dict[nn.Parameter, nn.Parameter],
-) -> None:
-    """Give a layer another shape; a parameter that another layer has, too, stays one."""
-    if isinstance(layer, nn.Conv2d):
-        if layer.groups > 1:
-            # Whole groups go, so that the outputs of each stay.
-            layer.groups = shape[0] // (layer.out_channels // layer.groups)
-        layer.in_channels = shape[1] * layer.groups
-        layer.out_channels = shape[0]
-    elif isinstance(layer, nn.Linear):
-        layer.out_features, layer.in_features = shape
-    elif isinstance(layer, nn.PReLU):
-        layer.num_parameters = shape[0]
-    elif isinstance(layer, _BatchNorm):
-        layer.num_features = shape[0]
-        for key in ("running_mean", "running_var"):
-            if getattr(layer, key) is not None:
-                setattr(layer, key, getattr(layer, key).new_empty(shape))
-    else:
-        raise CheckpointError(f"layer '{name}' is a {type(layer).__name__}, which has no width.")
-    for key, wanted in (("weight", shape), ("bias", shape[:1])):
-        value = getattr(layer, key, None)
-        if isinstance(value, nn.Parameter):
-            if value not in resized:
-                empty = value.detach().new_empty(wanted)
-                resized[value] = nn.Parameter(empty, requires_grad=value.requires_grad)
-            setattr(layer, key, resized[value])

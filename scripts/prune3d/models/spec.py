@@ -26,7 +26,10 @@ class NetworkSpec:
         What stands in the place of each of their modules: ``identity`` or ``nothing``, which gives
         a tensor without channels.
     shapes
-        Shape of each layer that is not the dense one's: of its weight, or of a norm's channels.
+        Shape of each parameter and buffer that is not the dense one's.
+    attributes
+        Whole numbers that modules keep and that count channels, where they are not the dense ones;
+        named ``module:attribute`` or ``module:attribute:place``.
     code
         SHA-256 of each of the user's files that build the dense network, by the file's name;
         empty for networks of packages.
@@ -43,6 +46,7 @@ class NetworkSpec:
     removed_blocks: tuple[str, ...] = ()
     replaced: dict[str, str] = field(default_factory=dict, hash=False)
     shapes: dict[str, tuple[Count, ...]] = field(default_factory=dict, hash=False)
+    attributes: dict[str, Annotated[int, Field(ge=0)]] = field(default_factory=dict, hash=False)
     code: dict[str, str] = field(default_factory=dict, hash=False)
     frozen: tuple[str, ...] | None = None
 

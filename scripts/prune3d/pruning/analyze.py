@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 from prune3d.costs.count import cost, macs_by_side, module_macs, torch_macs
-from prune3d.costs.structure import Structure, compose, dense_macs
+from prune3d.costs.structure import FrozenChannels, Structure, compose, dense_macs
 from prune3d.errors import PruningError, UserError, what_failed
 from prune3d.export import why_not_onnx
 from prune3d.models.assembly import dense_skeleton, get_spec
 from prune3d.models.foreign import copy_network, pass_images
 from prune3d.models.registry import MODELS
+from prune3d.pruning.channels.compare import liven
+from prune3d.pruning.channels.trace import LOGITS
 from prune3d.pruning.dense import Dense, look_at_dense
 from prune3d.pruning.depth import remove_blocks
 from prune3d.pruning.describe import describe_layers
@@ -76,6 +78,17 @@ def _structure(skeleton: nn.Module, dense: Dense, macs: dict[int, dict[str, int]
         layers=layers,
         no_width=dense.no_width,
         no_depth=dense.no_depth,
+        frozen=_frozen(dense),
+    )
+
+
+def _frozen(dense: Dense) -> tuple[FrozenChannels, ...]:
+    """Return what stays for another reason than that it are the logits."""
+    entries = dense.graph.frozen if dense.graph is not None else ()
+    return tuple(
+        FrozenChannels(entry.name, entry.channels, entry.reason)
+        for entry in entries
+        if entry.reason != LOGITS
     )
 
 
@@ -109,6 +122,7 @@ def _try_width(skeleton: nn.Module, structure: Structure) -> None:
     """Prune half of the channels by lot, to see whether the groups are right."""
     if structure.groups:
         pruned = copy_network(skeleton, get_spec(skeleton).name)
+        liven(pruned)
         prune_width(pruned, 0.5, PruningOptions(channel_criterion="random"))
         _check_pruned(pruned, structure, 0.5)
 

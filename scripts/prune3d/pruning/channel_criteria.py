@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from prune3d.pruning.dependency import ChannelGroup
+from prune3d.pruning.channels.groups import ChannelGroup
 
 # From a group and a seeded generator to scores of shape (channels,), on any device.
 ChannelCriterion = Callable[[ChannelGroup, torch.Generator], Tensor]
@@ -76,8 +76,7 @@ def random(group: ChannelGroup, generator: torch.Generator) -> Tensor:
 def each_filters(group: ChannelGroup) -> Iterator[Tensor]:
     """Yield for each layer that writes the group its weights, shape (channels, weights)."""
     for member in group.writers:
-        weight = member.layer.get_parameter("weight").detach()
-        yield weight[member.positions].flatten(1)
+        yield member.weight.detach()[member.positions].flatten(1)
 
 
 def gradient_of(parameter: Tensor) -> Tensor:

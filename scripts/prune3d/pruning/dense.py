@@ -10,13 +10,14 @@ from torch import nn
 
 from prune3d.costs.count import module_macs
 from prune3d.costs.structure import Removal
-from prune3d.errors import UserError, what_failed
+from prune3d.errors import PruningError, UserError, what_failed
 from prune3d.models.assembly import dense_skeleton, get_spec
 from prune3d.models.registry import MODELS
 from prune3d.models.spec import NetworkSpec
 from prune3d.models.stand_ins import put_in_place, replace_modules
 from prune3d.pruning.blocks import Block, find_blocks
-from prune3d.pruning.dependency import ChannelGroup, channel_groups
+from prune3d.pruning.channels.follow import follow_dense, follow_pruned
+from prune3d.pruning.channels.groups import ChannelGraph, ChannelGroup
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Dense:
         Why there are none.
     no_depth
         Why no block can be removed, where none can.
+    graph
+        The channels from which the groups are, where they could be followed.
     """
 
     blocks: tuple[Block, ...]
@@ -42,6 +45,7 @@ class Dense:
     groups: tuple[ChannelGroup, ...]
     no_width: str | None
     no_depth: str | None = None
+    graph: ChannelGraph | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -55,17 +59,49 @@ class Dense:
 
     def without_width(self, reason: str) -> Dense:
         """Return the same network as one that cannot be pruned along width."""
-        return _assemble(self.blocks, (), reason)
+        return _assemble(self.blocks, None, reason)
 
     def without_depth(self, reason: str) -> Dense:
         """Return the same network as one of which no block can be removed."""
         blocks = [block.kept(reason) for block in self.blocks]
-        return _assemble(blocks, self.groups, self.no_width)
+        return _assemble(blocks, self.graph, self.no_width)
 
 
 def look_at_dense(model: nn.Module) -> Dense:
     """Return what is known of the dense network of a network."""
     return _look(get_spec(model).dense())
+
+
+def channel_graph(model: nn.Module) -> ChannelGraph:
+    """Return the channels of a network as it is now.
+
+    Raises
+    ------
+    PruningError
+        If the channels of its dense network cannot be followed.
+    """
+    dense = look_at_dense(model)
+    if dense.graph is None:
+        raise PruningError(str(dense.no_width))
+    return follow_pruned(model, dense.graph)
+
+
+def channel_groups(model: nn.Module) -> list[ChannelGroup]:
+    """Return the channel groups of a network as it is now, in the network's order.
+
+    Channels that stay, such as those of the images and the logits, are in none.
+
+    Parameters
+    ----------
+    model
+        A network built by prune3d, on any device.
+
+    Raises
+    ------
+    PruningError
+        If the channels of its dense network cannot be followed.
+    """
+    return list(channel_graph(model).groups)
 
 
 def present_blocks(model: nn.Module) -> list[Block]:
@@ -77,10 +113,9 @@ def present_blocks(model: nn.Module) -> list[Block]:
 @cache
 def _look(spec: NetworkSpec) -> Dense:
     model = dense_skeleton(spec)
-    no_width = None
-    groups: list[ChannelGroup] = []
+    no_width, graph = None, None
     try:
-        groups = channel_groups(model)
+        graph = follow_dense(model)
     except UserError as error:
         no_width = str(error)
     except Exception as error:  # whatever a network of somebody else's makes go wrong
@@ -94,8 +129,8 @@ def _look(spec: NetworkSpec) -> Dense:
             blocks = _tried(model, blocks)
     except Exception as error:
         reason = f"the blocks of {spec.name} cannot be found ({what_failed(error)})"
-        return replace(_assemble([], groups, no_width), no_depth=reason)
-    return _assemble(blocks, groups, no_width)
+        return replace(_assemble([], graph, no_width), no_depth=reason)
+    return _assemble(blocks, graph, no_width)
 
 
 def _tried(model: nn.Module, blocks: Sequence[Block]) -> list[Block]:
@@ -121,9 +156,8 @@ def _tried_alone(model: nn.Module, block: Block) -> Block:
     return block
 
 
-def _assemble(
-    found: Sequence[Block], groups: Sequence[ChannelGroup], no_width: str | None
-) -> Dense:
+def _assemble(found: Sequence[Block], graph: ChannelGraph | None, no_width: str | None) -> Dense:
+    groups = () if graph is None else graph.groups
     blocks, removals = [], {}
     for block in found:
         removal = _removal(block, groups, followed=no_width is None)
@@ -136,7 +170,7 @@ def _assemble(
     no_depth = None
     if not removals:
         no_depth = reasons[0] if reasons else "no block was found"
-    return Dense(tuple(blocks), removals, tuple(groups), no_width, no_depth)
+    return Dense(tuple(blocks), removals, groups, no_width, no_depth, graph)
 
 
 def _removal(block: Block, groups: Sequence[ChannelGroup], followed: bool) -> Removal | None:

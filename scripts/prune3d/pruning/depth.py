@@ -16,8 +16,8 @@ from prune3d.models.assembly import get_spec, set_spec, with_current_shapes
 from prune3d.models.lineage import Step, add_step
 from prune3d.models.stand_ins import replace_modules
 from prune3d.pruning.blocks import Block
-from prune3d.pruning.dense import look_at_dense, present_blocks
-from prune3d.pruning.dependency import channel_groups, keep_channels
+from prune3d.pruning.channels.cut import keep_channels
+from prune3d.pruning.dense import channel_graph, look_at_dense, present_blocks
 from prune3d.pruning.options import BLOCK_CRITERIA, PruningOptions, resolve_criterion
 
 
@@ -80,8 +80,9 @@ def remove_blocks(model: nn.Module, blocks: Sequence[Block]) -> None:
     if appended:
         drops = {look_at_dense(model).removals[block.name].drops for block in appended}
         nothing = torch.empty(0, dtype=torch.int64)
-        groups = channel_groups(model)
-        keep_channels(groups, {group.name: nothing for group in groups if group.name in drops})
+        graph = channel_graph(model)
+        gone = {group.name: nothing for group in graph.groups if group.name in drops}
+        keep_channels(model, graph, gone)
     replaced = {module: str(block.stand_in) for block in blocks for module in block.modules}
     replace_modules(model, replaced)
     names = {*spec.removed_blocks, *(block.name for block in blocks)}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from prune3d.costs.structure import Layer
+from prune3d.models.shapes import tensors_of
+from prune3d.pruning.channels.groups import ChannelGroup, owner_of
 from prune3d.pruning.dense import Dense
-from prune3d.pruning.dependency import WITH_WIDTH
+
+# For each axis of a tensor the groups that it has, each with its places for one channel.
+Axes = dict[int, dict[str, int]]
 
 
 def describe_layers(
@@ -28,25 +31,113 @@ def describe_layers(
         What each module makes for one image, at each image side; see
         `prune3d.costs.count.module_macs`.
     """
-    seen: set[int] = set()
-    layers = []
-    for name, module in model.named_modules():
-        own = [p for p in module.parameters(recurse=False) if id(p) not in seen]
-        seen.update(map(id, own))
-        made = [at.get(name, 0) for at in macs]
-        block = next((b.name for b in dense.blocks if b.holds(name)), None)
-        if isinstance(module, WITH_WIDTH) and _follow_weights(module, made):
-            layers.append(_by_weights(name, module, block, dense, own, made))
-        elif own or any(made):
-            layers.append(_as_it_is(name, block, sum(p.numel() for p in own), made))
+    terms = _Terms(model, dense)
+    layers: list[Layer] = []
+    for name, _ in model.named_modules():
+        layers += terms.of_module(name, [at.get(name, 0) for at in macs])
     return tuple(layers)
 
 
-def _follow_weights(layer: nn.Module, macs: Sequence[int]) -> bool:
-    """Tell whether a layer's MACs are whole passes over its weights."""
-    if isinstance(layer, nn.Conv2d | nn.Linear):
-        return all(made % layer.weight.numel() == 0 for made in macs)
-    return not any(macs)
+class _Terms:
+    """Describes the modules of a network, each parameter once."""
+
+    def __init__(self, model: nn.Module, dense: Dense) -> None:
+        self.dense = dense
+        self.pruned = _pruned_axes(dense.groups)
+        self.seen: set[int] = set()
+        self.modules = dict(model.named_modules())
+        first = {id(tensor): name for name, tensor in tensors_of(model).items()}
+        # Of each module the tensors that are its own, by the names under which they are cut.
+        self.owned: dict[str, dict[str, Tensor]] = {}
+        named = (
+            *model.named_parameters(remove_duplicate=False),
+            *model.named_buffers(remove_duplicate=False),
+        )
+        for name, tensor in named:
+            self.owned.setdefault(owner_of(name)[0], {})[first[id(tensor)]] = tensor
+
+    def of_module(self, module: str, made: Sequence[int]) -> list[Layer]:
+        """Return the terms of a module that makes MACs at each image side."""
+        owned = self.owned.get(module, {})
+        block = next((b.name for b in self.dense.blocks if b.holds(module)), None)
+        weight = self._weight(owned, made)
+        layers: dict[str, Layer] = {}
+        fixed = 0
+        if weight is not None:
+            layers[""] = self._matrix(module, block, weight, owned[weight], made)
+        for name, tensor in owned.items():
+            if not isinstance(tensor, nn.Parameter) or name == weight or id(tensor) in self.seen:
+                continue
+            self.seen.add(id(tensor))
+            axes = self.pruned.get(name, {})
+            if not axes:
+                fixed += tensor.numel()
+            elif len(axes) == 1:
+                layers[name] = self._vector(name, block, tensor, axes, len(made))
+            else:
+                nothing = [0 for _ in made]
+                layers[name] = self._matrix(name, block, name, tensor, nothing)
+        if fixed or (any(made) and weight is None):
+            rest = [0 for _ in made] if weight is not None else made
+            layers["rest"] = _as_it_is(module, block, fixed, rest)
+        return list(layers.values())
+
+    def _weight(self, owned: Mapping[str, Tensor], made: Sequence[int]) -> str | None:
+        """Return the tensor whose whole passes are the MACs, if there is one."""
+        if not any(made):
+            return None
+        fits = [
+            name
+            for name, tensor in owned.items()
+            if tensor.dim() > 1 and all(count % tensor.numel() == 0 for count in made)
+        ]
+        pruned = [name for name in fits if name in self.pruned]
+        return max(pruned or fits, key=lambda name: owned[name].numel(), default=None)
+
+    def _matrix(
+        self, name: str, block: str | None, tensor: str, weight: Tensor, made: Sequence[int]
+    ) -> Layer:
+        """Return the term of a weight, the product of two of its axes."""
+        axes, sizes = self.pruned.get(tensor, {}), self.dense.sizes
+        reads, writes = (1, 0)
+        if isinstance(self.modules.get(name), _ConvTransposeNd):
+            reads, writes = writes, reads
+        if set(axes) - {reads, writes}:
+            writes, *others = sorted(axes)
+            reads = others[0] if others else int(writes == 0)
+        inputs, outputs = axes.get(reads, {}), axes.get(writes, {})
+        stored = isinstance(weight, nn.Parameter) and id(weight) not in self.seen
+        self.seen.add(id(weight))
+        return Layer(
+            name=name,
+            block=block,
+            weights_per_pair=weight.numel() // (weight.shape[reads] * weight.shape[writes]),
+            inputs=inputs,
+            fixed_inputs=weight.shape[reads] - _count(inputs, sizes),
+            outputs=outputs,
+            fixed_outputs=weight.shape[writes] - _count(outputs, sizes),
+            params_per_output=0,
+            positions=tuple(count // weight.numel() for count in made),
+            stored=stored,
+        )
+
+    def _vector(
+        self, name: str, block: str | None, parameter: Tensor, axes: Axes, sides: int
+    ) -> Layer:
+        """Return the term of a parameter of which one axis is pruned."""
+        ((axis, outputs),) = axes.items()
+        count = parameter.shape[axis]
+        return Layer(
+            name=name,
+            block=block,
+            weights_per_pair=0,
+            inputs={},
+            fixed_inputs=0,
+            outputs=outputs,
+            fixed_outputs=count - _count(outputs, self.dense.sizes),
+            params_per_output=parameter.numel() // count,
+            positions=(0,) * sides,
+        )
 
 
 def _as_it_is(name: str, block: str | None, params: int, macs: Sequence[int]) -> Layer:
@@ -65,50 +156,14 @@ def _as_it_is(name: str, block: str | None, params: int, macs: Sequence[int]) ->
     )
 
 
-def _by_weights(
-    name: str,
-    layer: nn.Module,
-    block: str | None,
-    dense: Dense,
-    own: Sequence[nn.Parameter],
-    macs: Sequence[int],
-) -> Layer:
-    groups = dense.groups
-    reads = {g.name: m.positions.shape[1] for g in groups for m in g.readers if m.name == name}
-    writes = {
-        g.name: m.positions.shape[1]
-        for g in groups
-        for m in (*g.writers, *g.norms)
-        if m.name == name
-    }
-    stored, positions = False, [0 for _ in macs]
-    if isinstance(layer, _BatchNorm):
-        area, inputs, outputs = 0, 0, layer.num_features
-        per_output = [p for p in own if p.shape == (outputs,)]
-    elif isinstance(layer, nn.PReLU):
-        area, inputs, outputs = 0, 0, layer.num_parameters
-        per_output = list(own)
-    else:
-        assert isinstance(layer, nn.Conv2d | nn.Linear)
-        outputs, inputs = layer.weight.shape[:2]
-        area = math.prod(layer.weight.shape[2:])
-        stored = any(p is layer.weight for p in own)
-        per_output = [p for p in own if p is layer.bias]
-        positions = [made // layer.weight.numel() for made in macs]
-        if isinstance(layer, nn.Conv2d) and layer.groups > 1:
-            # The inputs of one group of the convolution, which stay as they are.
-            reads = {}
-    described = len(per_output) * outputs + (area * inputs * outputs if stored else 0)
-    return Layer(
-        name=name,
-        block=block,
-        weights_per_pair=area,
-        inputs=reads,
-        fixed_inputs=inputs - sum(n * dense.sizes[g] for g, n in reads.items()),
-        outputs=writes,
-        fixed_outputs=outputs - sum(n * dense.sizes[g] for g, n in writes.items()),
-        params_per_output=len(per_output),
-        positions=tuple(positions),
-        stored=stored,
-        fixed_params=sum(p.numel() for p in own) - described,
-    )
+def _pruned_axes(groups: Sequence[ChannelGroup]) -> dict[str, Axes]:
+    pruned: dict[str, Axes] = {}
+    for group in groups:
+        for cut in group.cuts:
+            axis = pruned.setdefault(cut.tensor, {}).setdefault(cut.axis, {})
+            axis[group.name] = cut.positions.shape[1]
+    return pruned
+
+
+def _count(groups: Mapping[str, int], sizes: Mapping[str, int]) -> int:
+    return sum(n * sizes[g] for g, n in groups.items())

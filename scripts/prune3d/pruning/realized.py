@@ -42,10 +42,9 @@ def mean_width(model: nn.Module) -> float:
     layers = dict(model.named_modules())
     left = total = 0
     for group in look_at_dense(model).groups:
-        writer = next((m for m in group.writers if m.name in layers), None)
         # What a removed block held is gone with it.
-        if writer is not None and hasattr(layers[writer.name], "weight"):
-            rows = int(layers[writer.name].get_parameter("weight").shape[0])
-            left += rows // writer.positions.shape[1]
+        writer = next((m for m in group.writers if hasattr(layers.get(m.name), m.key)), None)
+        if writer is not None:
+            left += writer.left_in(layers[writer.name])
             total += group.channels
     return left / total if total else 1.0

@@ -14,7 +14,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from prune3d.errors import PruningError
 from prune3d.models.assembly import get_spec
-from prune3d.pruning.dependency import ChannelGroup, Member, channel_groups
+from prune3d.pruning.channels.groups import ChannelGroup, Member
+from prune3d.pruning.dense import channel_groups
 
 PENALTIES = ("none", "batchnorm_l1", "group_lasso")
 

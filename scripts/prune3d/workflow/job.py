@@ -363,7 +363,7 @@ def describe_device(device: torch.device | None) -> str:
 def versions() -> dict[str, str]:
     """Return the versions of the packages on which results depend."""
     found = {}
-    for package in ("torch", "torch-pruning", "numpy", "scipy", "scikit-learn"):
+    for package in ("torch", "numpy", "scipy", "scikit-learn"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -116,7 +116,7 @@ class Staged(nn.Module):
 
 
 class Shuffled(nn.Module):
-    """A channel shuffle, which the dependency graph takes for no change."""
+    """A channel shuffle."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()

@@ -1,0 +1,1 @@
+"""Channels followed element by element through a network's forward pass."""

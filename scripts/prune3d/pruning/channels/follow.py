@@ -1,0 +1,170 @@
+"""Follow the channels of a network: trace it, try what was found, and leave alone what fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from prune3d.errors import PruningError
+from prune3d.models.assembly import get_spec
+from prune3d.models.foreign import copy_network
+from prune3d.pruning.channels.cut import keep_channels, remaining
+from prune3d.pruning.channels.groups import ChannelGraph, describe
+from prune3d.pruning.channels.identities import NONE, Classes, Ids
+from prune3d.pruning.channels.run import run_trace
+from prune3d.pruning.channels.trace import Trace, TraceError, Tracer, new_trace
+
+# More would mean that the networks' own arithmetic is not understood at all.
+MOST_TRIALS = 60
+NOBODY: Ids = np.zeros(0, dtype=np.int64)
+
+
+def follow_dense(model: nn.Module) -> ChannelGraph:
+    """Return the channels of a dense network that can go without anything falling out of step.
+
+    Parts of the network are cut out by lot and the rest is traced with the identities of what is
+    left: where some meet that do not belong together, or the network's code does not take the new
+    sizes, those channels are left alone, and it is tried again.
+
+    Raises
+    ------
+    PruningError
+        If the network cannot be traced.
+    """
+    trace = _traced(model, new_trace(model))
+    error = TraceError("", NOBODY, NOBODY, "too much of it does not take fewer channels")
+    for _ in range(MOST_TRIALS):
+        graph = describe(model, trace)
+        failed = _trial(model, graph, 0.5, 0) or _trial(model, graph, 0.75, 1)
+        if failed is None:
+            return graph
+        error = failed
+        ids = _to_freeze(model, trace, error)
+        if not len(ids):
+            break
+        where = f"'{error.module}'" if error.module else "the network's own forward"
+        trace.classes.freeze(ids, f"{where} does not take fewer of them ({_short(error.reason)})")
+        _freeze_whole_axes(trace)
+    raise PruningError(
+        f"{get_spec(model).name} cannot be pruned along width: without some channels "
+        f"'{error.module or 'its forward pass'}' fails ({_short(error.reason)})."
+    )
+
+
+def follow_pruned(model: nn.Module, dense: ChannelGraph) -> ChannelGraph:
+    """Return the channels of a pruned network, whose dense network's are known."""
+    trace = new_trace(model)
+    trace.choices.update(dense.trace.choices)
+    reasons = dense.trace.classes.frozen()
+    for axis in dense.trace.written & set(trace.axes):
+        roots = dense.trace.classes.find(dense.trace.axes[axis])
+        found = next((reasons[r] for r in roots.tolist() if r in reasons), None)
+        if found is not None:
+            trace.classes.freeze(trace.axes[axis], found)
+    return describe(model, _traced(model, trace))
+
+
+def _traced(model: nn.Module, trace: Trace) -> Trace:
+    training = model.training
+    try:
+        run_trace(Tracer(model.eval(), trace), model, image_of(model))
+    except TraceError as error:
+        where = f" in '{error.module}'" if error.module else ""
+        raise PruningError(
+            f"{get_spec(model).name} cannot be pruned along width: its channels cannot be "
+            f"followed{where} ({_short(error.reason)})."
+        ) from error
+    finally:
+        model.train(training)
+    _freeze_whole_axes(trace)
+    return trace
+
+
+def _freeze_whole_axes(trace: Trace) -> None:
+    """Let all channels of a layer stay where some do, so that its groups keep their names."""
+    while True:
+        reasons = trace.classes.frozen()
+        before = len(reasons)
+        for axis in trace.written:
+            roots = trace.classes.find(trace.axes[axis])
+            found = next((reasons[r] for r in roots.tolist() if r in reasons), None)
+            if found is not None:
+                trace.classes.freeze(trace.axes[axis], found)
+        if len(trace.classes.frozen()) == before:
+            return
+
+
+def image_of(model: nn.Module, count: int = 1) -> Tensor:
+    """Return images of noise, as many as asked for, on the network's device."""
+    spec = get_spec(model)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(count, spec.in_channels, spec.side, spec.side, generator=generator)
+    first = next(model.parameters())
+    return images.to(first.device, first.dtype)
+
+
+def by_lot(graph: ChannelGraph, width: float, seed: int) -> dict[str, Tensor]:
+    """Return for each group channels to keep, in whole runs, at least one."""
+    generator = torch.Generator().manual_seed(seed)
+    kept = {}
+    for group in graph.groups:
+        runs = len(group.runs)
+        order = torch.randperm(runs, generator=generator)[: max(1, int(width * runs))]
+        stay = torch.zeros(runs, dtype=torch.bool)
+        stay[order] = True
+        kept[group.name] = stay.repeat_interleave(group.multiple).nonzero().flatten()
+    return kept
+
+
+def _trial(model: nn.Module, graph: ChannelGraph, width: float, seed: int) -> TraceError | None:
+    kept = by_lot(graph, width, seed)
+    part = copy_network(model, get_spec(model).name)
+    axes = remaining(graph, model, kept)
+    keep_channels(part, graph, kept)
+    return check_identities(part, axes, len(graph.trace.classes))
+
+
+def check_identities(
+    model: nn.Module, axes: Mapping[tuple[str, int], Ids], count: int
+) -> TraceError | None:
+    """Return where identities meet that do not belong together, or the pass fails; else None."""
+    classes = Classes(strict=False)
+    classes.new(count)
+    classes.strict = True
+    trace = Trace(dict(axes), classes)
+    try:
+        run_trace(Tracer(model.eval(), trace, checks=True), model, image_of(model))
+    except TraceError as error:
+        return error
+    return None
+
+
+def _to_freeze(model: nn.Module, trace: Trace, error: TraceError) -> Ids:
+    """Return what to leave alone after a failure: the likeliest that is not left alone already."""
+    modules = dict(model.named_modules())
+    kind = type(modules[error.module])
+    alike = [
+        ids
+        for name, guesses in trace.guesses.items()
+        if name == error.module or (type(modules[name]) is kind and error.module)
+        for ids in guesses
+    ]
+    path = error.module.split(".")
+    above = [".".join(path[:k]) for k in range(len(path) - 1, -1, -1)]
+    around = [trace.guesses.get(name, []) for name in above]
+    frozen = np.array(sorted(trace.classes.frozen()), dtype=np.int64)
+    for candidates in (alike, [error.current], [error.ids], *around):
+        ids = np.concatenate([NOBODY, *candidates])
+        ids = trace.classes.find(ids[ids != NONE])
+        ids = np.setdiff1d(ids, frozen)
+        if len(ids):
+            return ids
+    return NOBODY
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 200 else f"{line[:197]}..."

@@ -1,0 +1,238 @@
+"""How many known networks can be pruned, beside torch-pruning: `python tests/bench/coverage.py`.
+
+Each network has a process of its own. A line of JSON for each goes to the file given by --out, and
+those that are there already are not done again; --table prints the summary of a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+TORCHVISION = Path(__file__).with_name("torchvision_networks.py")
+TRANSFORMERS = ("vit", "swin", "maxvit")
+# One or two of each family of convolutional networks.
+TIMM = """
+botnet26t_256 halonet26t lambda_resnet26t eca_resnext26ts gcresnext26ts gernet_s repvgg_a0 resnet26t
+resnext26ts seresnext26ts mobileone_s0 bat_resnext26ts convmixer_768_32 convnext_atto
+convnext_atto_ols convnext_atto_rms convnextv2_atto csatv2 cs3darknet_s cs3darknet_focus_s
+cspresnet50 cspresnext50 cspdarknet53 darknet17 darknet53 darknetaa53 cspnext_tiny densenet121
+densenetblur121d dla34 dla60_res2net dpn48b dpn68 edgenext_xx_small efficientformer_l1
+efficientformerv2_s0 efficientnet_b0 efficientnet_b0_gn efficientnet_b0_g8_gn efficientnet_es
+efficientnet_lite0 efficientnet_blur_b0 efficientnet_cc_b0_4e efficientnetv2_s mnasnet_100
+mobilenetv1_100 mobilenetv2_100 mixnet_s fbnetc_100 spnasnet_100 tinynet_e tf_efficientnet_b0
+efficientvit_b0 efficientvit_m0 fasternet_t0 fastvit_t8 ghostnet_100 ghostnetv2_100 ghostnetv3_100
+hardcorenas_a hgnet_tiny hgnetv2_b0 hrnet_w18_small inception_next_atto inception_resnet_v2
+inception_v3 inception_v4 lcnetv2_small lcnet_050 fbnetv3_b mobilenetv3_small_100
+mobilenetv4_conv_small mobilevit_xxs mobilevitv2_050 mambaout_femto nasnetalarge dm_nfnet_f0
+nfnet_l0 nf_resnet26 nf_regnet_b0 poolformer_s12 convformer_s18 poolformerv2_s12 pnasnet5large
+rdnet_tiny regnetx_002 regnety_002 regnetz_b16 regnetv_040 repghostnet_050 repvit_m0_9
+res2net50_26w_4s res2net50_14w_8s res2next50 resnest14d resnest26d resnet10t resnet18 resnet50
+resnet50d resnet50s resnetaa50 resnetblur18 ecaresnet26t ecaresnetlight seresnet18
+seresnext26d_32x4d resnetrs50
+wide_resnet50_2 resnext50_32x4d resnetv2_18 resnetv2_50x1_bit resnetv2_50t rexnet_100
+rexnetr_100 selecsls42b legacy_seresnet18 legacy_seresnext26_32x4d shvit_s1 skresnet18
+skresnext50_32x4d starnet_s1 starnet_s050 swiftformer_xs tresnet_m vgg11 vgg11_bn ese_vovnet19b_dw
+ese_vovnet39b eca_vovnet39b legacy_xception xception41 xception41p visformer_tiny
+""".split()  # noqa: SIM905 - a list of names is read more easily so
+
+
+def names() -> list[str]:
+    """Return the networks of the list: those of torchvision, then those of timm."""
+    import torchvision
+
+    listed = torchvision.models.list_models(module=torchvision.models)
+    convolutional = [n for n in listed if not n.startswith(TRANSFORMERS)]
+    return [f"{TORCHVISION}:{n}" for n in convolutional] + [f"timm/{n}" for n in TIMM]
+
+
+def title(name: str) -> str:
+    """Return a network's name for a table."""
+    return f"torchvision/{name.rpartition(':')[2]}" if ":" in name else name
+
+
+def built(name: str) -> Any:
+    """Build a network at the smallest side in the list that it takes."""
+    import torch
+
+    import prune3d
+
+    error: Exception | None = None
+    for side in (96, 128, 192, 224, 256, 299, 331):
+        torch.manual_seed(0)
+        try:
+            return prune3d.build(name, 10, side).eval()
+        except prune3d.errors.UserError as refused:
+            error = refused
+    raise error if error else AssertionError
+
+
+def told(work: Callable[[], Any]) -> Any:
+    """Return what a piece of work gives, or why it failed."""
+    try:
+        return work()
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
+
+
+def judge(name: str) -> dict[str, Any]:
+    """Prune a network along each dimension and say what went."""
+    import numpy as np
+
+    import prune3d
+    from prune3d.costs.structure import enumerate_lattice
+    from prune3d.pruning import PruningOptions
+    from prune3d.pruning.analyze import analyze
+
+    model = built(name)
+    side = model.spec.image_size
+    found: dict[str, Any] = {"name": title(name), "side": side}
+    begun = time.process_time()
+    structure = told(lambda: analyze(model, [side]))
+    found["seconds"] = round(time.process_time() - begun, 1)
+    if isinstance(structure, str):
+        return {**found, "width": structure, "depth": structure, "resolution": structure}
+    options = PruningOptions(block_criterion="random", channel_criterion="random")
+
+    def width() -> Any:
+        if not structure.groups:
+            return structure.no_width or "no groups"
+        small = prune3d.prune(model, width=0.5, options=options)
+        return prune3d.cost(small).params < prune3d.cost(model).params
+
+    def depth() -> Any:
+        if structure.fewest_blocks == structure.blocks:
+            return "no block can be removed"
+        order = list(structure.removable)
+        ratio = (structure.blocks - 1) / structure.blocks
+        small = prune3d.prune(model, depth=ratio, options=options, removal_order=order)
+        lattice = enumerate_lattice(structure, order, np.array([1.0]), [side])
+        return bool(prune3d.cost(small).macs == lattice.macs[1, 0, 0])
+
+    def resolution() -> Any:
+        return prune3d.prune(model, resolution=0.75).spec.side == round(0.75 * side)
+
+    macs = {la.name: la.positions[0] * _weights(la, structure.groups) for la in structure.layers}
+    free = sum(macs[la.name] for la in structure.layers if la.inputs or la.outputs)
+    found["free_macs"] = round(free / max(1, sum(macs.values())), 4)
+    found.update(width=told(width), depth=told(depth), resolution=told(resolution))
+    found["frozen"] = sorted({f"{f.name}: {f.reason}"[:200] for f in structure.frozen})[:5]
+    return {**found, "torch_pruning": told(lambda: torch_pruning(name))}
+
+
+def _weights(layer: Any, groups: dict[str, int]) -> int:
+    inputs = layer.fixed_inputs + sum(n * groups[g] for g, n in layer.inputs.items())
+    outputs = layer.fixed_outputs + sum(n * groups[g] for g, n in layer.outputs.items())
+    return int(layer.weights_per_pair * inputs * outputs)
+
+
+def torch_pruning(name: str) -> Any:
+    """Prune the same network to half of its channels by torch-pruning; tell whether it runs."""
+    import torch
+    import torch_pruning as tp
+
+    import prune3d
+
+    model = built(name)
+    image = torch.randn(2, 3, model.spec.side, model.spec.side)
+    before = prune3d.cost(model)
+    last = [m for m in model.modules() if getattr(m, "out_features", None) == 10]
+    pruner = tp.pruner.MagnitudePruner(
+        model, image, tp.importance.RandomImportance(), pruning_ratio=0.5, ignored_layers=last
+    )
+    pruner.step()
+    with torch.no_grad():
+        runs = model(image).shape == (2, 10)
+    params = sum(p.numel() for p in model.parameters())
+    return bool(runs) and params < 0.6 * before.params
+
+
+def run_all(out: Path, chosen: list[str], memory: int, minutes: float) -> None:
+    """Judge networks, each in a process of its own."""
+    done = (
+        {json.loads(line)["name"] for line in out.read_text().splitlines()}
+        if out.exists()
+        else set()
+    )
+    begun = time.monotonic()
+    for name in chosen:
+        if title(name) in done or time.monotonic() - begun > minutes * 60:
+            continue
+        try:
+            child = subprocess.run(
+                [sys.executable, __file__, "--one", name],
+                capture_output=True,
+                text=True,
+                timeout=900,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "COVERAGE_MEMORY": str(memory)},
+            )
+            lines = [line for line in child.stdout.splitlines() if line.startswith("{")]
+            last = (child.stderr.strip().splitlines() or ["nothing said"])[-1]
+            line = lines[-1] if lines else json.dumps({"name": title(name), "died": last[:300]})
+        except subprocess.TimeoutExpired:
+            line = json.dumps({"name": title(name), "died": "more than 15 minutes"})
+        with out.open("a") as file:
+            file.write(line + "\n")
+        print(line[:240], flush=True)
+
+
+def table(out: Path) -> str:
+    """Return the summary of a file as a table, and every refusal under it."""
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    rows = [
+        "| networks | width | MACs 80 % free | depth | resolution | two of three | torch-pruning |"
+    ]
+    rows.append("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for family in ("torchvision", "timm"):
+        part = [f for f in found if f["name"].startswith(family)]
+        counts = [
+            sum(f.get("width") is True for f in part),
+            sum(f.get("width") is True and f["free_macs"] >= 0.8 for f in part),
+            sum(f.get("depth") is True for f in part),
+            sum(f.get("resolution") is True for f in part),
+            sum(sum(f.get(k) is True for k in ("width", "depth", "resolution")) > 1 for f in part),
+            sum(f.get("torch_pruning") is True for f in part),
+        ]
+        rows.append(f"| {len(part)} of {family} | " + " | ".join(map(str, counts)) + " |")
+    for entry in found:
+        for key in ("died", "width", "depth", "resolution"):
+            if isinstance(entry.get(key), str) or entry.get(key) is False:
+                rows.append(f"- {entry['name']}, {key}: {entry[key]}")
+    slowest = max(found, key=lambda f: f.get("seconds", 0))
+    rows.append(f"Slowest analysis: {slowest['name']}, {slowest.get('seconds')} s of one core.")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("coverage.jsonl"))
+    parser.add_argument("--only", default="", help="a part of the names")
+    parser.add_argument("--memory", type=int, default=8, help="GB for each network")
+    parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        gigabytes = int(os.environ.get("COVERAGE_MEMORY", "8"))
+        resource.setrlimit(resource.RLIMIT_DATA, (gigabytes << 30, gigabytes << 30))
+        print(json.dumps(judge(given.one)))
+    elif given.table:
+        print(table(given.out))
+    else:
+        chosen = [name for name in names() if given.only in title(name)]
+        run_all(given.out, chosen, given.memory, given.minutes)
+
+
+if __name__ == "__main__":
+    main()
