@@ -15,8 +15,9 @@ with Job(snakemake) as job:
     from prune3d.optimize.target_file import OPTIMUM, TIED
     from prune3d.sampling.table import read_samples
 
-    predictor = chosen(read_predictor(job.input.predictor))
-    samples = read_samples(job.input.samples)
+    fitted = read_predictor(job.input.predictor)
+    predictor = chosen(fitted)
+    samples = read_samples(job.input.samples).without(fitted["left_out"])
     candidates = read_candidates(
         job.read(LatticeOptions),
         job.input.structure,

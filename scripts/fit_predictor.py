@@ -9,3 +9,6 @@ with Job(snakemake) as job:
 
     fitted = fit_both(read_samples(job.input.samples), job.read(Settings))
     PREDICTOR.write(job.output.predictor, fitted)
+    if fitted["left_out"]:
+        names = ", ".join(fitted["left_out"])
+        job.say(f"left out of the fit, since no smooth curve passes near: {names}")

@@ -9,9 +9,10 @@ with Job(snakemake) as job:
     from prune3d.sampling.table import read_samples
 
     style = job.read(Style)
+    fitted = read_predictor(job.input.predictor)
     figure = draw_surface(
-        read_samples(job.input.samples),
-        read_predictor(job.input.predictor),
+        read_samples(job.input.samples).without(fitted["left_out"]),
+        fitted,
         read_target(job.input.optimum, "dwr"),
         TIED.read(job.input.tied),
         style,

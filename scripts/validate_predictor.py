@@ -13,5 +13,7 @@ with Job(snakemake) as job:
         read_predictor(job.input.predictor),
     )
     VALIDATION.write(job.output.validation, result)
+    bend = result["bend"]
+    job.say(f"can joint pruning win: {bend['joint']}, cross terms {bend['cross_terms']}")
     for kind, errors in result["predictors"].items():
         job.say(f"{kind}: held-out {errors['holdout']}, leave-one-out {errors['leave_one_out']}")

@@ -52,7 +52,7 @@ def test_monomial_coefficients_are_for_the_reader():
 def test_make_predictor_by_name():
     full = make_predictor("full", 2, 7, 0.5)
     assert isinstance(full, PolynomialRegressor)
-    assert full.get_params() == {"degree": 2, "alpha": 0.5, "shape": "none"}
+    assert full.get_params() == {"degree": 2, "alpha": 0.5, "shape": "none", "loss": "squared"}
     low = make_predictor("low_rank", 2, 2, "loo")
     assert isinstance(low, LowRankPolynomialRegressor)
     assert (low.degree, low.rank, low.alpha) == (2, 2, "loo")

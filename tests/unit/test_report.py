@@ -258,7 +258,7 @@ def test_predictor_errors_are_a_row_for_each_way_of_judging(tmp_path: Path) -> N
     one = {"coefficients": 12, "determined": True, "holdout": errors, "leave_one_out": later}
     two = {"coefficients": 64, "determined": False, "holdout": None, "leave_one_out": errors}
     file = tmp_path / "results/my-data/seed7/predictor/validation.json"
-    write(file, {"predictors": {"low_rank": one, "full": two}})
+    write(file, {"left_out": ["d100_w30_r100"], "predictors": {"low_rank": one, "full": two}})
     rows = predictors.predictor_rows([str(file)])
     assert [(r["predictor"], r["judged_on"], r["n"]) for r in rows] == [
         ("full", "leave_one_out", 3),

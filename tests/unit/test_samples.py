@@ -166,6 +166,31 @@ def test_a_whole_grid_determines_the_full_polynomial_too() -> None:
     assert found["low_rank"]["determined"] is True
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["low_rank", "full"])
+def test_a_wreck_among_the_samples_is_named_and_judges_nobody(kind: str) -> None:
+    fit, held = made()
+    wreck = int(np.argmin(fit.ratios[:, 1]))
+    spoilt = Samples(
+        fit.names,
+        fit.ratios,
+        np.where(np.arange(13) == wreck, 0.05, fit.accuracy),
+        fit.cost_macs,
+    )
+    settings = Settings(kind, 2, 1, 1e-2, loss="robust")
+    fitted = json.loads(json.dumps(fit_both(spoilt, settings), allow_nan=False))
+    assert fitted["left_out"] == [fit.names[wreck]]
+    clean = fit.without(fitted["left_out"])
+    assert len(clean.names) == 12
+    assert clean.region()[1, 0] > fit.region()[1, 0]
+    plain = fit_both(clean, Settings(kind, 2, 1, 1e-2))
+    x = held.ratios
+    np.testing.assert_array_equal(chosen(fitted).predict(x), chosen(plain).predict(x))
+    found = validate(spoilt, held, fitted)
+    assert (found["samples"], found["left_out"]) == (12, [fit.names[wreck]])
+    assert found["predictors"][kind] == validate(clean, held, plain)["predictors"][kind]
+
+
 @pytest.mark.parametrize("kind", ["low_rank", "full"])
 def test_the_penalty_can_be_chosen_by_leaving_out_one_sample(kind: str) -> None:
     fit, held = made()

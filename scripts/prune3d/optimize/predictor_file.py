@@ -15,6 +15,7 @@ from prune3d.records import Excerpt, JsonKind, NonNegative, Record
 KINDS = ("low_rank", "full")
 Kind = Literal["low_rank", "full"]
 Shape = Literal["none", "increasing", "diminishing"]
+Loss = Literal["squared", "robust"]
 Degree = Annotated[int, Field(ge=0, le=6)]
 Rank = Annotated[int, Field(ge=1, le=8)]
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -29,6 +30,7 @@ class _Settings(Record):
     rank: Rank
     alpha: NonNegative | Literal["loo"]
     shape: Shape
+    loss: Loss = "squared"
 
 
 class _Polynomial(Record):
@@ -37,6 +39,7 @@ class _Polynomial(Record):
     rank: Rank | None
     alpha: NonNegative
     shape: Shape
+    loss: Loss = "squared"
     domain: Annotated[list[Pair], Three]
     basis_coefficients: list[list[list[Coefficient]]]
     coefficients: list[list[list[float]]]
@@ -54,6 +57,7 @@ class PredictorRecord(Record):
 
     chosen: Kind
     settings: _Settings
+    left_out: list[str] = Field(default_factory=list)
     predictors: dict[Kind, _Polynomial]
     orders: list[_Order] = Field(default_factory=list)
 
@@ -67,7 +71,8 @@ class PredictorRecord(Record):
         for kind, polynomial in self.predictors.items():
             rank = own.rank if kind == "low_rank" else None
             known = (polynomial.kind, polynomial.degree, polynomial.rank, polynomial.shape)
-            if known != (kind, own.degree, rank, own.shape):
+            wanted = (kind, own.degree, rank, own.shape)
+            if (*known, polynomial.loss) != (*wanted, own.loss):
                 raise ValueError(f"predictors.{kind} is another polynomial than settings ask for")
         return self
 
@@ -98,6 +103,7 @@ class ValidationRecord(Excerpt):
     """What `prune3d.optimize.surrogate.validate` gives."""
 
     predictors: dict[str, _Judged]
+    left_out: list[str] = Field(default_factory=list)
 
 
 PREDICTOR = JsonKind("predictor", 1, PredictorRecord)

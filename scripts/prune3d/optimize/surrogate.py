@@ -13,6 +13,7 @@ from prune3d.errors import ConfigError
 from prune3d.optimize.predictor_file import KINDS
 from prune3d.predictor import (
     Ensemble,
+    bend_test,
     bootstrap,
     choose_order,
     error_intervals,
@@ -44,6 +45,8 @@ class Settings:
         Ridge penalty of both, or ``loo``.
     shape
         ``none``, ``increasing`` or ``diminishing``.
+    loss
+        ``squared`` or ``robust``.
     """
 
     kind: str
@@ -51,11 +54,12 @@ class Settings:
     rank: int | str
     alpha: float | str
     shape: str = "none"
+    loss: str = "squared"
 
     def estimator(self, kind: str) -> Any:
         """Return an unfitted polynomial; degree and rank must be numbers."""
         degree, rank = self.numbers()
-        return make_predictor(kind, degree, rank, self.alpha, self.shape)
+        return make_predictor(kind, degree, rank, self.alpha, self.shape, self.loss)
 
     def numbers(self) -> tuple[int, int]:
         """Return degree and rank."""
@@ -71,7 +75,7 @@ class Settings:
         """
         if CV not in (self.degree, self.rank):
             return self, []
-        choices: dict[str, Any] = {"alpha": self.alpha, "shape": self.shape}
+        choices: dict[str, Any] = {"alpha": self.alpha, "shape": self.shape, "loss": self.loss}
         for name, value in (("degrees", self.degree), ("ranks", self.rank)):
             if value != CV:
                 choices[name] = (value,)
@@ -86,7 +90,8 @@ def fit_both(samples: Samples, settings: Settings) -> dict[str, Any]:
     Returns
     -------
     dict
-        For JSON: ``chosen``, ``settings``, and under ``predictors`` each with its coefficients;
+        For JSON: ``chosen``, ``settings``, under ``left_out`` the names of the samples that a
+        robust fit of the chosen one left out, and under ``predictors`` each with its coefficients;
         under ``orders`` the degrees and ranks that were tried where they were to be chosen.
 
     Raises
@@ -99,13 +104,17 @@ def fit_both(samples: Samples, settings: Settings) -> dict[str, Any]:
         check_design(samples.ratios, settings.kind, *own.numbers())
     except ValueError as error:
         raise ConfigError(f"sampling: {str(error).rstrip('.')}.") from None
-    fitted = {}
+    fitted, left_out = {}, []
     for kind in KINDS:
-        predictor = own.estimator(kind)
-        fitted[kind] = to_dict(predictor.fit(samples.ratios, samples.accuracy))
+        predictor = own.estimator(kind).fit(samples.ratios, samples.accuracy)
+        fitted[kind] = to_dict(predictor)
+        if kind == settings.kind:
+            pairs = zip(samples.names, predictor.inliers_, strict=True)
+            left_out = [name for name, used in pairs if not used]
     return {
         "chosen": settings.kind,
         "settings": asdict(own),
+        "left_out": left_out,
         "predictors": fitted,
         **({"orders": orders} if orders else {}),
     }
@@ -124,14 +133,18 @@ def refit(predictor: Any, samples: Samples, n: int, seed: int) -> Ensemble:
 def validate(fit: Samples, held: Samples, fitted: Mapping[str, Any]) -> dict[str, Any]:
     """Judge the polynomials and their rivals on samples that they were not fitted to.
 
+    Samples that the robust fit left out judge nobody.
+
     Returns
     -------
     dict
         For JSON: for each predictor the errors on the held-out samples and by leaving out one
         fitted sample at a time, with 95 % intervals; for a polynomial also how many coefficients
-        it has, and whether the samples determine them or the ridge alone does.
+        it has, and whether the samples determine them or the ridge alone does. Under ``bend``
+        whether joint pruning can win, see `prune3d.predictor.bend_test`, by all samples.
     """
     settings = Settings(**fitted["settings"])
+    fit = fit.without(fitted["left_out"])
     degree, rank = settings.numbers()
     results = {}
     for kind in KINDS:
@@ -146,7 +159,15 @@ def validate(fit: Samples, held: Samples, fitted: Mapping[str, Any]) -> dict[str
             rival = make_rival(kind, degree, settings.alpha, len(fit.names) - 1)
             unknown = {"coefficients": None, "determined": None}
             results[kind] = {**unknown, **judge(rival, fit, held)}
-    return {"samples": len(fit.names), "held_out": len(held.names), "predictors": results}
+    everywhere = np.vstack([fit.ratios, held.ratios])
+    bend = bend_test(everywhere, np.concatenate([fit.accuracy, held.accuracy]))
+    return {
+        "samples": len(fit.names),
+        "left_out": fitted["left_out"],
+        "held_out": len(held.names),
+        "bend": bend,
+        "predictors": results,
+    }
 
 
 def judge(estimator: Any, fit: Samples, held: Samples, fitted: Any = None) -> dict[str, Any]:

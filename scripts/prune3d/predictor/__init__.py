@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prune3d.predictor.additive import AdditivePolynomialRegressor
+    from prune3d.predictor.bend import bend_test
     from prune3d.predictor.design import check_design, unknowns
+    from prune3d.predictor.fidelity import TwoFidelities, tie_fidelities
     from prune3d.predictor.full import PolynomialRegressor
     from prune3d.predictor.low_rank import LowRankPolynomialRegressor
     from prune3d.predictor.resampling import Ensemble, bootstrap
     from prune3d.predictor.rivals import ParetoProcessRegressor, make_rival
+    from prune3d.predictor.scaling_law import ScalingLawRegressor
     from prune3d.predictor.selection import choose_order
     from prune3d.predictor.serialize import from_dict, make_predictor, to_dict
     from prune3d.predictor.validation import error_intervals, leave_one_out, prediction_errors
@@ -25,6 +28,9 @@ __all__ = [
     "LowRankPolynomialRegressor",
     "ParetoProcessRegressor",
     "PolynomialRegressor",
+    "ScalingLawRegressor",
+    "TwoFidelities",
+    "bend_test",
     "bootstrap",
     "check_design",
     "choose_order",
@@ -34,6 +40,7 @@ __all__ = [
     "make_predictor",
     "make_rival",
     "prediction_errors",
+    "tie_fidelities",
     "to_dict",
     "unknowns",
 ]
@@ -44,6 +51,9 @@ _HOME = {
     "LowRankPolynomialRegressor": "low_rank",
     "ParetoProcessRegressor": "rivals",
     "PolynomialRegressor": "full",
+    "ScalingLawRegressor": "scaling_law",
+    "TwoFidelities": "fidelity",
+    "bend_test": "bend",
     "bootstrap": "resampling",
     "check_design": "design",
     "choose_order": "selection",
@@ -53,6 +63,7 @@ _HOME = {
     "make_predictor": "serialize",
     "make_rival": "rivals",
     "prediction_errors": "validation",
+    "tie_fidelities": "fidelity",
     "to_dict": "serialize",
     "unknowns": "design",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from prune3d.predictor.base import PolynomialEstimator
 from prune3d.predictor.basis import Array, basis_values, data_domain, eigenvalues
+from prune3d.predictor.outliers import Objectives, search_alpha
 from prune3d.predictor.parameters import check_alpha, check_integer
-from prune3d.predictor.ridge import choose_alpha, decompose, solve
+from prune3d.predictor.ridge import choose_alpha, decompose, objectives, solve
 from prune3d.predictor.samples import predict_samples
 
 
@@ -25,6 +27,7 @@ class AdditivePolynomialRegressor(PolynomialEstimator):
     degree : int, default=3
         K, at least 0.
     alpha : float or "loo", default=1e-2
+    loss : {"squared", "robust"}, default="squared"
         See `PolynomialRegressor`.
 
     Attributes
@@ -36,13 +39,16 @@ class AdditivePolynomialRegressor(PolynomialEstimator):
         Range of the data per column.
     alpha_ : float
         The ridge used.
+    inliers_ : ndarray of bool of shape (n,)
+        Which samples of positive weight the fit used.
     n_features_in_ : int
         p; 3 in the workflow.
     """
 
-    def __init__(self, degree: int = 3, alpha: float | str = 1e-2) -> None:
+    def __init__(self, degree: int = 3, alpha: float | str = 1e-2, loss: str = "squared") -> None:
         self.degree = degree
         self.alpha = alpha
+        self.loss = loss
 
     def _check_parameters(self) -> None:
         check_integer("degree", self.degree, 0)
@@ -51,11 +57,17 @@ class AdditivePolynomialRegressor(PolynomialEstimator):
     def _fit(self, X: Array, y: Array, weights: Array) -> None:
         self.domain_ = data_domain(X)
         design = _rows(basis_values(X, self.domain_, self.degree))
-        charge = np.tile(eigenvalues(self.degree)[1:] ** 3, X.shape[1])
-        parts = decompose(design, y, weights, charge)
+        parts = decompose(design, y, weights, self._charge(X.shape[1]))
         self.alpha_ = choose_alpha(parts) if isinstance(self.alpha, str) else float(self.alpha)
         self.constant_, slopes = solve(parts, self.alpha_)
         self.basis_coef_ = slopes.reshape(X.shape[1], self.degree)
+
+    def _charge(self, columns: int) -> Array:
+        return np.tile(eigenvalues(self.degree)[1:] ** 3, columns)
+
+    def _objectives(self, X: Array, basis: Array, y: Array, weights: Array) -> Objectives:
+        charge, alpha = self._charge(X.shape[1]), search_alpha(self.alpha)
+        return partial(objectives, _rows(basis), y, charge, alpha)
 
     def _evaluate(self, basis: Array) -> Array:
         return np.asarray(self.constant_ + _rows(basis) @ self.basis_coef_.ravel())

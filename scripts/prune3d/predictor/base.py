@@ -9,7 +9,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from prune3d.predictor.basis import Array, basis_values
+from prune3d.predictor.basis import Array, basis_values, data_domain
+from prune3d.predictor.outliers import Objectives, check_loss, inliers, merge_equal
 from prune3d.predictor.samples import fit_samples, predict_samples
 
 
@@ -17,7 +18,9 @@ class PolynomialEstimator(RegressorMixin, BaseEstimator, ABC):
     """A regressor that is, in each column, a polynomial of the degree `degree`."""
 
     degree: int
+    loss: str
     domain_: Array
+    inliers_: np.ndarray
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the polynomial.
@@ -43,9 +46,20 @@ class PolynomialEstimator(RegressorMixin, BaseEstimator, ABC):
             coefficients.
         """
         self._check_parameters()
+        check_loss(self.loss)
         X, y, weights = fit_samples(self, X, y, sample_weight)
-        self._fit(X, y, weights)
+        self.inliers_ = np.ones(len(y), dtype=bool)
+        if self.loss == "robust":
+            self.inliers_ = self._find_inliers(X, y, weights)
+        kept = self.inliers_
+        self._fit(X[kept], y[kept], weights[kept])
         return self
+
+    def _find_inliers(self, X: Array, y: Array, weights: Array) -> np.ndarray:
+        distinct, labels, sums, group = merge_equal(X, y, weights)
+        basis = basis_values(distinct, data_domain(distinct), self.degree)
+        kept = inliers(self._objectives(distinct, basis, labels, sums), labels, sums)
+        return np.asarray(kept[group])
 
     def predict(self, X: Any) -> Array:
         """Predict the accuracy.
@@ -94,6 +108,10 @@ class PolynomialEstimator(RegressorMixin, BaseEstimator, ABC):
     @abstractmethod
     def _fit(self, X: Array, y: Array, weights: Array) -> None:
         """Set the attributes of a fit, `domain_` with them."""
+
+    @abstractmethod
+    def _objectives(self, X: Array, basis: Array, y: Array, weights: Array) -> Objectives:
+        """Return what maps weights of shape (S, n) to the least objectives of S fits."""
 
     @abstractmethod
     def _evaluate(self, basis: Array) -> Array:

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from prune3d.predictor.basis import Array, basis_values, data_domain, tensor_rows
 
 KINDS = ("full", "low_rank")
-RIVALS = ("additive", "gaussian_process", "neighbours", "boosting", "pareto_process")
+RIVALS = ("additive", "gaussian_process", "neighbours", "boosting", "pareto_process", "scaling_law")
+LOSSES = ("squared", "robust")
 SHAPES = ("none", "increasing", "diminishing")
 AXES = ("depth", "width", "resolution")
 

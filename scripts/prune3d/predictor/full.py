@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from prune3d.predictor.base import PolynomialEstimator
@@ -15,8 +17,9 @@ from prune3d.predictor.basis import (
     tensor_rows,
 )
 from prune3d.predictor.design import unknowns
+from prune3d.predictor.outliers import Objectives, search_alpha
 from prune3d.predictor.parameters import check_alpha, check_integer
-from prune3d.predictor.ridge import choose_alpha, decompose, solve
+from prune3d.predictor.ridge import choose_alpha, decompose, objectives, solve
 from prune3d.predictor.shape import check_shape, make_shape, minimise
 
 # The design matrix of a few hundred samples then stays below a few hundred megabytes.
@@ -43,6 +46,9 @@ class PolynomialRegressor(PolynomialEstimator):
         "increasing" keeps the fit from falling as a variable grows, "diminishing" also from rising
         ever faster (concave in each variable), both at 9 values of that variable and 5 of each
         other over the range of the data; for up to 4 variables. The ridge is chosen without it.
+    loss : {"squared", "robust"}, default="squared"
+        "robust" leaves out labels that no smooth curve passes near, such as those of fine-tunings
+        that failed; see `prune3d.predictor.outliers`.
 
     Attributes
     ----------
@@ -54,14 +60,23 @@ class PolynomialRegressor(PolynomialEstimator):
         Range of the data per column.
     alpha_ : float
         The ridge used.
+    inliers_ : ndarray of bool of shape (n,)
+        Which samples of positive weight the fit used.
     n_features_in_ : int
         p; 3 in the workflow.
     """
 
-    def __init__(self, degree: int = 3, alpha: float | str = 1e-2, shape: str = "none") -> None:
+    def __init__(
+        self,
+        degree: int = 3,
+        alpha: float | str = 1e-2,
+        shape: str = "none",
+        loss: str = "squared",
+    ) -> None:
         self.degree = degree
         self.alpha = alpha
         self.shape = shape
+        self.loss = loss
 
     def _check_parameters(self) -> None:
         check_integer("degree", self.degree, 0)
@@ -69,13 +84,7 @@ class PolynomialRegressor(PolynomialEstimator):
         check_shape(self.shape)
 
     def _fit(self, X: Array, y: Array, weights: Array) -> None:
-        count = unknowns("full", self.degree, n_features=X.shape[1])
-        if count > MOST_UNKNOWNS:
-            raise ValueError(
-                f"a full polynomial of degree {self.degree} in {X.shape[1]} features has {count} "
-                f"coefficients but at most {MOST_UNKNOWNS} are allowed; lower the degree or use "
-                f"LowRankPolynomialRegressor"
-            )
+        self._check_size(X.shape[1])
         domain = data_domain(X)
         rows = tensor_rows(basis_values(X, domain, self.degree))
         charge = charges(self.degree, X.shape[1])
@@ -89,6 +98,21 @@ class PolynomialRegressor(PolynomialEstimator):
             constraints = np.vstack([tensor_rows(part) for part in shape.derivatives])
             coef = minimise(matrix, rows.T @ (weights * y), constraints)
         self._set_fitted(coef.reshape((self.degree + 1,) * X.shape[1]), domain, alpha)
+
+    def _check_size(self, columns: int) -> None:
+        count = unknowns("full", self.degree, n_features=columns)
+        if count > MOST_UNKNOWNS:
+            raise ValueError(
+                f"a full polynomial of degree {self.degree} in {columns} features has {count} "
+                f"coefficients but at most {MOST_UNKNOWNS} are allowed; lower the degree or use "
+                f"LowRankPolynomialRegressor"
+            )
+
+    def _objectives(self, X: Array, basis: Array, y: Array, weights: Array) -> Objectives:
+        self._check_size(X.shape[1])
+        charge = charges(self.degree, X.shape[1])[1:]
+        rows = tensor_rows(basis)[:, 1:]
+        return partial(objectives, rows, y, charge, search_alpha(self.alpha))
 
     def _evaluate(self, basis: Array) -> Array:
         return contract(self.basis_coef_, basis)

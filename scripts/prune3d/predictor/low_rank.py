@@ -16,6 +16,7 @@ from prune3d.predictor.basis import (
     eigenvalues,
     monomial_matrices,
 )
+from prune3d.predictor.outliers import Objectives, search_alpha
 from prune3d.predictor.parameters import ALPHA_GRID, check_alpha, check_integer, check_tolerance
 from prune3d.predictor.shape import alternate_shaped, check_shape, make_shape, shaped_start
 from prune3d.predictor.starts import start_factors
@@ -55,6 +56,9 @@ class LowRankPolynomialRegressor(PolynomialEstimator):
     shape : {"none", "increasing", "diminishing"}, default="none"
         See `PolynomialRegressor`. Each step is then solved under the constraints, one start after
         the other, which takes a hundred times as long.
+    loss : {"squared", "robust"}, default="squared"
+        "robust" leaves out labels that no smooth curve passes near, such as those of fine-tunings
+        that failed; see `prune3d.predictor.outliers`.
 
     Attributes
     ----------
@@ -75,6 +79,8 @@ class LowRankPolynomialRegressor(PolynomialEstimator):
         have no entry for the start, which need not obey the constraints.
     n_iter_ : int
         Sweeps of the best start; `max_iter` if it had not converged.
+    inliers_ : ndarray of bool of shape (n,)
+        Which samples of positive weight the fit used.
     n_features_in_ : int
         p; 3 in the workflow.
     """
@@ -89,6 +95,7 @@ class LowRankPolynomialRegressor(PolynomialEstimator):
         tol: float = 1e-9,
         random_state: Any = 0,
         shape: str = "none",
+        loss: str = "squared",
     ) -> None:
         self.degree = degree
         self.rank = rank
@@ -98,6 +105,7 @@ class LowRankPolynomialRegressor(PolynomialEstimator):
         self.tol = tol
         self.random_state = random_state
         self.shape = shape
+        self.loss = loss
 
     def _fit(self, X: Array, y: Array, weights: Array) -> None:
         domain = data_domain(X)
@@ -154,6 +162,20 @@ class LowRankPolynomialRegressor(PolynomialEstimator):
         predicted = evaluate(basis, refits.factors).reshape(ridges, n, n)
         misfit = y - np.diagonal(predicted, axis1=1, axis2=2)
         return float(ALPHA_GRID[np.argmin(misfit**2 @ weights)])
+
+    def _objectives(self, X: Array, basis: Array, y: Array, weights: Array) -> Objectives:
+        alpha = search_alpha(self.alpha)
+        rng = check_random_state(self.random_state)
+        first = start_factors(X, basis, y, weights, self.rank, 1, rng)
+        common = batch(basis, y, weights[None], np.array([alpha]))
+        start = alternate(common, first, self.max_iter, REFIT_TOLERANCE).factors
+
+        def least(trials: Array) -> Array:
+            problem = batch(basis, y, trials, np.full(len(trials), alpha))
+            starts = np.repeat(start, len(trials), axis=0)
+            return alternate(problem, starts, REFIT_SWEEPS, REFIT_TOLERANCE).path[:, -1]
+
+        return least
 
     def _evaluate(self, basis: Array) -> Array:
         return evaluate(basis, self.basis_factors_[None])[0]

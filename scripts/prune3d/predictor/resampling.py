@@ -124,24 +124,37 @@ def bootstrap(
     -------
     Ensemble
     """
-    X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
-    weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, dtype=float)
+    points, given = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
+    weights = np.ones(len(given)) if sample_weight is None else np.asarray(sample_weight, float)
+    # The residual of an outlier is no noise to be drawn for others.
+    used = _used(fitted, points, given, weights)
+    points, given, weights = points[used], given[used], weights[used]
+    runs = None if groups is None else np.asarray(groups)[used]
     rng = np.random.default_rng(random_state)
-    loose = _undersmoothed(fitted, X, y, weights)
-    labels = _redrawn_labels(loose, X, y, weights, n, rng)
-    drawn = weights * _draws(groups, len(y), n, rng)
+    loose = _undersmoothed(fitted, points, given, weights)
+    labels = _redrawn_labels(loose, points, given, weights, n, rng)
+    drawn = weights * _draws(runs, len(given), n, rng)
     if fitted.shape != "none":
-        coefficients = _refit_each(loose, X, labels, drawn)
+        coefficients = _refit_each(loose, points, labels, drawn)
     elif isinstance(loose, PolynomialRegressor):
-        coefficients = _refit_full(loose, X, labels, drawn)
+        coefficients = _refit_full(loose, points, labels, drawn)
     else:
-        coefficients = _refit_low_rank(loose, X, labels, drawn)
+        coefficients = _refit_low_rank(loose, points, labels, drawn)
     return Ensemble(coefficients, loose.domain_, loose.degree)
+
+
+def _used(fitted: Predictor, X: Array, y: Array, weights: Array) -> np.ndarray:
+    """Return the indices of the samples that are no outliers; all where the fit is not robust."""
+    if fitted.loss != "robust":
+        return np.arange(len(y))
+    positive = np.flatnonzero(weights > 0)
+    fit: Predictor = clone(fitted).fit(X, y, sample_weight=weights)
+    return np.asarray(positive[fit.inliers_])
 
 
 def _undersmoothed(fitted: Predictor, X: Array, y: Array, weights: Array) -> Predictor:
     """Fit once more with less ridge."""
-    loose = clone(fitted).set_params(alpha=UNDERSMOOTHING * fitted.alpha_)
+    loose = clone(fitted).set_params(alpha=UNDERSMOOTHING * fitted.alpha_, loss="squared")
     fit: Predictor = loose.fit(X, y, sample_weight=weights)
     return fit
 

@@ -86,6 +86,35 @@ def solve(parts: Decomposition, alpha: float) -> tuple[float, Array]:
     return parts.target_mean - float(parts.column_means @ coefficients), coefficients
 
 
+def objectives(design: Array, y: Array, charge: Array, alpha: float, weights: Array) -> Array:
+    """Return the least objectives for several sets of weights.
+
+    Parameters
+    ----------
+    design, y, charge
+        See `decompose`.
+    alpha : float
+        Positive.
+    weights : ndarray of shape (S, n)
+
+    Returns
+    -------
+    ndarray of shape (S,)
+    """
+    scaled = design / np.sqrt(charge * alpha)
+    kernel = scaled @ scaled.T
+    found = np.empty(len(weights))
+    for i, own in enumerate(weights):
+        used = own > 0
+        # The objective is y^T C^-1 y with the constant's part projected out.
+        covariance = kernel[np.ix_(used, used)] + np.diag(1 / own[used])
+        both = np.linalg.solve(covariance, np.column_stack([y[used], np.ones(used.sum())]))
+        level = both[:, 0].sum() / both[:, 1].sum()
+        gap = y[used] - level
+        found[i] = gap @ (both[:, 0] - level * both[:, 1])
+    return found
+
+
 def leave_one_out_error(parts: Decomposition, alpha: float) -> float:
     """Return the weighted mean squared error of predicting each sample from all others.
 

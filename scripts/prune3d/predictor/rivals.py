@@ -16,6 +16,7 @@ from prune3d.predictor.additive import AdditivePolynomialRegressor
 from prune3d.predictor.basis import Array
 from prune3d.predictor.design import RIVALS
 from prune3d.predictor.samples import fit_samples, predict_samples
+from prune3d.predictor.scaling_law import ScalingLawRegressor
 
 # d w^2 r^2 [paper]; another number of features counts each once.
 COST_EXPONENTS = np.array([1.0, 2.0, 2.0])
@@ -27,7 +28,8 @@ def make_rival(kind: str, degree: int = 3, alpha: float | str = 1e-2, samples: i
 
     Parameters
     ----------
-    kind : {"additive", "gaussian_process", "neighbours", "boosting", "pareto_process"}
+    kind : {"additive", "gaussian_process", "neighbours", "boosting", "pareto_process",
+           "scaling_law"}
     degree, alpha
         Of the additive polynomial.
     samples : int
@@ -52,6 +54,8 @@ def make_rival(kind: str, degree: int = 3, alpha: float | str = 1e-2, samples: i
         return GradientBoostingRegressor(max_depth=2, random_state=0)
     if kind == "pareto_process":
         return ParetoProcessRegressor()
+    if kind == "scaling_law":
+        return ScalingLawRegressor()
     raise ValueError(f"the rival is {kind!r} but must be one of {', '.join(RIVALS)}")
 
 

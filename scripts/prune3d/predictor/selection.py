@@ -45,6 +45,7 @@ def choose_order(
     ranks: tuple[int, ...] = RANKS,
     alpha: float | str = 1e-2,
     shape: str = "none",
+    loss: str = "squared",
     folds: int = FOLDS,
 ) -> list[Order]:
     """Cross-validate every degree and rank that the samples determine.
@@ -56,7 +57,7 @@ def choose_order(
     y : array-like of shape (n,)
     degrees, ranks : tuple of int
         What is tried; a full polynomial has no rank.
-    alpha, shape
+    alpha, shape, loss
         See `LowRankPolynomialRegressor`.
     folds : int
         At most; with no more samples than these, each is left out alone. Which sample is in which
@@ -82,7 +83,7 @@ def choose_order(
             except ValueError as error:
                 refused = refused or str(error)
                 continue
-            estimator = make_predictor(kind, degree, rank, alpha, shape)
+            estimator = make_predictor(kind, degree, rank, alpha, shape, loss)
             rmse = float(np.sqrt(np.mean((cross_predict(estimator, X, y, fold) - y) ** 2)))
             orders.append(Order(degree, rank, unknowns(kind, degree, rank, X.shape[1]), rmse))
     if not orders:

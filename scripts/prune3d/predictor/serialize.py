@@ -22,6 +22,7 @@ def make_predictor(
     rank: int = 1,
     alpha: float | str = 1e-2,
     shape: str = "none",
+    loss: str = "squared",
 ) -> Predictor:
     """Return an unfitted predictor.
 
@@ -33,6 +34,7 @@ def make_predictor(
         Ignored by "full".
     alpha : float or "loo"
     shape : {"none", "increasing", "diminishing"}
+    loss : {"squared", "robust"}
 
     Returns
     -------
@@ -44,9 +46,11 @@ def make_predictor(
         If `kind` is neither; the other arguments are checked by `fit`.
     """
     if kind == "full":
-        return PolynomialRegressor(degree=degree, alpha=alpha, shape=shape)
+        return PolynomialRegressor(degree=degree, alpha=alpha, shape=shape, loss=loss)
     if kind == "low_rank":
-        return LowRankPolynomialRegressor(degree=degree, rank=rank, alpha=alpha, shape=shape)
+        return LowRankPolynomialRegressor(
+            degree=degree, rank=rank, alpha=alpha, shape=shape, loss=loss
+        )
     raise ValueError(f"the kind of predictor is {kind!r} but must be one of {', '.join(KINDS)}")
 
 
@@ -61,9 +65,9 @@ def to_dict(estimator: Predictor) -> dict[str, Any]:
     Returns
     -------
     dict
-        kind, degree, rank (None for "full"), alpha (as used), shape, domain, basis_coefficients
-        (Legendre, see `prune3d.predictor.basis`) and coefficients (the same in monomials, for the
-        reader).
+        kind, degree, rank (None for "full"), alpha (as used), shape, loss, domain,
+        basis_coefficients (Legendre, see `prune3d.predictor.basis`) and coefficients (the same in
+        monomials, for the reader).
 
     Raises
     ------
@@ -85,6 +89,7 @@ def to_dict(estimator: Predictor) -> dict[str, Any]:
         "rank": rank,
         "alpha": float(estimator.alpha_),
         "shape": estimator.shape,
+        "loss": estimator.loss,
         "domain": estimator.domain_.tolist(),
         "basis_coefficients": getattr(estimator, names[0]).tolist(),
         "coefficients": getattr(estimator, names[1]).tolist(),
@@ -97,7 +102,8 @@ def from_dict(d: Mapping[str, Any]) -> Predictor:
     Parameters
     ----------
     d : mapping
-        From `to_dict`, possibly through JSON. `coefficients` is not read, `shape` may be missing.
+        From `to_dict`, possibly through JSON. `coefficients` is not read, `shape` and `loss` may be
+        missing.
 
     Returns
     -------
@@ -113,7 +119,9 @@ def from_dict(d: Mapping[str, Any]) -> Predictor:
     if missing:
         raise ValueError(f"not a predictor of prune3d: {', '.join(missing)} missing")
     rank = 1 if d["rank"] is None else d["rank"]
-    estimator = make_predictor(d["kind"], d["degree"], rank, d["alpha"], d.get("shape", "none"))
+    estimator = make_predictor(
+        d["kind"], d["degree"], rank, d["alpha"], d.get("shape", "none"), d.get("loss", "squared")
+    )
     check_integer("degree", d["degree"], 0)
     check_integer("rank", rank, 1)
     alpha = float(_numbers(d, "alpha"))

@@ -55,7 +55,7 @@ def _product_start(X: Array, basis: Array, y: Array, weights: Array) -> Array:
     centre_values = np.einsum("mk,mk->m", curves, _at_centre(X, basis, weights)[:, 1:])
     at_centre = solution[0] + centre_values.sum()
     size = np.sqrt(np.average(y**2, weights=weights))
-    if abs(at_centre) < 1e-3 * size:
+    if abs(at_centre) <= 1e-3 * size:
         # A product cannot be anchored where the function vanishes.
         at_centre = size if size > 0 else 1.0
     factors = np.zeros((columns, terms))

@@ -13,7 +13,7 @@ from prune3d.report.text import latex, markdown
 ERRORS = ("n", "mae", "rmse", "spearman", "kendall")
 INTERVALS = tuple(f"{error}_{end}" for error in ERRORS[1:] for end in ("low", "high"))
 READABLE = ("experiment", "seed", "predictor", "coefficients", "determined", "judged_on", *ERRORS)
-COLUMNS = (*READABLE, *INTERVALS)
+COLUMNS = (*READABLE, *INTERVALS, "left_out")
 DETERMINED = {True: "yes", False: "by the ridge", None: None}
 
 
@@ -22,7 +22,9 @@ def predictor_rows(paths: Iterable[str]) -> list[dict[str, Any]]:
     rows = []
     for path in map(Path, paths):
         experiment, seed = path.parts[-4], int(path.parts[-3].removeprefix("seed"))
-        for kind, found in VALIDATION.read(path)["predictors"].items():
+        validation = VALIDATION.read(path)
+        left_out = " ".join(validation["left_out"]) or None
+        for kind, found in validation["predictors"].items():
             for judged_on in ("holdout", "leave_one_out"):
                 if found[judged_on] is not None:
                     rows.append(
@@ -35,6 +37,7 @@ def predictor_rows(paths: Iterable[str]) -> list[dict[str, Any]]:
                             "judged_on": judged_on,
                             **{error: found[judged_on][error] for error in ERRORS},
                             **_ends(found[judged_on]["intervals"]),
+                            "left_out": left_out,
                         }
                     )
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,6 +60,16 @@ class Samples:
     def region(self) -> NDArray[np.float64]:
         """Return the sampled region: lowest and highest ratio of each dimension, shape (3, 2)."""
         return np.stack([self.ratios.min(0), self.ratios.max(0)], axis=1)
+
+    def without(self, names: Collection[str]) -> Samples:
+        """Return the samples but some."""
+        kept = [i for i, name in enumerate(self.names) if name not in names]
+        return Samples(
+            tuple(self.names[i] for i in kept),
+            self.ratios[kept],
+            self.accuracy[kept],
+            self.cost_macs[kept],
+        )
 
 
 def sample_row(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
