@@ -175,7 +175,12 @@ def sound(folder: Path) -> dict[str, Path]:
     known = {"coefficients": 6, "determined": True, "holdout": judged, "leave_one_out": judged}
     VALIDATION.write(
         paths["validation"],
-        {"samples": 7, "held_out": 2, "predictors": dict.fromkeys(KINDS_OF_FIT, known)},
+        {
+            "samples": 7,
+            "left_out": [],
+            "held_out": 2,
+            "predictors": dict.fromkeys(KINDS_OF_FIT, known),
+        },
     )
     candidates = enumerate_candidates(structure(), ORDER, OPTIONS)
     budget = Budget.of({"macs": 0.5})

@@ -30,7 +30,7 @@ class _Settings(Record):
     rank: Rank
     alpha: NonNegative | Literal["loo"]
     shape: Shape
-    loss: Loss = "squared"
+    loss: Loss
 
 
 class _Polynomial(Record):
@@ -39,7 +39,7 @@ class _Polynomial(Record):
     rank: Rank | None
     alpha: NonNegative
     shape: Shape
-    loss: Loss = "squared"
+    loss: Loss
     domain: Annotated[list[Pair], Three]
     basis_coefficients: list[list[list[Coefficient]]]
     coefficients: list[list[list[float]]]
@@ -57,7 +57,7 @@ class PredictorRecord(Record):
 
     chosen: Kind
     settings: _Settings
-    left_out: list[str] = Field(default_factory=list)
+    left_out: list[str]
     predictors: dict[Kind, _Polynomial]
     orders: list[_Order] = Field(default_factory=list)
 
@@ -70,9 +70,9 @@ class PredictorRecord(Record):
             raise ValueError(f"predictors are not {' and '.join(KINDS)}")
         for kind, polynomial in self.predictors.items():
             rank = own.rank if kind == "low_rank" else None
-            known = (polynomial.kind, polynomial.degree, polynomial.rank, polynomial.shape)
-            wanted = (kind, own.degree, rank, own.shape)
-            if (*known, polynomial.loss) != (*wanted, own.loss):
+            form = (polynomial.shape, polynomial.loss)
+            known = (polynomial.kind, polynomial.degree, polynomial.rank, *form)
+            if known != (kind, own.degree, rank, own.shape, own.loss):
                 raise ValueError(f"predictors.{kind} is another polynomial than settings ask for")
         return self
 
@@ -103,11 +103,11 @@ class ValidationRecord(Excerpt):
     """What `prune3d.optimize.surrogate.validate` gives."""
 
     predictors: dict[str, _Judged]
-    left_out: list[str] = Field(default_factory=list)
+    left_out: list[str]
 
 
-PREDICTOR = JsonKind("predictor", 1, PredictorRecord)
-VALIDATION = JsonKind("validation", 1, ValidationRecord)
+PREDICTOR = JsonKind("predictor", 2, PredictorRecord)
+VALIDATION = JsonKind("validation", 2, ValidationRecord)
 
 
 def read_predictor(path: str | Path) -> dict[str, Any]:
