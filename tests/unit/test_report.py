@@ -35,7 +35,7 @@ from prune3d.sampling.table import (
     read_samples,
     sample_row,
 )
-from prune3d.workflow.provenance import PROVENANCE
+from prune3d.workflow.provenance import PROVENANCE, job_seconds
 
 DENSE_MACS = 1000
 OPTIMUM_OF_HALF = {
