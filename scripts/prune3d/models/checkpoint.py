@@ -27,7 +27,7 @@ from prune3d.models.spec import NetworkSpec
 from prune3d.models.weights import check_shared
 from prune3d.tensors import AGAIN, digest, parse_as, read_arrays, read_header, write_arrays
 
-FORMAT = "prune3d model 3"
+FORMAT = "prune3d model 4"
 UNREACHABLE = "prune3d unreachable 2"
 # Numbers in the largest image on which a loaded network is tried.
 LARGEST_TRIAL = 2**23
