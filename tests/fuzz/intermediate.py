@@ -98,6 +98,7 @@ def structure() -> Structure:
             "no_width": None,
             "no_depth": None,
             "no_onnx": None,
+            "frozen": [],
         }
     )
 
