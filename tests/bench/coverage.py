@@ -12,6 +12,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,12 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
-TORCHVISION = Path(__file__).with_name("torchvision_networks.py")
+TORCHVISION = """import torchvision
+
+
+def build(num_classes):
+    return torchvision.models.get_model("{name}", num_classes=num_classes)
+"""
 TRANSFORMERS = ("vit", "swin", "maxvit")
 # One or two of each family of convolutional networks.
 TIMM = """
@@ -53,12 +59,7 @@ def names() -> list[str]:
 
     listed = torchvision.models.list_models(module=torchvision.models)
     convolutional = [n for n in listed if not n.startswith(TRANSFORMERS)]
-    return [f"{TORCHVISION}:{n}" for n in convolutional] + [f"timm/{n}" for n in TIMM]
-
-
-def title(name: str) -> str:
-    """Return a network's name for a table."""
-    return f"torchvision/{name.rpartition(':')[2]}" if ":" in name else name
+    return [f"torchvision/{n}" for n in convolutional] + [f"timm/{n}" for n in TIMM]
 
 
 def built(name: str) -> Any:
@@ -67,6 +68,10 @@ def built(name: str) -> Any:
 
     import prune3d
 
+    if name.startswith("torchvision/"):
+        file = Path(tempfile.mkdtemp()) / "network.py"
+        file.write_text(TORCHVISION.format(name=name.partition("/")[2]))
+        name = f"{file}:build"
     error: Exception | None = None
     for side in (96, 128, 192, 224, 256, 299, 331):
         torch.manual_seed(0)
@@ -96,7 +101,7 @@ def judge(name: str) -> dict[str, Any]:
 
     model = built(name)
     side = model.spec.image_size
-    found: dict[str, Any] = {"name": title(name), "side": side}
+    found: dict[str, Any] = {"name": name, "side": side}
     begun = time.process_time()
     structure = told(lambda: analyze(model, [side]))
     found["seconds"] = round(time.process_time() - begun, 1)
@@ -166,7 +171,7 @@ def run_all(out: Path, chosen: list[str], memory: int, minutes: float) -> None:
     )
     begun = time.monotonic()
     for name in chosen:
-        if title(name) in done or time.monotonic() - begun > minutes * 60:
+        if name in done or time.monotonic() - begun > minutes * 60:
             continue
         try:
             child = subprocess.run(
@@ -178,9 +183,9 @@ def run_all(out: Path, chosen: list[str], memory: int, minutes: float) -> None:
             )
             lines = [line for line in child.stdout.splitlines() if line.startswith("{")]
             last = (child.stderr.strip().splitlines() or ["nothing said"])[-1]
-            line = lines[-1] if lines else json.dumps({"name": title(name), "died": last[:300]})
+            line = lines[-1] if lines else json.dumps({"name": name, "died": last[:300]})
         except subprocess.TimeoutExpired:
-            line = json.dumps({"name": title(name), "died": "more than 15 minutes"})
+            line = json.dumps({"name": name, "died": "more than 15 minutes"})
         with out.open("a") as file:
             file.write(line + "\n")
         print(line[:240], flush=True)
@@ -230,7 +235,7 @@ def main() -> None:
     elif given.table:
         print(table(given.out))
     else:
-        chosen = [name for name in names() if given.only in title(name)]
+        chosen = [name for name in names() if given.only in name]
         run_all(given.out, chosen, given.memory, given.minutes)
 
 
