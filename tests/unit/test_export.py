@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import nn
 import prune3d
 from prune3d.errors import UserError
 from prune3d.export import export, export_unreachable
+from prune3d.models.meaning import Meaning, set_meaning
 
 ORDER = ["layer1.1", "layer2.1"]
 
@@ -39,6 +41,17 @@ def test_outputs_are_equal_at_other_batch_sizes(tmp_path: Path, pruned: nn.Modul
         (found,) = session.run(None, {"images": images.numpy()})
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_the_file_tells_which_logit_is_which_class(tmp_path: Path, pruned: nn.Module) -> None:
+    classes = tuple(f"Tier {i}" for i in range(10))
+    set_meaning(pruned, Meaning(classes, (0.1, 0.2, 0.3), (0.4, 0.5, 0.0)))
+    export(pruned, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    told = session.get_modelmeta().custom_metadata_map
+    assert json.loads(told["classes"]) == list(classes)
+    assert json.loads(told["mean"]) == [0.1, 0.2, 0.3]
+    assert json.loads(told["spread"]) == [0.4, 0.5, 0.0]
 
 
 def test_a_file_that_computes_something_else_is_refused(

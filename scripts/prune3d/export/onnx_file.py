@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +21,7 @@ from prune3d.export.decisions import decisions
 from prune3d.export.equivalents import Equivalents
 from prune3d.files import atomic_path
 from prune3d.models.assembly import get_spec
+from prune3d.models.meaning import Meaning, get_meaning
 
 TOLERANCE = 1e-3
 TRACED_IMAGES, OTHER_IMAGES = 4, 3
@@ -37,7 +40,8 @@ def export(model: nn.Module, path: str | Path) -> float:
         In evaluation mode, on the CPU.
     path
         Name of the file. Its input ``images`` has shape (N, channels, side, side), N free; its
-        output ``logits`` (N, classes).
+        output ``logits`` (N, classes). Its metadata tell, as JSON, what is known of ``classes``,
+        ``mean`` and ``spread``; see `prune3d.models.meaning.Meaning`.
 
     Returns
     -------
@@ -51,7 +55,9 @@ def export(model: nn.Module, path: str | Path) -> float:
         the difference is above 1e-3 of the largest logit.
     """
     with atomic_path(path) as temporary:
-        return _write_and_compare(model, get_spec(model).side, temporary)
+        difference = _write_and_compare(model, get_spec(model).side, temporary)
+        _tell_meaning(temporary, get_meaning(model))
+        return difference
 
 
 def why_not_onnx(model: nn.Module, sides: Iterable[int]) -> str | None:
@@ -97,6 +103,15 @@ def _write_and_compare(model: nn.Module, side: int, path: Path) -> float:
         except Exception as error:  # the exporter's are of many types
             reasons.append(error if isinstance(error, ExportError) else _as_told(model, error))
     raise reasons[0] from None
+
+
+def _tell_meaning(path: Path, meaning: Meaning) -> None:
+    import onnx
+
+    known = {name: value for name, value in asdict(meaning).items() if value is not None}
+    file = onnx.load(path)
+    onnx.helper.set_model_props(file, {name: json.dumps(value) for name, value in known.items()})
+    onnx.save(file, path)
 
 
 def _as_told(model: nn.Module, error: Exception) -> ExportError:

@@ -11,7 +11,7 @@ from torch import nn
 from prune3d.models.attached import attach, attached
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class Meaning:
         Names of the classes, the first one that of the first logit.
     mean, spread
         Of each channel over the training images, pixels in [0, 1]; inputs are
-        (pixel - mean) / spread.
+        (pixel - mean) / spread, the spread being at least 1e-6.
     """
 
     classes: tuple[str, ...] | None = None
     mean: tuple[Finite, ...] | None = None
-    spread: tuple[Positive, ...] | None = None
+    spread: tuple[NonNegative, ...] | None = None
 
 
 def get_meaning(model: nn.Module) -> Meaning:

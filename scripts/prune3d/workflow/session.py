@@ -14,6 +14,7 @@ from prune3d.data.images import load_images
 from prune3d.files import write_csv
 from prune3d.models.checkpoint import load, save, save_unreachable
 from prune3d.models.lineage import Step, add_step, bill, get_lineage, name_stage
+from prune3d.models.meaning import get_meaning
 from prune3d.pruning.realized import realized
 from prune3d.sampling.metrics_file import METRICS
 from prune3d.train.compute import Compute
@@ -120,5 +121,10 @@ def read_recipe(job: Job, section: str) -> Recipe:
 
 
 def network_metrics(model: nn.Module, stage: str) -> dict[str, Any]:
-    """Return what a network is and what the stage that made it cost, the same from run to run."""
-    return {**realized(model), **bill(get_lineage(model), stage)}
+    """Return what a network is and what the stage that made it cost, the same from run to run.
+
+    ``classes`` are in the order of the logits.
+    """
+    classes = get_meaning(model).classes
+    known = {"classes": list(classes)} if classes else {}
+    return {**realized(model), **bill(get_lineage(model), stage), **known}
