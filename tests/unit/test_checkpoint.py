@@ -260,7 +260,7 @@ FORGED = [
     ({"shapes": {"conv1": [-1, 3, 3, 3]}}, "shapes.conv1.0"),
     ({"shapes": {"conv1": [3]}}, "cannot be built"),
     ({"shapes": {"bn1": []}}, "cannot be built"),
-    ({"shapes": {"conv9": [1, 3, 3, 3]}}, "no layer 'conv9'"),
+    ({"shapes": {"conv9": [1, 3, 3, 3]}}, "no tensor 'conv9'"),
     ({"shapes": {}}, "has shape"),
     ({"replaced": {}}, "nothing is said to replace"),
     ({"unknown": 1}, "unknown"),

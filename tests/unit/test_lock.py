@@ -111,6 +111,7 @@ ELSEWHERE = replace(Owner.this_process(""), machine="elsewhere", pid=1)
 @pytest.mark.parametrize(
     "content",
     [json.dumps(asdict(ELSEWHERE)), "", "{", "[1]", '{"pid": 3}', "\xff" * 9, "[" * 10**5],
+    ids=["owner", "empty", "cut", "a list", "a part", "bytes", "deep"],
 )
 def test_a_lock_without_a_sign_of_life_is_taken_over_whatever_the_clocks_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, jump: float
@@ -127,7 +128,7 @@ def test_a_lock_without_a_sign_of_life_is_taken_over_whatever_the_clocks_say(
 
 
 @pytest.mark.parametrize("direction", [1, -1])
-@pytest.mark.parametrize("content", [json.dumps(asdict(ELSEWHERE)), ""])
+@pytest.mark.parametrize("content", [json.dumps(asdict(ELSEWHERE)), ""], ids=["owner", "empty"])
 def test_an_owner_elsewhere_is_waited_for_while_it_leaves_signs_of_life(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, direction: int
 ) -> None:
