@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import ks_2samp
 from torch import Tensor
 
-from prune3d.data.augment import Augmentation, apply, augment, draw
+from prune3d.data.augment import Augmentation, Draw, apply, augment, draw
 from prune3d.data.images import ImageFiles, ImageSet, load_images
 from prune3d.data.loader import Batch, Layout, Shard, TrainingLoader
+from prune3d.data.pictures import _random_box, decode_crop
 from prune3d.data.source import Listed
 from prune3d.data.storage import Description, save_part
 from prune3d.errors import UserError
@@ -75,9 +78,65 @@ def test_augmentation_has_the_distribution_of_torchvisions(kind: str) -> None:
     assert chi_square(found, expected) < 1.8
 
 
+def assert_boxes_like_torchvisions(found: np.ndarray, height: int, width: int) -> None:
+    """Compare boxes of area 0.08 or more (top, left, height, width; shape (4, n)) in pixels."""
+    from torchvision.transforms import v2
+
+    torch.manual_seed(1)
+    crop, image = v2.RandomResizedCrop(8), torch.zeros(1, height, width)
+    made = [crop.make_params([image]) for _ in range(found.shape[1])]
+    keys = ("top", "left", "height", "width")
+    expected = np.array([[params[key] for params in made] for key in keys])
+    for boxes in (found, expected):
+        assert boxes.min() >= 0
+        assert (boxes[0] + boxes[2]).max() <= height + 1e-3
+        assert (boxes[1] + boxes[3]).max() <= width + 1e-3
+    for measure in (lambda b: b[2] * b[3], lambda b: b[2] / b[3], lambda b: b[0], lambda b: b[1]):
+        assert ks_2samp(measure(found), measure(expected)).pvalue > 1e-3
+
+
+def test_random_crops_have_the_distribution_of_torchvisions() -> None:
+    how = Augmentation(0, False, 0, 0.08)
+    boxes = draw(how, 2000, 8, torch.Generator().manual_seed(0)).boxes
+    assert boxes is not None
+    assert_boxes_like_torchvisions(1000 * boxes.numpy(), 1000, 1000)
+    of_pictures = [_random_box(900, 600, 0.08, random.Random(seed)) for seed in range(2000)]
+    left, top, right, bottom = np.array(of_pictures).T
+    assert_boxes_like_torchvisions(np.stack((top, left, bottom - top, right - left)), 600, 900)
+
+
+def smooth() -> Tensor:
+    """Return a picture of 48 x 64 pixels without edges, uint8."""
+    rows, columns = torch.arange(48.0)[:, None], torch.arange(64.0)
+    waves = torch.stack([torch.sin(rows / 9 + i) * torch.cos(columns / 11 - i) for i in range(3)])
+    return (127 + 120 * waves).round().byte()
+
+
+def test_a_random_crop_is_what_torchvision_enlarges(tmp_path: Path) -> None:
+    from torchvision.transforms.v2.functional import resized_crop
+
+    image = smooth()[:, :48, :48]
+    boxes = torch.tensor([[0, 0, 48, 48], [8, 20, 24, 16]]).T / 48
+    how = Augmentation(0, False, 0, 0.08)
+    found = apply(image.expand(2, -1, -1, -1), how, Draw(None, None, None, boxes))
+    expected = resized_crop(image, 8, 20, 24, 16, [48, 48], antialias=True)
+    assert torch.equal(found[0], image)
+    # At the edge ours looks at pixels outside of the box, too.
+    apart = (found[1].int() - expected.int()).abs()
+    assert apart[:, 2:-2, 2:-2].max() <= 1
+    assert apart.max() <= 6
+    Image.fromarray(smooth().permute(1, 2, 0).numpy()).save(tmp_path / "a.png")
+    for seed in range(5):
+        left, top, right, bottom = map(round, _random_box(64, 48, 0.5, random.Random(seed)))
+        expected = resized_crop(smooth(), top, left, bottom - top, right - left, [20, 20])
+        crop = torch.from_numpy(decode_crop(tmp_path / "a.png", 20, 0.5, seed))
+        # The box is rounded to pixels here.
+        assert (crop.int() - expected.int()).abs().float().mean() < 6
+
+
 def test_a_draw_for_a_batch_is_the_draws_for_its_parts() -> None:
     images = image_set().images
-    how = Augmentation(3, True, 5)
+    how = Augmentation(3, True, 5, 0.2)
     drawn = draw(how, len(images), 16, torch.Generator().manual_seed(0))
     whole = apply(images, how, drawn)
     parts = [slice(0, 9), slice(9, 9), slice(9, 23)]
@@ -189,6 +248,31 @@ def test_picture_files_come_in_the_order_of_images_in_memory(
             assert torch.equal(one.inputs, other.inputs)
             assert torch.equal(one.labels, other.labels)
     assert list(streamed.sizes) == [8, 8, 7]
+
+
+def test_picture_files_are_cropped_alike_whoever_decodes_them(tmp_path: Path) -> None:
+    names = tuple(f"{i}.png" for i in range(5))
+    for name in names:
+        Image.fromarray(smooth().permute(1, 2, 0).numpy()).save(tmp_path / name)
+    save_part(tmp_path / "index", Listed(tmp_path, names, np.arange(5)), ABOUT)
+    pictures = load_images(tmp_path / "index")
+    how = Augmentation(0, False, 0, 0.2)
+    inputs = {
+        (workers, seed): torch.cat([b.inputs for b in epoch(loader, seed)])
+        for workers in (0, 2)
+        for loader in [TrainingLoader(pictures, Layout(2, 16, how, workers=workers), CPU)]
+        for seed in (0, 1)
+    }
+    assert torch.equal(inputs[0, 0], inputs[2, 0])
+    assert torch.equal(inputs[0, 1], inputs[2, 1])
+    # All are one picture: no part of it is taken twice.
+    every = torch.cat([inputs[0, 0], inputs[0, 1]]).flatten(1)
+    assert torch.cdist(every, every).fill_diagonal_(1.0).min() > 1e-3
+    shards = [
+        TrainingLoader(pictures, Layout(2, 16, how, Shard(rank, 2)), CPU) for rank in range(2)
+    ]
+    parts = [part.inputs for pair in zip(*map(epoch, shards), strict=True) for part in pair]
+    assert torch.equal(torch.cat(parts), inputs[0, 0])
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -100,7 +100,7 @@ def assert_captured_is_eager(
     [
         {},
         {"ema": 0.9},
-        {"label_smoothing": 0.1, "cutout": 2},
+        {"label_smoothing": 0.1, "cutout": 2, "crop_area": 0.3},
         {"momentum": 0.0, "schedule": "one_cycle"},
         {"distillation": 0.5},
     ],

@@ -43,6 +43,7 @@ RECIPE: dict[str, Any] = {
     "flip": True,
     "schedule": "one_cycle",
     "cutout": 2,
+    "crop_area": 0.5,
     "label_smoothing": 0.1,
     "ema": 0.9,
 }

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+TRIES = 10
+WIDEST = 4 / 3
 
 
 @dataclass(frozen=True)
@@ -23,14 +28,21 @@ class Augmentation:
     cutout
         Side of a square, anywhere inside the image, that is filled with the mean colour, up to the
         images' side; 0 for none (arXiv 1708.04552, without squares that reach over the edge).
+    crop_area
+        Smallest part, in (0, 1], of a picture's area that a random crop keeps, whose aspect ratio
+        is between 3/4 and 4/3, before it is resized (arXiv 1409.4842); 1 for none.
     """
 
     shift: int
     flip: bool
     cutout: int = 0
+    crop_area: float = 1.0
 
-    def scaled(self, factor: float) -> Augmentation:
-        """Return the same for images of `factor` times the side; what is on stays on."""
+    def behind_decoder(self, factor: float) -> Augmentation:
+        """Return what is left for pictures that were cropped and resized while they were decoded.
+
+        Lengths are `factor` times as long; what is on stays on.
+        """
 
         def scale(length: int) -> int:
             return max(1, round(length * factor)) if length else 0
@@ -50,11 +62,14 @@ class Draw:
         Which images are mirrored, bool, shape (n,).
     holes
         First row and column of the square that is cut out, int64, shape (2, n).
+    boxes
+        Top, left, height and width of the crop as parts of the side, float32, shape (4, n).
     """
 
     offsets: Tensor | None
     mirrored: Tensor | None
     holes: Tensor | None
+    boxes: Tensor | None = None
 
     def at(self, chosen: Tensor | slice) -> Draw:
         """Return the numbers of some of the images; indices are on the numbers' device."""
@@ -77,7 +92,7 @@ class Draw:
         return Draw(*(None if c[0] is None else torch.cat(c, -1) for c in columns))  # type: ignore[arg-type]
 
     def _all(self) -> tuple[Tensor | None, ...]:
-        return self.offsets, self.mirrored, self.holes
+        return self.offsets, self.mirrored, self.holes, self.boxes
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Draw:
         return Draw(*(None if numbers is None else change(numbers) for numbers in self._all()))
@@ -97,14 +112,16 @@ def draw(how: Augmentation, count: int, side: int, generator: torch.Generator) -
     generator
         A CPU generator; the same state gives the same numbers for any device.
     """
-    offsets = mirrored = holes = None
+    offsets = mirrored = holes = boxes = None
     if how.shift:
         offsets = torch.randint(0, 2 * how.shift + 1, (2, count), generator=generator)
     if how.flip:
         mirrored = torch.rand(count, generator=generator) < 0.5
     if how.cutout:
         holes = torch.randint(0, side - how.cutout + 1, (2, count), generator=generator)
-    return Draw(offsets, mirrored, holes)
+    if how.crop_area < 1:
+        boxes = _draw_boxes(how.crop_area, count, generator)
+    return Draw(offsets, mirrored, holes, boxes)
 
 
 def apply(images: Tensor, how: Augmentation, drawn: Draw, fill: Tensor | None = None) -> Tensor:
@@ -127,6 +144,8 @@ def apply(images: Tensor, how: Augmentation, drawn: Draw, fill: Tensor | None = 
     Tensor
         Same shape and dtype.
     """
+    if drawn.boxes is not None:
+        images = _resize_boxes(images, drawn.boxes.to(images.device))
     if drawn.offsets is not None or drawn.mirrored is not None:
         images = _crop_and_mirror(images, how, drawn)
     if drawn.holes is not None:
@@ -142,6 +161,33 @@ def augment(
 ) -> Tensor:
     """Draw and apply; see there."""
     return apply(images, how, draw(how, len(images), images.shape[-1], generator), fill)
+
+
+def _draw_boxes(area: float, count: int, generator: torch.Generator) -> Tensor:
+    """Draw as torchvision's `RandomResizedCrop` does: the first of ten boxes that fits, or all."""
+    areas, ratios, down, across = torch.rand(4, TRIES, count, generator=generator)
+    areas = area + (1 - area) * areas
+    halves = (math.log(WIDEST) * (ratios - 0.5)).exp()
+    heights, widths = areas.sqrt() / halves, areas.sqrt() * halves
+    fits = (heights <= 1) & (widths <= 1)
+    first = fits & (fits.cumsum(0) == 1)
+    sides = (torch.where(first, side, 0).sum(0) for side in (heights, widths))
+    height, width = (torch.where(fits.any(0), side, 1) for side in sides)
+    return torch.stack((down[0] * (1 - height), across[0] * (1 - width), height, width))
+
+
+def _resize_boxes(images: Tensor, boxes: Tensor) -> Tensor:
+    """Enlarge the box of each image to the image's side, bilinear."""
+    n, side = len(images), images.shape[-1]
+    top, left, height, width = boxes[:, :, None]
+    # The centres of the pixels, where -1 and 1 are the edges of the image.
+    centres = (torch.arange(side, device=images.device) + 0.5) / side
+    rows, columns = (2 * (top + height * centres) - 1, 2 * (left + width * centres) - 1)
+    grid = torch.stack(
+        (columns[:, None, :].expand(n, side, side), rows[:, :, None].expand(n, side, side)), -1
+    )
+    found = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    return found.to(images.dtype) if images.is_floating_point() else found.round_().to(images.dtype)
 
 
 def _crop_and_mirror(images: Tensor, how: Augmentation, drawn: Draw) -> Tensor:

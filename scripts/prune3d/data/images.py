@@ -155,6 +155,12 @@ class ImageFiles:
 
         return torch.from_numpy(decode_square(self.path(index), side, self.crop))
 
+    def decode_crop(self, index: int, side: int, area: float, seed: int) -> Tensor:
+        """Read a random part of one picture; see `decode` and `prune3d.data.pictures`."""
+        from prune3d.data.pictures import decode_crop
+
+        return torch.from_numpy(decode_crop(self.path(index), side, area, seed))
+
     def take(self, indices: Tensor) -> Tensor:
         """Return some images as bytes at full side, shape (n, 3, side, side)."""
         return self._read(indices.tolist(), self.side)

@@ -134,7 +134,7 @@ class TrainingLoader:
         if isinstance(images, ImageFiles):
             self._source = _Files(images, layout, device)
             self._side = layout.largest_side
-            how = how.scaled(self._side / images.side)
+            how = how.behind_decoder(self._side / images.side)
         elif fits(images, device):
             self._source = _Resident(images.images.to(device))
         else:
@@ -169,7 +169,8 @@ class TrainingLoader:
         self._order.copy_(order)
         self._drawn.copy_(self._draw(generator))
         batches = split_batches(order, self._layout.batch_size)
-        return self._source.read([batch[self._layout.shard.of(len(batch))] for batch in batches])
+        parts = [batch[self._layout.shard.of(len(batch))] for batch in batches]
+        return self._source.read(parts, self._draw_seeds(batches, generator))
 
     def batch(self, first: Tensor, size: int, pixels: Tensor | None = None) -> Batch:
         """Return this process's part of a batch of the epoch that was begun.
@@ -215,6 +216,15 @@ class TrainingLoader:
         noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
         return noise.to(self._device)
 
+    def _draw_seeds(
+        self, batches: Sequence[Tensor], generator: torch.Generator
+    ) -> list[Tensor] | None:
+        """Draw a seed for each image of this process's parts, where decoders need them."""
+        if not self._source.crops:
+            return None
+        drawn = [torch.randint(2**62, (len(batch),), generator=generator) for batch in batches]
+        return [seeds[self._layout.shard.of(len(seeds))] for seeds in drawn]
+
     def _draw(self, generator: torch.Generator) -> Draw:
         return Draw.concatenate(
             [draw(self._how, size, self._side, generator) for size in self.sizes]
@@ -235,26 +245,35 @@ def fits(images: ImageSet, device: torch.device) -> bool:
 
 class _Source(Protocol):
     pixels: Tensor | None
+    crops: bool
 
-    def read(self, parts: Sequence[Tensor]) -> Iterator[Tensor | None]:
-        """Yield the bytes of each part, which is indices on the CPU, on the device."""
+    def read(
+        self, parts: Sequence[Tensor], seeds: Sequence[Tensor] | None
+    ) -> Iterator[Tensor | None]:
+        """Yield the bytes of each part, which is indices on the CPU, on the device.
+
+        A source that crops while it decodes takes a seed for each image.
+        """
 
 
 class _Resident:
+    crops = False
+
     def __init__(self, pixels: Tensor) -> None:
         self.pixels: Tensor | None = pixels
 
-    def read(self, parts: Sequence[Tensor]) -> Iterator[None]:
+    def read(self, parts: Sequence[Tensor], seeds: Sequence[Tensor] | None) -> Iterator[None]:
         yield from (None for _ in parts)
 
 
 class _Host:
     pixels: Tensor | None = None
+    crops = False
 
     def __init__(self, pixels: Tensor, device: torch.device) -> None:
         self._pixels, self._device = pixels.cpu(), device
 
-    def read(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+    def read(self, parts: Sequence[Tensor], seeds: Sequence[Tensor] | None) -> Iterator[Tensor]:
         for part in parts:
             pinned = self._pixels.index_select(0, part).pin_memory()
             yield pinned.to(self._device, non_blocking=True)
@@ -267,9 +286,11 @@ class _Files:
         from torch.utils.data import DataLoader
 
         self._device = device
+        area = layout.augmentation.crop_area
+        self.crops = area < 1
         self._parts = _Parts()
         self._loader: Any = DataLoader(
-            _Decoder(files.to(torch.device("cpu")), layout.largest_side),  # type: ignore[arg-type]
+            _Decoder(files.to(torch.device("cpu")), layout.largest_side, area),  # type: ignore[arg-type]
             batch_sampler=self._parts,
             num_workers=layout.workers,
             collate_fn=_unchanged,  # type: ignore[arg-type]
@@ -278,8 +299,10 @@ class _Files:
             prefetch_factor=PREFETCHED_BATCHES if layout.workers else None,
         )
 
-    def read(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
-        self._parts.parts = [part.tolist() for part in parts]
+    def read(self, parts: Sequence[Tensor], seeds: Sequence[Tensor] | None) -> Iterator[Tensor]:
+        numbers = seeds or [torch.zeros_like(part) for part in parts]
+        pairs = zip(parts, numbers, strict=True)
+        self._parts.parts = [torch.stack(pair, 1).tolist() for pair in pairs]
         for pixels in self._loader:
             if isinstance(pixels, str):
                 raise UserError(pixels)
@@ -287,33 +310,38 @@ class _Files:
 
 
 class _Parts:
-    """The batches of the coming epoch, as DataLoader's batch sampler."""
+    """The batches of the coming epoch, as DataLoader's batch sampler: pairs of index and seed."""
 
     def __init__(self) -> None:
-        self.parts: list[list[int]] = []
+        self.parts: list[list[list[int]]] = []
 
     def __len__(self) -> int:
         return len(self.parts)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[list[int]]]:
         return iter(self.parts)
 
 
 class _Decoder:
     """Picture files as DataLoader's data set, a batch at a time."""
 
-    def __init__(self, files: ImageFiles, side: int) -> None:
-        self._files, self._side = files, side
+    def __init__(self, files: ImageFiles, side: int, area: float) -> None:
+        self._files, self._side, self._area = files, side, area
 
-    def __getitems__(self, indices: list[int]) -> Tensor | str:
+    def __getitems__(self, pairs: list[list[int]]) -> Tensor | str:
         try:
-            squares = [self._files.decode(index, self._side) for index in indices]
+            squares = [self._decode(index, seed) for index, seed in pairs]
         except UserError as error:
             # DataLoader would wrap its sentence in a traceback.
             return str(error)
         if not squares:
             return torch.empty(0, self._files.channels, self._side, self._side, dtype=torch.uint8)
         return torch.stack(squares)
+
+    def _decode(self, index: int, seed: int) -> Tensor:
+        if self._area < 1:
+            return self._files.decode_crop(index, self._side, self._area, seed)
+        return self._files.decode(index, self._side)
 
 
 def _unchanged(batch: Tensor | str) -> Tensor | str:

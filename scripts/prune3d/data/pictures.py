@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # A file of a few bytes can claim to be huge: the limit is checked here, in words of ours.
 MEGAPIXELS = 180
 Image.MAX_IMAGE_PIXELS = None
+TRIES = 10
+WIDEST = 4 / 3
 LIMIT_VARIABLE = "PRUNE3D_MAX_MEGAPIXELS"
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B")
 _COLOURS = ("1", "L", "P", "RGB", "RGBX", "RGBA", "LA", "PA", "RGBa", "La", "CMYK", "YCbCr")
@@ -50,6 +53,40 @@ def decode_square(path: Path, side: int, crop: float = 1.0) -> NDArray[np.uint8]
     box = (left, top, left + edge, top + edge)
     square = picture.resize((side, side), Image.Resampling.BILINEAR, box=box)
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+
+
+def decode_crop(path: Path, side: int, area: float, seed: int) -> NDArray[np.uint8]:
+    """Return a random part of a picture as a square, as torchvision's `RandomResizedCrop` does.
+
+    Parameters
+    ----------
+    path, side
+        As for `decode_square`, which also says what is returned and raised.
+    area
+        Smallest part of the picture's area, in (0, 1]; the aspect ratio is between 3/4 and 4/3.
+    seed
+        The same gives the same part.
+    """
+    picture = read_picture(path)
+    box = _random_box(picture.width, picture.height, area, random.Random(seed))
+    square = picture.resize((side, side), Image.Resampling.BILINEAR, box=box)
+    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+
+
+def _random_box(
+    width: int, height: int, area: float, rng: random.Random
+) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom: the first of ten that fit, or the centre."""
+    for _ in range(TRIES):
+        pixels = width * height * rng.uniform(area, 1)
+        ratio = math.exp(rng.uniform(-math.log(WIDEST), math.log(WIDEST)))
+        across, down = math.sqrt(pixels * ratio), math.sqrt(pixels / ratio)
+        if across <= width and down <= height:
+            left, top = rng.uniform(0, width - across), rng.uniform(0, height - down)
+            return left, top, min(left + across, width), min(top + down, height)
+    across, down = min(width, height * WIDEST), min(height, width * WIDEST)
+    left, top = (width - across) / 2, (height - down) / 2
+    return left, top, left + across, top + down
 
 
 def read_picture(path: Path, shortest: int = 0) -> Image.Image:

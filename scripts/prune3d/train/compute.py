@@ -34,7 +34,8 @@ class Compute:
         network allows it and enough steps are taken. ``rehearse`` does all of ``auto``, on any
         device, but the capturing itself.
     workers
-        Processes that decode picture files; images in memory need none.
+        Processes that decode picture files, at least one for each of `processes`; images in memory
+        need none.
     processes
         Processes, each with a GPU of its own, among which every batch is divided; without GPUs
         they share the CPU.

@@ -30,7 +30,7 @@ class Recipe:
         In [0, 1).
     weight_decay
         L2 penalty on the weights of convolutions and linear layers, not on biases and norms.
-    shift, flip, cutout
+    shift, flip, cutout, crop_area
         Augmentation, see `prune3d.data.augment.Augmentation`.
     schedule
         How the rate falls, see `learning_rate`.
@@ -61,6 +61,7 @@ class Recipe:
     shift: int = 0
     flip: bool = False
     cutout: int = 0
+    crop_area: float = 1.0
     schedule: str = "cosine"
     decay_at: tuple[float, ...] = (0.5, 0.75)
     decay_factor: float = 0.1

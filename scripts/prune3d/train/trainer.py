@@ -164,9 +164,9 @@ class Trainer:
         return Layout(
             batch_size=recipe.batch_size,
             side=get_spec(task.model).side,
-            augmentation=Augmentation(recipe.shift, recipe.flip, recipe.cutout),
+            augmentation=Augmentation(recipe.shift, recipe.flip, recipe.cutout, recipe.crop_area),
             shard=self._shard,
-            workers=task.compute.workers,
+            workers=-(-task.compute.workers // self._shard.processes),
             memory_format=self._plan.memory_format,
             teacher_side=None if task.teacher is None else get_spec(task.teacher).side,
         )
