@@ -87,9 +87,8 @@ class Step:
     def renew(self) -> None:
         """Cut the network's parameters off from backward graphs that are still alive somewhere.
 
-        Such a graph, of a loss that was kept or of a dependency graph that nobody has collected
-        yet, keeps the nodes that accumulate gradients, and with them the stream on which they were
-        made: a capture on another one fails.
+        Such a graph, as of a loss that somebody keeps, keeps the nodes that accumulate gradients,
+        and with them the stream on which they were made: a capture on another one fails.
         """
         for parameter in self._state.model.parameters():
             value = parameter.data
