@@ -1,20 +1,23 @@
 """How many known networks can be pruned, beside torch-pruning: `python tests/bench/coverage.py`.
 
-Each network has a process of its own. A line of JSON for each goes to the file given by --out, and
-those that are there already are not done again; --table prints the summary of a file.
+Each network has a process of its own, with limits on time and memory. A line of JSON for each
+goes to the file given by --out as soon as it is there, and those that are there already are not
+done again; --table prints the summary of a file.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
-import subprocess
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,8 @@ TORCHVISION = """import torchvision
 def build(num_classes):
     return torchvision.models.get_model("{name}", num_classes=num_classes)
 """
+# Of one core, for the analysis and for each pruning.
+SECONDS = 60.0
 TRANSFORMERS = ("vit", "swin", "maxvit")
 # One or two of each family of convolutional networks.
 TIMM = """
@@ -54,11 +59,15 @@ ese_vovnet39b eca_vovnet39b legacy_xception xception41 xception41p visformer_tin
 
 
 def names() -> list[str]:
-    """Return the networks of the list: those of torchvision, then those of timm."""
+    """Return the networks of the list: those of torchvision, small ones first, then timm's."""
     import torchvision
 
+    def size(name: str) -> int:
+        weights = torchvision.models.get_model_weights(name).DEFAULT
+        return int(weights.meta["num_params"])
+
     listed = torchvision.models.list_models(module=torchvision.models)
-    convolutional = [n for n in listed if not n.startswith(TRANSFORMERS)]
+    convolutional = sorted((n for n in listed if not n.startswith(TRANSFORMERS)), key=size)
     return [f"torchvision/{n}" for n in convolutional] + [f"timm/{n}" for n in TIMM]
 
 
@@ -82,11 +91,31 @@ def built(name: str) -> Any:
     raise error if error else AssertionError
 
 
+class Late(BaseException):
+    """A piece of work took too long; not an Exception, which the work itself may catch."""
+
+
+@contextmanager
+def limit(seconds: float) -> Iterator[None]:
+    """Stop what takes more of a core than some seconds."""
+
+    def stop(*_: Any) -> None:
+        raise Late(f"more than {seconds:.0f} s of a core")
+
+    signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
 def told(work: Callable[[], Any]) -> Any:
     """Return what a piece of work gives, or why it failed."""
     try:
-        return work()
-    except Exception as error:
+        with limit(SECONDS):
+            return work()
+    except (Exception, Late) as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
 
 
@@ -98,8 +127,10 @@ def judge(name: str) -> dict[str, Any]:
     from prune3d.costs.structure import enumerate_lattice
     from prune3d.pruning import PruningOptions
     from prune3d.pruning.analyze import analyze
+    from prune3d.pruning.channels.compare import liven
 
     model = built(name)
+    liven(model)
     side = model.spec.image_size
     found: dict[str, Any] = {"name": name, "side": side}
     begun = time.process_time()
@@ -113,6 +144,7 @@ def judge(name: str) -> dict[str, Any]:
         if not structure.groups:
             return structure.no_width or "no groups"
         small = prune3d.prune(model, width=0.5, options=options)
+        train(small)
         return prune3d.cost(small).params < prune3d.cost(model).params
 
     def depth() -> Any:
@@ -125,7 +157,9 @@ def judge(name: str) -> dict[str, Any]:
         return bool(prune3d.cost(small).macs == lattice.macs[1, 0, 0])
 
     def resolution() -> Any:
-        return prune3d.prune(model, resolution=0.75).spec.side == round(0.75 * side)
+        small = prune3d.prune(model, resolution=0.75)
+        train(small)
+        return small.spec.side == round(0.75 * side)
 
     macs = {la.name: la.positions[0] * _weights(la, structure.groups) for la in structure.layers}
     free = sum(macs[la.name] for la in structure.layers if la.inputs or la.outputs)
@@ -133,6 +167,19 @@ def judge(name: str) -> dict[str, Any]:
     found.update(width=told(width), depth=told(depth), resolution=told(resolution))
     found["frozen"] = sorted({f"{f.name}: {f.reason}"[:200] for f in structure.frozen})[:5]
     return {**found, "torch_pruning": told(lambda: torch_pruning(name))}
+
+
+def train(model: Any) -> None:
+    """Take one step of training."""
+    import torch
+
+    images = torch.randn(2, model.spec.in_channels, model.spec.side, model.spec.side)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    outputs = model.train()(images)
+    logits = outputs if isinstance(outputs, torch.Tensor) else outputs[0]
+    torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1])).backward()
+    optimizer.step()
+    model.eval()
 
 
 def _weights(layer: Any, groups: dict[str, int]) -> int:
@@ -151,7 +198,8 @@ def torch_pruning(name: str) -> Any:
     model = built(name)
     image = torch.randn(2, 3, model.spec.side, model.spec.side)
     before = prune3d.cost(model)
-    last = [m for m in model.modules() if getattr(m, "out_features", None) == 10]
+    writes = ("out_features", "out_channels")
+    last = [m for m in model.modules() if 10 in (getattr(m, key, None) for key in writes)]
     pruner = tp.pruner.MagnitudePruner(
         model, image, tp.importance.RandomImportance(), pruning_ratio=0.5, ignored_layers=last
     )
@@ -164,31 +212,45 @@ def torch_pruning(name: str) -> Any:
 
 def run_all(out: Path, chosen: list[str], memory: int, minutes: float) -> None:
     """Judge networks, each in a process of its own."""
-    done = (
-        {json.loads(line)["name"] for line in out.read_text().splitlines()}
-        if out.exists()
-        else set()
-    )
+    import timm  # noqa: F401 - before the processes part, so that each starts at once
+    import torch_pruning  # noqa: F401
+    import torchvision  # noqa: F401
+
+    import prune3d.pruning.analyze  # noqa: F401
+
+    lines = out.read_text().splitlines() if out.exists() else []
+    done = {json.loads(line)["name"] for line in lines}
     begun = time.monotonic()
+    parts = multiprocessing.get_context("fork")
     for name in chosen:
         if name in done or time.monotonic() - begun > minutes * 60:
             continue
+        receiver, sender = parts.Pipe(duplex=False)
+        child = parts.Process(target=_part, args=(name, memory, sender), daemon=True)
+        child.start()
+        sender.close()
         try:
-            child = subprocess.run(
-                [sys.executable, __file__, "--one", name],
-                capture_output=True,
-                text=True,
-                timeout=900,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "COVERAGE_MEMORY": str(memory)},
-            )
-            lines = [line for line in child.stdout.splitlines() if line.startswith("{")]
-            last = (child.stderr.strip().splitlines() or ["nothing said"])[-1]
-            line = lines[-1] if lines else json.dumps({"name": name, "died": last[:300]})
-        except subprocess.TimeoutExpired:
-            line = json.dumps({"name": name, "died": "more than 15 minutes"})
+            found = receiver.recv() if receiver.poll(900) else "more than 15 minutes"
+        except EOFError:
+            child.join()
+            found = f"ended with {child.exitcode}"
+        child.kill()
+        child.join()
+        line = json.dumps(found if isinstance(found, dict) else {"name": name, "died": found})
         with out.open("a") as file:
             file.write(line + "\n")
         print(line[:240], flush=True)
+
+
+def _part(name: str, memory: int, sender: Any) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (memory << 30, memory << 30))
+    begun = time.process_time()
+    try:
+        found = judge(name)
+    except Exception as error:
+        sender.send(f"{type(error).__name__}: {' '.join(str(error).split())}"[:400])
+    else:
+        sender.send({**found, "all_seconds": round(time.process_time() - begun, 1)})
 
 
 def table(out: Path) -> str:
@@ -224,18 +286,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("coverage.jsonl"))
     parser.add_argument("--only", default="", help="a part of the names")
     parser.add_argument("--memory", type=int, default=8, help="GB for each network")
-    parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--minutes", type=float, default=1e9, help="none begins after these")
+    parser.add_argument("--limit", type=int, help="how many networks at most")
     parser.add_argument("--table", action="store_true")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.one:
-        gigabytes = int(os.environ.get("COVERAGE_MEMORY", "8"))
-        resource.setrlimit(resource.RLIMIT_DATA, (gigabytes << 30, gigabytes << 30))
-        print(json.dumps(judge(given.one)))
-    elif given.table:
+    if given.table:
         print(table(given.out))
     else:
-        chosen = [name for name in names() if given.only in name]
+        os.environ["OMP_NUM_THREADS"] = "1"
+        chosen = [name for name in names() if given.only in name][: given.limit]
         run_all(given.out, chosen, given.memory, given.minutes)
 
 
