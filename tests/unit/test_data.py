@@ -20,6 +20,7 @@ from prune3d.data.source import Labelled, Source
 from prune3d.data.split import Fractions, check, prepare, split_off, statistics
 from prune3d.data.storage import Description, describe, save_part
 from prune3d.errors import CheckpointError, UserError
+from prune3d.tensors import read_header
 
 FRACTIONS = Fractions(test=0.2, selection=0.25)
 DIGITS = DataSettings("digits")
@@ -177,6 +178,42 @@ def test_images_and_labels_survive_their_file(tmp_path: Path) -> None:
     assert loaded.images.numpy().tobytes() == data.images.tobytes()
     assert loaded.images.dtype == torch.uint8
     assert loaded.labels.tolist() == labels.tolist()
+
+
+def test_images_of_a_file_have_its_digest_until_they_are_others(tmp_path: Path) -> None:
+    data = Labelled(np.zeros((6, 1, 3, 3), np.uint8), np.arange(6, dtype=np.int64))
+    save(tmp_path / "a", data)
+    loaded = load_images(tmp_path / "a")
+    assert loaded.digest() == read_header(tmp_path / "a")["digest"]
+    assert loaded.to(torch.device("cpu")).digest() == loaded.digest()
+    others = [
+        loaded.subset(3, seed=0),
+        dataclasses.replace(loaded, labels=loaded.labels.flip(0)),
+        dataclasses.replace(loaded, images=loaded.images + 1),
+        dataclasses.replace(loaded, mean=(0.25,)),
+    ]
+    assert len({loaded.digest(), *(images.digest() for images in others)}) == 5
+    # By content alone, whatever the order of memory.
+    bare, copied = (dataclasses.replace(loaded, images=loaded.images.clone()) for _ in range(2))
+    assert bare.digest() == copied.digest()
+    turned = loaded.images.to(memory_format=torch.channels_last)
+    assert dataclasses.replace(loaded, images=turned).digest() == bare.digest()
+
+
+def test_the_digest_of_images_copies_few_of_them() -> None:
+    pixels = torch.zeros(200_000, 2, 16, 16, dtype=torch.uint8)
+    turned = pixels.to(memory_format=torch.channels_last)
+    images = ImageSet(turned, torch.zeros(len(turned)).long(), (0.5,) * 2, (0.3,) * 2)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
+    before = memory("VmRSS")
+    images.digest()
+    assert memory("VmHWM") < before + 20_000
+
+
+def memory(kind: str) -> int:
+    """Return how much memory this process has, in kB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition(f"{kind}:")[2].split()[0])
 
 
 def test_a_file_that_holds_no_images_is_refused_by_name(tmp_path: Path) -> None:

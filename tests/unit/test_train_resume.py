@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -22,7 +23,9 @@ from safetensors.numpy import save_file
 from torch import nn
 
 import prune3d
-from prune3d.data.images import ImageSet
+from prune3d.data.images import ImageSet, load_images
+from prune3d.data.source import Labelled
+from prune3d.data.storage import Description, save_part
 from prune3d.errors import UserError
 from prune3d.files import atomic_path, write_text
 from prune3d.tensors import digest
@@ -171,6 +174,29 @@ def test_the_state_of_the_same_training_is_used(
 ) -> None:
     again = lambda: train(build(), random_images(), SHORT, 5, file)  # noqa: E731
     assert epochs_run(monkeypatch, again) == 0
+
+
+@pytest.mark.parametrize("change", ["nothing", "pixel", "label", "file"])
+def test_a_state_is_used_for_the_same_file_of_images_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    pixels = random_images().images.numpy()
+    labels = np.arange(len(pixels), dtype=np.int64) % 10
+    about = Description(8, 3, tuple("0123456789"), (0.5,) * 3, (0.25,) * 3)
+    save_part(tmp_path / "a", Labelled(pixels, labels), about)
+    state = ResumeFile(tmp_path / "a.resume.safetensors", "digest")
+    train(build(), load_images(tmp_path / "a"), SHORT, 5, state)
+    again = "a"
+    if change == "file":
+        again = "b"  # of the same content
+    elif change == "pixel":
+        pixels[-1, -1, -1, -1] ^= 1
+    elif change == "label":
+        labels[[0, 1]] = labels[[1, 0]]
+    save_part(tmp_path / again, Labelled(pixels, labels), about)
+    images = load_images(tmp_path / again)
+    resumed = lambda: train(build(), images, SHORT, 5, state)  # noqa: E731
+    assert epochs_run(monkeypatch, resumed) == (2 if change in ("pixel", "label") else 0)
 
 
 @pytest.mark.parametrize(

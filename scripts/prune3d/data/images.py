@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -36,12 +38,16 @@ class ImageSet:
         int64, shape (N,).
     mean, spread
         Of each channel over the training images, pixels in [0, 1].
+    known
+        The digest of the file that they were read from, which none others have; empty where they
+        come from no file, or differ from it as copies by `dataclasses.replace` may.
     """
 
     images: Tensor
     labels: Tensor
     mean: tuple[float, ...]
     spread: tuple[float, ...]
+    known: str = field(default="", init=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,7 +64,12 @@ class ImageSet:
 
     def to(self, device: torch.device) -> ImageSet:
         """Return the same images on a device."""
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+        there = replace(self, images=self.images.to(device), labels=self.labels.to(device))
+        return remember(there, self.known)
+
+    def digest(self) -> str:
+        """Return a SHA-256 of images, labels and statistics; without reading them where known."""
+        return self.known or _digest((self.mean, self.spread), self.images, self.labels)
 
     def subset(self, count: int, seed: int) -> ImageSet:
         """Return `count` random images, or all where there are no more."""
@@ -102,6 +113,8 @@ class ImageFiles:
         Side in pixels of the central square that the dense network sees.
     crop
         Part of a picture's shorter side that the square keeps, in (0, 1].
+    known
+        As in `ImageSet`.
     """
 
     root: Path
@@ -112,6 +125,7 @@ class ImageFiles:
     spread: tuple[float, ...]
     side: int
     crop: float
+    known: str = field(default="", init=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -123,7 +137,13 @@ class ImageFiles:
 
     def to(self, device: torch.device) -> ImageFiles:
         """Return the same images, whose batches will be on a device."""
-        return replace(self, labels=self.labels.to(device))
+        return remember(replace(self, labels=self.labels.to(device)), self.known)
+
+    def digest(self) -> str:
+        """Return a SHA-256 of names, labels, statistics and place, not of what the files hold."""
+        about = (os.fsencode(self.root), self.mean, self.spread, self.side, self.crop)
+        arrays = (torch.tensor(array) for array in (self.names, self.ends))
+        return self.known or _digest(about, *arrays, self.labels)
 
     def subset(self, count: int, seed: int) -> ImageFiles:
         """Return `count` random images, or all where there are no more."""
@@ -186,6 +206,23 @@ class ImageFiles:
 
 
 Images = ImageSet | ImageFiles
+Some = TypeVar("Some", ImageSet, ImageFiles)
+
+
+def remember(images: Some, known: str) -> Some:
+    """Return images with the digest of their file."""
+    object.__setattr__(images, "known", known)
+    return images
+
+
+def _digest(about: tuple[object, ...], *tensors: Tensor) -> str:
+    """Hash plain values and tensors, a part at a time."""
+    sha = hashlib.sha256(repr(about).encode())
+    for tensor in tensors:
+        sha.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        for part in tensor.split(BATCH):
+            sha.update(part.cpu().contiguous().numpy().data)
+    return sha.hexdigest()
 
 
 def choose(count: int, of: int, seed: int) -> Tensor:
@@ -273,17 +310,18 @@ def load_images(path: str | Path) -> Images:
     UserError
         If it is an index and the pictures' folder is gone.
     """
-    part, about = load_part(path)
+    part, about, known = load_part(path)
     labels = torch.from_numpy(part.labels)
     if isinstance(part, Labelled):
-        return ImageSet(torch.from_numpy(part.images), labels, about.mean, about.spread)
+        pixels = torch.from_numpy(part.images)
+        return remember(ImageSet(pixels, labels, about.mean, about.spread), known)
     if not part.root.is_dir():
         raise UserError(
             f"{path} lists pictures in {part.root}, which is no folder any more; put it back, or "
             "give its new place as data.root."
         )
     look = (about.mean, about.spread, about.side, about.crop)
-    return ImageFiles(part.root, part.names, part.ends, labels, *look)
+    return remember(ImageFiles(part.root, part.names, part.ends, labels, *look), known)
 
 
 def load_splits(train: str | Path, selection: str | Path) -> ImageSplits:

@@ -113,18 +113,18 @@ def describe(path: str | Path) -> Description:
     return _description(path, read_header(path, FORMAT))
 
 
-def load_part(path: str | Path) -> tuple[Labelled | Index, Description]:
-    """Read what `save_part` wrote.
+def load_part(path: str | Path) -> tuple[Labelled | Index, Description, str]:
+    """Read what `save_part` wrote, and the SHA-256 of it all that the file holds.
 
     Raises
     ------
     CheckpointError
         If it is no such file, or was changed.
     """
-    arrays, header = _read(path, FORMAT)
+    arrays, header, known = _read(path, FORMAT)
     about = _description(path, header)
     shape = (about.channels, about.side, about.side)
-    return _part(path, arrays, header, "", len(about.classes), shape), about
+    return _part(path, arrays, header, "", len(about.classes), shape), about, known
 
 
 def save_source(path: str | Path, source: Source) -> None:
@@ -146,7 +146,7 @@ def load_source(path: str | Path) -> Source:
     CheckpointError
         If it is no such file, or was changed.
     """
-    arrays, header = _read(path, SOURCE_FORMAT)
+    arrays, header, _ = _read(path, SOURCE_FORMAT)
     classes = _checked(path, TypeAdapter(tuple[str, ...]), header.get("classes"))
     parts = [
         _part(path, arrays, header, prefix, len(classes))
@@ -172,13 +172,14 @@ def _write(
     write_arrays(path, arrays, form, {**header, "digest": digest(header, arrays)})
 
 
-def _read(path: str | Path, form: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def _read(path: str | Path, form: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any], str]:
     arrays, header = read_arrays(path, form)
     said = header.pop("digest", None)
     content = {name: value for name, value in header.items() if name != "format"}
-    if said != digest(content, arrays):
+    known = digest(content, arrays)
+    if said != known:
         _refuse(path, "its digest is not that of its content")
-    return arrays, header
+    return arrays, header, known
 
 
 def _part(

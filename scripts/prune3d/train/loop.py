@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from prune3d.costs.count import cost
-from prune3d.data.images import ImageFiles, Images
+from prune3d.data.images import Images
 from prune3d.errors import UserError
 from prune3d.models.assembly import get_spec
 from prune3d.models.lineage import Step, add_step
@@ -99,6 +99,7 @@ def _digest(task: Task, known: str) -> str:
     content = {
         "known": known,
         "recipe": asdict(task.recipe),
+        "images": task.images.digest(),
         "seed": task.seed,
         "compute": asdict(replace(task.compute, workers=0)),
         "specs": [asdict(get_spec(n)) for n in networks.values() if n is not None],
@@ -109,11 +110,5 @@ def _digest(task: Task, known: str) -> str:
         if network is not None
         for name, tensor in network.state_dict().items()
     }
-    arrays["labels"] = task.images.labels.cpu().numpy()
-    if isinstance(task.images, ImageFiles):
-        arrays |= {"names": task.images.names}
-        content["files"] = [str(task.images.root), task.images.side, task.images.crop]
-    else:
-        arrays["images"] = task.images.images.cpu().numpy()
     text = json.dumps(content, sort_keys=True) + digest({}, arrays)
     return hashlib.sha256(text.encode()).hexdigest()
