@@ -89,6 +89,9 @@ def logits(model: nn.Module, side: int, channels: int = 3) -> Tensor:
         return copy.deepcopy(model).double().eval()(images)
 
 
+SCALE = PruningOptions(channel_criterion="batchnorm_scale")
+
+
 @pytest.mark.parametrize("criterion", ["batchnorm_scale", "l1", "l2"])
 @pytest.mark.parametrize("width", [0.9, 0.5, 0.3, 0.02])
 def test_outputs_equal_those_of_the_network_with_silent_channels(
@@ -105,7 +108,7 @@ def test_pruning_in_steps_removes_the_channels_of_lowest_scale(make_network: Net
     model = make_network("resnet20")
     pruned = model
     for width in (0.8, 0.55, 0.3):
-        pruned = prune3d.prune(pruned, width=width)
+        pruned = prune3d.prune(pruned, width=width, options=SCALE)
     expected = logits(silence(model, pruned, "batchnorm_scale"), 16)
     torch.testing.assert_close(logits(pruned, 16), expected, rtol=1e-10, atol=1e-10)
 
@@ -113,7 +116,7 @@ def test_pruning_in_steps_removes_the_channels_of_lowest_scale(make_network: Net
 def test_width_after_depth_scores_the_blocks_that_are_left(make_network: Network) -> None:
     model = make_network("resnet20")
     shallow = prune3d.prune(model, depth=7 / 9, removal_order=["layer1.1", "layer3.2"])
-    pruned = prune3d.prune(shallow, depth=7 / 9, width=0.4)
+    pruned = prune3d.prune(shallow, depth=7 / 9, width=0.4, options=SCALE)
     expected = logits(silence(shallow, pruned, "batchnorm_scale"), 16)
     torch.testing.assert_close(logits(pruned, 16), expected, rtol=1e-10, atol=1e-10)
 

@@ -55,7 +55,7 @@ def test_provenance_holds_the_settings_of_every_step(finished: Project) -> None:
     final = read(finished, RUN / "budgets/half/dwr/provenance.json")
     trained = final["steps"]["finetune_final"]
     assert trained["config"]["epochs"] == 1
-    assert trained["steps"]["prune_final"]["config"]["channel_criterion"] == "batchnorm_scale"
+    assert trained["steps"]["prune_final"]["config"]["channel_criterion"] == "l2"
     held = read(finished, RUN / "samples/d67_w75_r75/provenance.json")
     assert held["config"]["learning_rate"] == 0.1
     pruning = held["steps"]["prune_sample"]["config"]

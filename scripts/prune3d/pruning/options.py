@@ -46,7 +46,7 @@ class PruningOptions:
     """
 
     block_criterion: str = "dbp"
-    channel_criterion: str = "batchnorm_scale"
+    channel_criterion: str = "l2"
     round_to: int = 1
     probe_images: int = 2048
     seed: int = 0
