@@ -450,6 +450,12 @@ def measures_on_gpu(wildcards):
     return int(EXPERIMENTS[wildcards.experiment]["latency"]["device"] != "cpu")
 
 
+def processes_of(rulename):
+    """Return how many processes train in a job of a rule: one for each GPU that it asks for."""
+    asked = workflow.get_rule(rulename).resources.get("gpu")
+    return asked.raw if asked is not None and isinstance(asked.raw, int) else 1
+
+
 def on_gpu(section=None):
     """Give the resources of a rule that trains by a recipe, or passes the images once."""
     return {"gpu": 1, **on_cpu(section)}
@@ -461,8 +467,9 @@ def on_cpu(section=None):
     def minutes(wildcards, attempt):
         return WORKLOADS[wildcards.experiment, section].minutes(attempt)
 
-    def memory(wildcards, attempt):
-        return WORKLOADS[wildcards.experiment, section].memory_mb(attempt)
+    def memory(wildcards, attempt, rulename):
+        data = WORKLOADS[wildcards.experiment, section]
+        return data.memory_mb(attempt, processes_of(rulename))
 
     return {"runtime": described(minutes), "mem_mb": described(memory)}
 

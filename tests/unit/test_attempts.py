@@ -234,6 +234,8 @@ def test_requests_grow_with_the_experiment_and_the_attempt_within_bounds() -> No
     cifar = Workload(images=60000, side=32, channels=3, epochs=200)
     assert (cifar.minutes(1), cifar.minutes(3)) == (51, 153)
     assert cifar.memory_mb(1) == 4000 + 369
+    # In bytes 184 MB, in each of four processes once more.
+    assert cifar.memory_mb(1, 4) == pytest.approx(4369 + 4 * (4000 + 184.3), abs=1)
     # 200 GB as bytes, of which 4 are held.
     imagenet = DatasetFacts(side=224, channels=3, classes=1000, images=1281167, test_images=50000)
     large = Workload.of(imagenet, 90, resident_gb=4.0)

@@ -54,7 +54,12 @@ class Workload:
         seconds = self.images * self.epochs * self.side**2 / PIXELS_PER_SECOND
         return min(LONGEST_MINUTES, attempt * (START_MINUTES + math.ceil(seconds / 60)))
 
-    def memory_mb(self, attempt: int) -> int:
-        """Return the memory to ask for: twice the images as bytes beside torch itself."""
+    def memory_mb(self, attempt: int, processes: int = 1) -> int:
+        """Return the memory to ask for: twice the images as bytes beside torch itself.
+
+        Where several processes train, each has torch and the images once more.
+        """
         data = min(self.resident_mb, self.images * self.side**2 * self.channels / 1e6)
-        return min(MOST_MB, attempt * (BASE_MB + math.ceil(2 * data)))
+        workers = processes * (BASE_MB + data) if processes > 1 else 0
+        most = MOST_MB * max(1, processes)
+        return min(most, attempt * math.ceil(BASE_MB + 2 * data + workers))
