@@ -346,6 +346,20 @@ class Attention(nn.Module):
         return self.head(x.mean(1))
 
 
+class Circular(nn.Module):
+    """Paddings that torch makes by writing into parts of an empty tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1, padding_mode="circular")
+        self.long = nn.Conv2d(6, 8, (1, 5), padding=(0, 2), padding_mode="circular")
+        self.high = nn.Conv2d(8, 6, (5, 1), padding=(2, 0), padding_mode="replicate", groups=2)
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.high(F.relu(self.long(self.stem(x))))).mean((2, 3)))
+
+
 class Shared(nn.Module):
     """One weight in two layers."""
 
@@ -368,6 +382,7 @@ class Shared(nn.Module):
         (Constant, {"next": 8}, {"stem"}),
         (Buffered, {"stem": 6}, set()),
         (Attention, {"stem": 8}, {"qkv"}),
+        (Circular, {"stem": 6, "long": 2}, set()),
         (Shared, {"stem": 6}, set()),
     ],
 )

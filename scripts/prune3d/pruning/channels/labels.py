@@ -108,6 +108,8 @@ def combine(parts: Sequence[Labels], shape: torch.Size, classes: Classes) -> Lab
         for layer in part.layers:
             layer = _expanded(layer, shape)
             found = pattern(layer)
+            if not found.dims and not found.ids.any():
+                continue
             for k, other in enumerate(layers):
                 if set(pattern(other).dims) & set(found.dims):
                     layers[k] = meet(other, layer, classes)

@@ -63,7 +63,7 @@ def _written_into(old: Labels, new: Labels) -> Labels:
     for k, layer in enumerate(new.layers[: len(old.layers)]):
         if old.layers[k].shape == layer.shape and 0 not in old.layers[k].stride():
             new.layers[k] = old.layers[k].copy_(layer)
-    return new
+    return Labels(new.layers or old.layers, new.computed)
 
 
 def moved(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
