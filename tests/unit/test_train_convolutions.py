@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import platform
 import re
@@ -134,6 +135,39 @@ def test_gradients_of_sequences_are_those_of_torch(
         torch.autograd.grad(layer(x).sum(), list(layer.parameters())), theirs, strict=True
     ):
         torch.testing.assert_close(ours, other)
+
+
+@pytest.mark.parametrize(("side", "stride"), [(1, 2), (1, 3), (2, 3), (2, 4), (3, 4), (3, 2)])
+@pytest.mark.parametrize("groups", [1, 8])
+def test_gradients_of_strides_longer_than_the_image_are_written(
+    mended: None, side: int, stride: int, groups: int
+) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(24, 32, 3, stride, padding=1, groups=groups)
+    exact = copy.deepcopy(layer.bfloat16()).double()
+    layer.to(memory_format=torch.channels_last)
+    x = torch.randn(4, 24, side, side).bfloat16().to(memory_format=torch.channels_last)
+    litter = [torch.full(layer.weight.shape, 1e9, dtype=torch.bfloat16) for _ in range(64)]
+    del litter  # what is left unwritten is this
+    ours = torch.autograd.grad(layer(x).sum(), list(layer.parameters()))
+    theirs = torch.autograd.grad(exact(x.double()).sum(), list(exact.parameters()))
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine.double(), other, rtol=0.05, atol=0.05)
+
+
+SCAN = Path(__file__).resolve().parents[1] / "bench/scan_convolutions.py"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("instructions", ["AVX2", "ALL"])
+def test_few_of_the_scan_are_right(instructions: str) -> None:
+    limits = ["--isa", instructions, "--count", "500", "--seconds", "10", "--mended"]
+    done = subprocess.run(
+        [sys.executable, str(SCAN), *limits], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = re.findall(r"(\d+) right", done.stdout)
+    assert len(told) == 2 and all(int(number) > 0 for number in told)
 
 
 CHILD = """

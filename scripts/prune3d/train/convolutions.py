@@ -1,14 +1,16 @@
-"""Gradients of convolutions on CPUs without the kernel that writes outside its memory.
+"""Gradients of convolutions on CPUs without kernels that are faulty.
 
 oneDNN, as torch 2.15 has it, computes the gradient of the weights of a strided 1x1 convolution in a
 workspace that is too small where channels lie last in memory and are fewer than a vector register
 holds: the process dies, hangs, or goes on with a wrong gradient
-(https://github.com/uxlfoundation/oneDNN/issues/6035). `tests/bench/scan_convolutions.py` finds what
-is affected; docs/benchmarks.md tells what it found.
+(https://github.com/uxlfoundation/oneDNN/issues/6035). In bfloat16, with AVX-512 and a stride longer
+than the image, it leaves the gradient of what reads padding only as the memory was.
+`tests/bench/scan_convolutions.py` finds what is affected; docs/benchmarks.md tells what it found.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -24,7 +26,7 @@ _torchs = get_kernel(GRADIENT, "CPU")
 
 @cache
 def avoid_faulty_kernel() -> Library:
-    """Have every strided 1x1 convolution of this process take another kernel for its gradient.
+    """Have the strided convolutions in question take other kernels for their gradients.
 
     It reaches all gradients on CPUs, whatever module, function or recomputation asks for them, and
     changes neither networks nor what they compute. It stays until the result is destroyed.
@@ -51,21 +53,31 @@ def _gradients(
     """Return the gradients of input, weight and bias, as torch's function of that name does."""
 
     def ask(
-        read: Tensor, stride: Sequence[int], padding: Sequence[int], wanted: Sequence[bool]
+        tensors: Sequence[Tensor],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        wanted: Sequence[bool],
     ) -> Gradients:
-        given = (of_output, read, weight, bias_sizes, stride, padding, dilation, transposed)
+        given = (*tensors, bias_sizes, stride, padding, dilation, transposed)
         found: Gradients = _torchs.call_boxed(keys, *given, output_padding, groups, wanted)
         return found
 
-    pixel = all(n == 1 for n in weight.shape[2:])
-    if not pixel or max(stride) == 1 or transposed or not wanted[1]:
-        return ask(input, stride, padding, wanted)
-    # The same products without strides, on the pixels that are read.
-    padded = F.pad(input, [edge for edge in reversed(padding) for _ in range(2)])
-    read = padded
-    for axis, step in enumerate(stride, 2):
-        read = read.unfold(axis, 1, step).squeeze(-1)
-    ones, zeros = [1] * len(stride), [0] * len(stride)
-    _, of_weight, of_bias = ask(read, ones, zeros, [False, *wanted[1:]])
-    of_input = ask(input, stride, padding, [True, False, False])[0] if wanted[0] else None
-    return of_input, of_weight, of_bias
+    given = (of_output, input, weight)
+    if transposed or not wanted[1] or max(stride) == 1:
+        return ask(given, stride, padding, wanted)
+    of_parameters = [False, *wanted[1:]]
+    if all(n == 1 for n in weight.shape[2:]):
+        # The same products without strides, on the pixels that are read.
+        read = F.pad(input, [edge for edge in reversed(padding) for _ in range(2)])
+        for axis, step in enumerate(stride, 2):
+            read = read.unfold(axis, 1, step).squeeze(-1)
+        ones, zeros = [1] * len(stride), [0] * len(stride)
+        found = ask((of_output, read, weight), ones, zeros, of_parameters)
+    elif weight.dtype.itemsize < 4 and any(map(operator.gt, stride, input.shape[2:])):
+        exact = ask([tensor.float() for tensor in given], stride, padding, of_parameters)
+        of_weight, of_bias = (g if g is None else g.to(weight.dtype) for g in exact[1:])
+        found = (None, of_weight, of_bias)
+    else:
+        return ask(given, stride, padding, wanted)
+    of_input = ask(given, stride, padding, [True, False, False])[0] if wanted[0] else None
+    return of_input, found[1], found[2]
