@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -227,15 +226,16 @@ def test_choices_are_plain_json():
     assert json.loads(json.dumps(largest_within(lattice, 0.5, "width").to_dict()))["macs"] <= 5e5
 
 
-def test_a_hundred_thousand_networks_take_less_than_two_seconds():
+def test_a_hundred_thousand_networks_are_predicted_many_at_a_time():
     depth, width, sides = np.linspace(0.3, 1, 20), np.linspace(0.3, 1, 100), np.linspace(0.3, 1, 50)
     macs = 1e8 * depth[:, None, None] * width[:, None] ** 2 * sides**2
     lattice = Lattice(
         depth, np.tile(width, (20, 1)), sides, macs.astype(int), macs[:, :, 0].astype(int), 10**8
     )
-    began = time.perf_counter()
-    choice = maximize(Surface(lambda X: X.sum(axis=1)), lattice, 1.0, floor=0)
-    assert time.perf_counter() - began < 2
+    asked: list[int] = []
+    surface = Surface(lambda X: (asked.append(len(X)), X.sum(axis=1))[1])
+    choice = maximize(surface, lattice, 1.0, floor=0)
+    assert len(asked) < 100
     assert choice.n_candidates == 100_000
     assert choice.index == (19, 99, 49)
 
