@@ -374,6 +374,36 @@ class Shared(nn.Module):
         return self.head(self.b(F.relu(self.a(F.relu(self.stem(x))))).mean((2, 3)))
 
 
+class ByHand(nn.Module):
+    """Several weights of one module, given to functions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Parameter(torch.randn(12, 3, 3, 3))
+        self.deep = nn.Parameter(torch.randn(12, 1, 3, 3))
+        self.back = nn.Parameter(torch.randn(12, 6, 2, 2))
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(F.conv2d(x, self.wide, padding=1))
+        x = F.conv2d(x, self.deep, padding=1, groups=len(self.deep))
+        return self.head(F.conv_transpose2d(x, self.back, stride=2).mean((2, 3)))
+
+
+class Upwards(nn.Module):
+    """Transposed convolutions with groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 2, 1)
+        self.each = nn.ConvTranspose2d(8, 8, 2, 2, groups=8)
+        self.two = nn.ConvTranspose2d(8, 12, 2, 2, groups=4)
+        self.head = nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.two(F.relu(self.each(self.stem(x))))).mean((2, 3)))
+
+
 @pytest.mark.parametrize(
     ("network", "groups", "frozen"),
     [
@@ -384,6 +414,8 @@ class Shared(nn.Module):
         (Attention, {"stem": 8}, {"qkv"}),
         (Circular, {"stem": 6, "long": 2}, set()),
         (Shared, {"stem": 6}, set()),
+        (ByHand, {"wide": 12, "back": 6}, set()),
+        (Upwards, {"stem": 4}, set()),
     ],
 )
 def test_what_is_followed_is_pruned_saved_and_trained(

@@ -72,6 +72,17 @@ def test_auxiliary_outputs_give_way_to_the_logits_while_training(name: str) -> N
     assert prune3d.cost(model).macs == torch_counts(model, SIDE)
 
 
+@pytest.mark.parametrize("name", ["aux_tuple", "aux_dict"])
+def test_auxiliary_heads_lose_the_channels_that_they_read(name: str) -> None:
+    model = build(name)
+    structure = analyze(model)
+    assert set(structure.groups) == {"stem.0", "body"}
+    options = PruningOptions(channel_criterion="l1")
+    pruned = prune3d.prune(model, width=0.5, options=options)
+    assert pruned.get_submodule("aux").weight.shape == (CLASSES, 4)
+    train_a_little(pruned)
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
@@ -180,6 +191,13 @@ def test_blocks_called_with_more_than_a_tensor_are_removed() -> None:
         expected = model.head(left(x, x.mean((2, 3), keepdim=True), scale=0.5))
     torch.testing.assert_close(outputs(small), expected)
     train_a_little(small)
+
+
+def test_where_there_is_one_block_only_single_convolutions_are_removed() -> None:
+    model = build("single_block")
+    assert set(analyze(model).removable) == {"1.0.0", "1.1.0", "1.2.0"}
+    pruned = prune3d.prune(model, depth=0.5, options=RANDOM)
+    assert prune3d.cost(pruned).macs == torch_counts(pruned, SIDE)
 
 
 def test_blocks_whose_layers_others_read_stay_with_the_true_reason() -> None:

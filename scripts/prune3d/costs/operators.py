@@ -54,6 +54,16 @@ FORMULAS: dict[str, Callable[..., int]] = {
 }
 
 
+def _weights_by_hand(model: nn.Module) -> dict[int, str]:
+    """Return the names of the weights that share a module, by the identity of the tensor."""
+    names: dict[int, str] = {}
+    for module, layer in model.named_modules():
+        own = [k for k, t in layer.named_parameters(recurse=False) if t.dim() > 1]
+        if len(own) > 1 and type(layer).forward.__module__.split(".")[0] != "torch":
+            names.update({id(getattr(layer, k)): f"{module}.{k}".lstrip(".") for k in own})
+    return names
+
+
 class OperatorCounter(TorchDispatchMode):
     """Counts the MACs of the operators that run, by the innermost module that is called.
 
@@ -65,18 +75,22 @@ class OperatorCounter(TorchDispatchMode):
     Attributes
     ----------
     macs
-        MACs by module name; the network itself has the name ``""``.
-    beyond
-        Those of all modules for which torch's own counter has no formula.
+        MACs by module name; the network itself has the name ``""``. Where a module's code gives one
+        of several weights of its own to an operator, by the weight's name.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.macs: dict[str, int] = {}
-        self.beyond = 0
         self._model = model
         self._running = [""]
+        self._weights = _weights_by_hand(model)
         self._handles: list[Any] = []
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Importing torch's compiler, which is not used, would take seconds.
+        return False
 
     def __enter__(self) -> OperatorCounter:
         for name, module in self._model.named_modules():
@@ -103,9 +117,9 @@ class OperatorCounter(TorchDispatchMode):
             macs = flop_registry[operator](*args, **(kwargs or {}), out_val=result) // 2
         elif str(operator) in FORMULAS:
             macs = FORMULAS[str(operator)](result, *args)
-            self.beyond += macs
         if macs:
-            name = self._running[-1]
+            own = (self._weights[id(a)] for a in args if id(a) in self._weights)
+            name = next(own, self._running[-1])
             self.macs[name] = self.macs.get(name, 0) + macs
         return result
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from prune3d.costs.count import cost, macs_by_side, module_macs, torch_macs
+from prune3d.costs.count import cost, macs_by_side, module_macs, operator_macs
 from prune3d.costs.structure import FrozenChannels, Structure, compose, dense_macs
 from prune3d.errors import PruningError, UserError, what_failed
 from prune3d.export import why_not_onnx
@@ -93,11 +93,11 @@ def _frozen(dense: Dense) -> tuple[FrozenChannels, ...]:
 
 
 def _check_count(skeleton: nn.Module, structure: Structure) -> None:
-    """Compare the composed MACs of a network that is not registered with torch's own count."""
+    """Compare the composed MACs of a network that is not registered with torch's count."""
     name = get_spec(skeleton).name
     if name in MODELS:
         return
-    composed, counted = dense_macs(structure), torch_macs(skeleton)
+    composed, counted = dense_macs(structure), operator_macs(skeleton)
     if abs(composed - counted) > COUNT_TOLERANCE * counted:
         raise PruningError(
             f"{name} cannot be costed: its layers add up to {composed} multiply-accumulates, but "

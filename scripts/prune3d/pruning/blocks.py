@@ -2,8 +2,8 @@
 
 A block is a module with at least two convolutions or linear layers, among them a convolution wider
 than a pixel, or with one whose output is appended to the input; a module that only holds such
-modules is a container and no block. Where no such block can be removed, as in a VGG, the blocks are
-the single convolutions with their batch norms and activations.
+modules is a container and no block. Where no such block can be removed, as in a VGG, or there is
+only one, the blocks are the single convolutions with their batch norms and activations.
 
 A block can be removed in two ways. If its output has the shape of its input, an identity takes its
 place (residual blocks; repeated convolutions). If its output is appended to its input, as in a
@@ -98,7 +98,11 @@ def find_blocks(model: nn.Module) -> list[Block]:
     """
     calls = record_calls(model)
     modules = _composite_blocks(model, calls)
-    return modules if any(block.removable for block in modules) else _chains(calls)
+    if len(modules) > 1 and any(block.removable for block in modules):
+        return modules
+    chains = _chains(calls)
+    # A single block cannot be removed, since one is always left.
+    return chains if len(modules) != 1 or any(block.removable for block in chains) else modules
 
 
 def record_calls(model: nn.Module) -> list[Call]:

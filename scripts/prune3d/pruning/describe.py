@@ -34,7 +34,7 @@ def describe_layers(
     terms = _Terms(model, dense)
     layers: list[Layer] = []
     for name, _ in model.named_modules():
-        layers += terms.of_module(name, [at.get(name, 0) for at in macs])
+        layers += terms.of_module(name, macs)
     return tuple(layers)
 
 
@@ -56,9 +56,10 @@ class _Terms:
         for name, tensor in named:
             self.owned.setdefault(owner_of(name)[0], {})[first[id(tensor)]] = tensor
 
-    def of_module(self, module: str, made: Sequence[int]) -> list[Layer]:
-        """Return the terms of a module that makes MACs at each image side."""
+    def of_module(self, module: str, macs: Sequence[dict[str, int]]) -> list[Layer]:
+        """Return the terms of a module; ``macs`` are those of all at each image side."""
         owned = self.owned.get(module, {})
+        made = [at.get(module, 0) for at in macs]
         block = next((b.name for b in self.dense.blocks if b.holds(module)), None)
         weight = self._weight(owned, made)
         layers: dict[str, Layer] = {}
@@ -68,17 +69,21 @@ class _Terms:
         for name, tensor in owned.items():
             if not isinstance(tensor, nn.Parameter) or name == weight or id(tensor) in self.seen:
                 continue
+            by_hand = [at.get(name, 0) for at in macs]
+            if any(by_hand):
+                layers[name] = self._matrix(name, block, name, tensor, by_hand)
+                continue
             self.seen.add(id(tensor))
             axes = self.pruned.get(name, {})
             if not axes:
                 fixed += tensor.numel()
             elif len(axes) == 1:
-                layers[name] = self._vector(name, block, tensor, axes, len(made))
+                layers[name] = self._vector(name, block, tensor, axes, len(macs))
             else:
-                nothing = [0 for _ in made]
+                nothing = [0 for _ in macs]
                 layers[name] = self._matrix(name, block, name, tensor, nothing)
         if fixed or (any(made) and weight is None):
-            rest = [0 for _ in made] if weight is not None else made
+            rest = [0 for _ in macs] if weight is not None else made
             layers["rest"] = _as_it_is(module, block, fixed, rest)
         return list(layers.values())
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from prune3d.errors import PruningError
 from prune3d.models.assembly import get_spec
@@ -15,7 +16,7 @@ from prune3d.pruning.channels.cut import keep_channels, remaining
 from prune3d.pruning.channels.groups import ChannelGraph, describe
 from prune3d.pruning.channels.identities import NONE, Classes, Ids
 from prune3d.pruning.channels.run import run_trace
-from prune3d.pruning.channels.trace import Trace, TraceError, Tracer, new_trace
+from prune3d.pruning.channels.trace import Axis, Trace, TraceError, Tracer, new_trace
 
 # More would mean that the networks' own arithmetic is not understood at all.
 MOST_TRIALS = 60
@@ -70,7 +71,7 @@ def follow_pruned(model: nn.Module, dense: ChannelGraph) -> ChannelGraph:
 def _traced(model: nn.Module, trace: Trace) -> Trace:
     training = model.training
     try:
-        run_trace(Tracer(model.eval(), trace), model, image_of(model))
+        _run(model, trace)
     except TraceError as error:
         where = f" in '{error.module}'" if error.module else ""
         raise PruningError(
@@ -81,6 +82,30 @@ def _traced(model: nn.Module, trace: Trace) -> Trace:
         model.train(training)
     _freeze_whole_axes(trace)
     return trace
+
+
+def _run(model: nn.Module, trace: Trace, checks: bool = False) -> None:
+    """Trace a network in evaluation mode, and while training where that runs other layers."""
+    run_trace(Tracer(model.eval(), trace, checks), model, image_of(model))
+    evaluated = set(trace.written)
+    if not _leaves_out_layers(model, evaluated):
+        return
+    copied = copy_network(model, get_spec(model).name).train()
+    with torch.random.fork_rng(devices=[]):
+        run_trace(Tracer(copied, trace, checks), copied, image_of(copied, 2))
+    for axis in trace.written - evaluated:
+        trace.classes.freeze(trace.axes[axis], "they are there while training only")
+
+
+def _leaves_out_layers(model: nn.Module, written: Set[Axis]) -> bool:
+    """Tell whether some layer, such as an auxiliary head, made no channels."""
+    return any(
+        isinstance(module, nn.Linear | _ConvNd)
+        and len(module.weight) > 1
+        and "weight" in module._parameters
+        and (f"{name}.weight", 1 if module.__dict__.get("transposed") else 0) not in written
+        for name, module in model.named_modules()
+    )
 
 
 def _freeze_whole_axes(trace: Trace) -> None:
@@ -136,7 +161,7 @@ def check_identities(
     classes.strict = True
     trace = Trace(dict(axes), classes)
     try:
-        run_trace(Tracer(model.eval(), trace, checks=True), model, image_of(model))
+        _run(model, trace, checks=True)
     except TraceError as error:
         return error
     return None

@@ -23,9 +23,9 @@ def convolution(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
     channels = along(tracer.labels(x), at, x.shape[at], tracer.classes)
     out = tracer.contract(func, args, kwargs, {0: at} if groups == 1 else {})
     made = _made(tracer, weight, writes, out.shape[at], groups if given["transposed"] else 1)
-    if groups == 1:
+    if groups == 1 or given["transposed"]:
         _meet_weight(tracer, weight, reads, channels)
-    else:
+    if groups > 1:
         made = _grouped(tracer, channels, made, groups)
     if bias is not None:
         tracer.classes.unite(made, along(tracer.labels(bias), 0, len(made), tracer.classes))

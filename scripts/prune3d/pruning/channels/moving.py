@@ -52,10 +52,11 @@ def elementwise(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _broadcasts(labels: Labels, shape: torch.Size) -> bool:
-    try:
-        return all(torch.broadcast_shapes(la.shape, shape) == shape for la in labels.layers)
-    except RuntimeError:
-        return False
+    return all(
+        layer.dim() <= len(shape)
+        and all(a in (1, b) for a, b in zip(layer.shape[::-1], shape[::-1], strict=False))
+        for layer in labels.layers
+    )
 
 
 def _written_into(old: Labels, new: Labels) -> Labels:
