@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import prune3d
 from prune3d.costs.operators import OperatorCounter
-from prune3d.costs.structure import Structure, compose
+from prune3d.costs.structure import Structure, compose, dense_macs
 from prune3d.data.images import ImageSet, ImageSplits
 from prune3d.errors import UserError
 from prune3d.export import ExportError, export, why_not_onnx
@@ -198,6 +198,12 @@ def test_where_there_is_one_block_only_single_convolutions_are_removed() -> None
     assert set(analyze(model).removable) == {"1.0.0", "1.1.0", "1.2.0"}
     pruned = prune3d.prune(model, depth=0.5, options=RANDOM)
     assert prune3d.cost(pruned).macs == torch_counts(pruned, SIDE)
+
+
+def test_layers_that_take_no_empty_batch_are_counted() -> None:
+    model = build("instance_normed")
+    structure = analyze(model)
+    assert dense_macs(structure) == torch_counts(model, SIDE)
 
 
 def test_blocks_whose_layers_others_read_stay_with_the_true_reason() -> None:

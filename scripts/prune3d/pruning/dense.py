@@ -12,6 +12,7 @@ from prune3d.costs.count import module_macs
 from prune3d.costs.structure import Removal
 from prune3d.errors import PruningError, UserError, what_failed
 from prune3d.models.assembly import dense_skeleton, get_spec
+from prune3d.models.foreign import copy_network
 from prune3d.models.registry import MODELS
 from prune3d.models.spec import NetworkSpec
 from prune3d.models.stand_ins import put_in_place, replace_modules
@@ -126,7 +127,8 @@ def _look(spec: NetworkSpec) -> Dense:
     try:
         blocks = find_blocks(model)
         if spec.name not in MODELS:
-            blocks = _tried(model, blocks)
+            # On a copy: others look at the dense network meanwhile.
+            blocks = _tried(copy_network(model, spec.name), blocks)
     except Exception as error:
         reason = f"the blocks of {spec.name} cannot be found ({what_failed(error)})"
         return replace(_assemble([], graph, no_width), no_depth=reason)

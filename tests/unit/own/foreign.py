@@ -388,3 +388,8 @@ class Added(nn.Sequential):
 def single_block(num_classes: int) -> nn.Module:
     parts = [nn.Sequential(nn.Conv2d(8, 8, 3, 1, 1), nn.BatchNorm2d(8)) for _ in range(3)]
     return nn.Sequential(stem(), Added(*parts), *head(8, num_classes))
+
+
+def instance_normed(num_classes: int) -> nn.Module:
+    part = nn.Sequential(nn.Conv2d(8, 16, 3, 1, 1), nn.InstanceNorm2d(16, affine=True), nn.GLU(1))
+    return nn.Sequential(stem(), Added(part), *head(8, num_classes))
