@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "tests/workflow/tiny.yaml"
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+# Most of a run that starts no job is importing Snakemake: many share one import.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["snakemake.cli", "snakemake.workflow", "snakemake.dag"])
 
 # Files that are the same from run to run.
 DETERMINISTIC = (
@@ -77,9 +82,24 @@ class Project:
 
     def planned(self, *arguments: str, config: list[str] | None = None) -> list[PlannedJob]:
         """Return the jobs of a dry run."""
-        done = self.run("-n", *arguments, config=config)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return parse_jobs(done.stdout + done.stderr)
+        done = self.run_forked("-n", *arguments, config=config)
+        assert done.returncode == 0, done.stdout
+        return parse_jobs(done.stdout)
+
+    def run_forked(
+        self, *arguments: str, config: list[str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake, without importing it anew; all that it tells is in `stdout`."""
+        command = self.command(*arguments, config=config)
+        with tempfile.NamedTemporaryFile("r", encoding="utf-8") as told:
+            process = FORKS.Process(
+                target=_snakemake,
+                args=(self.folder, command[len(SNAKEMAKE) :], Path(told.name)),
+            )
+            process.start()
+            process.join(900)
+            assert process.exitcode is not None, f"{command} does not end"
+            return subprocess.CompletedProcess(command, process.exitcode, told.read(), "")
 
 
 @dataclass(frozen=True)
@@ -89,6 +109,19 @@ class PlannedJob:
     rule: str
     input: tuple[str, ...]
     output: tuple[str, ...]
+
+
+def _snakemake(folder: Path, arguments: list[str], told: Path) -> None:
+    """Be a process of Snakemake in a folder, whose messages go to a file."""
+    from snakemake.cli import main
+
+    os.chdir(folder)
+    os.environ.update(environment())
+    with told.open("w", encoding="utf-8") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    sys.argv = ["snakemake", *arguments]
+    main()
 
 
 def environment() -> dict[str, str]:

@@ -44,8 +44,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
 def test_a_wrong_config_is_refused_before_any_job(
     fresh: Project, change: dict[str, Any], sentence: str
 ) -> None:
-    done = fresh.run("--cores", "2", config=fresh.with_config("bad", change))
-    told = done.stdout + done.stderr
+    done = fresh.run_forked("--cores", "2", config=fresh.with_config("bad", change))
+    told = done.stdout
     assert done.returncode != 0
     assert sentence in told
     assert "Traceback" not in told
@@ -57,8 +57,8 @@ MINE = {"experiments": {"mine": {"dense": {"epochs": 3}}}}
 
 def test_an_experiment_that_would_not_be_run_is_told(fresh: Project) -> None:
     config = fresh.with_config("mine", MINE)
-    done = fresh.run("-n", "--quiet", "rules", config=config)
-    told = done.stdout + done.stderr
+    done = fresh.run_forked("-n", "--quiet", "rules", config=config)
+    told = done.stdout
     assert done.returncode != 0 and "Traceback" not in told
     assert "the given config defines the experiment 'mine'" in told
     assert "add `run: [mine]` to it" in told
@@ -66,9 +66,9 @@ def test_an_experiment_that_would_not_be_run_is_told(fresh: Project) -> None:
     for say in (["--config", "run=[digits]"], []):
         if not say:
             config = fresh.with_config("mine", {**MINE, "run": ["digits"]})
-        done = fresh.run("-n", "--quiet", "rules", *say, config=config)
-        assert done.returncode == 0, done.stderr
-        assert "not run, since `run` does not name them: mine" in done.stderr
+        done = fresh.run_forked("-n", "--quiet", "rules", *say, config=config)
+        assert done.returncode == 0, done.stdout
+        assert "not run, since `run` does not name them: mine" in done.stdout
     jobs = fresh.planned(config=fresh.with_config("mine", {**MINE, "run": ["mine"]}))
     made = [path for job in jobs for path in job.output]
     assert any(path.startswith("results/mine/") for path in made)
@@ -80,7 +80,7 @@ def test_latencies_of_the_processor_need_no_gpu(fresh: Project, device: str) -> 
     change = {
         "defaults": {"latency": {"device": device}, "budgets": [{"name": "f", "latency": 0.5}]}
     }
-    done = fresh.run("-n", "--resources", "gpu=4", config=fresh.with_config("fast", change))
+    done = fresh.run_forked("-n", "--resources", "gpu=4", config=fresh.with_config("fast", change))
     [block] = re.findall(r"^rule measure_latency:\n((?:    .*\n)+)", done.stdout, re.MULTILINE)
     assert ("gpu=1" in block) == (device == "auto")
 

@@ -77,7 +77,7 @@ def kill_at_random(
 
 def continue_to_end(project: Project, config: list[str]) -> None:
     """Do what the documents say after a kill."""
-    project.run("--unlock", config=config)
+    project.run_forked("--unlock", config=config)
     done = project.run("--cores", "2", "--rerun-incomplete", config=config)
     assert done.returncode == 0, done.stderr[-5000:]
 
@@ -101,7 +101,7 @@ def test_twenty_kills_change_no_result_and_leave_nothing(tmp_path: Path) -> None
         if kill_at_random(process, project, whom, moments):
             kills.append(whom)
             if whom != "one job":
-                project.run("--unlock", config=config)
+                project.run_forked("--unlock", config=config)
         else:
             # It came to its end first: that is judged, and the next begins anew.
             assert process.returncode == 0, told.read_text(errors="replace")[-5000:]

@@ -107,7 +107,7 @@ def test_a_clock_that_has_jumped_keeps_no_run_from_going_on(fresh: Project, days
     # As if all that is there had been written by another clock.
     for path in fresh.folder.glob("results/**/*"):
         os.utime(path, (time.time() + 86400 * days,) * 2)
-    assert fresh.run("--unlock", config=config).returncode == 0
+    assert fresh.run_forked("--unlock", config=config).returncode == 0
     done = fresh.run(*ARGUMENTS, config=config)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "continuing after epoch" in done.stderr
