@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 import prune3d
 import prune3d.models.assembly as assembly
@@ -360,6 +361,20 @@ class Circular(nn.Module):
         return self.head(F.relu(self.high(F.relu(self.long(self.stem(x))))).mean((2, 3)))
 
 
+class Normed(nn.Module):
+    """Weights that are computed from others in each pass, by products, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = spectral_norm(nn.Conv2d(3, 6, 3, padding=1))
+        self.next = weight_norm(nn.Conv2d(6, 8, 3, padding=1))
+        self.last = spectral_norm(nn.Conv2d(8, 6, 3))
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.last(F.relu(self.next(self.stem(x))))).mean((2, 3)))
+
+
 class Shared(nn.Module):
     """One weight in two layers."""
 
@@ -413,6 +428,7 @@ class Upwards(nn.Module):
         (Buffered, {"stem": 6}, set()),
         (Attention, {"stem": 8}, {"qkv"}),
         (Circular, {"stem": 6, "long": 2}, set()),
+        (Normed, {"stem": 6, "next": 8, "last": 6}, set()),
         (Shared, {"stem": 6}, set()),
         (ByHand, {"wide": 12, "back": 6}, set()),
         (Upwards, {"stem": 4}, set()),

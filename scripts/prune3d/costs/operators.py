@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -64,8 +65,20 @@ def _weights_by_hand(model: nn.Module) -> dict[int, str]:
     return names
 
 
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _tensors(part)
+    elif isinstance(value, dict):
+        yield from _tensors(tuple(value.values()))
+
+
 class OperatorCounter(TorchDispatchMode):
     """Counts the MACs of the operators that run, by the innermost module that is called.
+
+    What is computed from parameters and buffers alone is not: it is no part of an image's pass.
 
     Parameters
     ----------
@@ -98,6 +111,7 @@ class OperatorCounter(TorchDispatchMode):
                 module.register_forward_pre_hook(self._entering(name)),
                 module.register_forward_hook(self._leave, always_call=True),
             ]
+        self._own = {id(t) for t in chain(self._model.parameters(), self._model.buffers())}
         super().__enter__()
         return self
 
@@ -111,6 +125,8 @@ class OperatorCounter(TorchDispatchMode):
     ) -> Any:
         """Run an operator and count it."""
         result = func(*args, **(kwargs or {}))
+        if self._has_no_image(result, (args, kwargs)):
+            return result
         operator = func._overloadpacket
         macs = 0
         if operator in flop_registry:
@@ -122,6 +138,16 @@ class OperatorCounter(TorchDispatchMode):
             name = next(own, self._running[-1])
             self.macs[name] = self.macs.get(name, 0) + macs
         return result
+
+    def _has_no_image(self, result: Any, given: Any) -> bool:
+        """Tell whether a result is made of parameters and buffers alone, as by a spectral norm."""
+        sources = list(_tensors(given))
+        alone = bool(sources) and all(
+            id(t) in self._own or getattr(t, "_has_no_image", False) for t in sources
+        )
+        for tensor in _tensors(result):
+            tensor._has_no_image = alone  # type: ignore[attr-defined]
+        return alone
 
     def _entering(self, name: str) -> Any:
         def enter(module: nn.Module, inputs: Any) -> None:
