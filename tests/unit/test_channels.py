@@ -375,6 +375,27 @@ class Normed(nn.Module):
         return self.head(F.relu(self.last(F.relu(self.next(self.stem(x))))).mean((2, 3)))
 
 
+class Standard(nn.Conv2d):
+    """A convolution whose filters are standardized by a batch norm, as in NFNets."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.weight.reshape(1, self.out_channels, -1)
+        weight = F.batch_norm(rows, None, None, training=True, momentum=0.0)
+        return F.conv2d(x, weight.reshape_as(self.weight), self.bias, padding=1)
+
+
+class Standardized(nn.Module):
+    """Statistics over what filters read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.next = Standard(3, 6, 3), Standard(6, 8, 3)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.next(F.relu(self.stem(x)))).mean((2, 3)))
+
+
 class Shared(nn.Module):
     """One weight in two layers."""
 
@@ -428,6 +449,7 @@ class Upwards(nn.Module):
         (Buffered, {"stem": 6}, set()),
         (Attention, {"stem": 8}, {"qkv"}),
         (Circular, {"stem": 6, "long": 2}, set()),
+        (Standardized, {"stem": 6, "next": 8}, set()),
         (Normed, {"stem": 6, "next": 8, "last": 6}, set()),
         (Shared, {"stem": 6}, set()),
         (ByHand, {"wide": 12, "back": 6}, set()),

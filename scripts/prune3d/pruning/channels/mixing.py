@@ -172,7 +172,9 @@ def batch_norm(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
     """Join channels with the parameters and statistics of each."""
     given = bind(func, args, kwargs)
     x = given["input"]
-    out = tracer.run(func, args, kwargs)
+    # A weight that is standardized has the statistics of what is left of it.
+    others = tuple(d for d in range(x.dim()) if d != 1) if given.get("training") else ()
+    out = tracer.reduce(func, args, kwargs, others)
     channels = along(tracer.labels(x), 1, x.shape[1], tracer.classes)
     for key in ("weight", "bias", "running_mean", "running_var"):
         if given.get(key) is not None:
@@ -244,6 +246,18 @@ def layer_norm(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
                 if isinstance(tracer.modules.get(tracer.module), torch.nn.LayerNorm):
                     _counts_features(tracer, "normalized_shape", ids, index)
     tracer.set(_first(out), combine(parts, x.shape, tracer.classes))
+    return out
+
+
+def weight_norm(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
+    """Join a weight with its lengths; they are those of what is left."""
+    given = bind(func, args, kwargs)
+    weight, lengths = given["v"], given["g"]
+    others = tuple(d for d in range(weight.dim()) if d != int(given["dim"]) % weight.dim())
+    out = tracer.reduce(func, args, kwargs, others)
+    parts = [tracer.labels(weight), tracer.labels(lengths)]
+    tracer.set(out[0], combine(parts, weight.shape, tracer.classes))
+    tracer.set(out[1], parts[1])
     return out
 
 

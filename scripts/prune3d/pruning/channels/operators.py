@@ -27,7 +27,6 @@ ELEMENTWISE = frozenset(
             "bernoulli",
             "zero",
             "rrelu_with_noise",
-            "_weight_norm_interface",
         ),
         *("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"),
         *("dequantize", "resolve_conj", "resolve_neg"),
@@ -60,6 +59,7 @@ def _rules() -> dict[str, Rule]:
         ),
         (mixing.group_norm, "native_group_norm"),
         (mixing.layer_norm, "native_layer_norm"),
+        (mixing.weight_norm, "_weight_norm_interface"),
         (
             mixing.statistic,
             "sum mean var std var_mean std_mean amax amin aminmax max min prod norm "
