@@ -86,7 +86,7 @@ def test_free_coefficients_are_those_of_the_set_of_low_rank_tensors():
 
 def test_asking_costs_numpy_only():
     code = (
-        "import sys, prune3d.predictor.design, prune3d.optimize.lattice; "
+        "import sys, prune3d.predictor.design, prune3d.costs.lattice; "
         "print([m for m in ('scipy', 'sklearn', 'torch', 'pandas') if m in sys.modules])"
     )
     path = [p for p in sys.path if p]

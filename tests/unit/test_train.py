@@ -380,7 +380,8 @@ def fake_job(
 def params_of(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe as a job's parameters."""
     values = dataclasses.asdict(recipe)
-    return {key: value for key, value in values.items() if key not in ("name", "original")}
+    recipes = {key: value for key, value in values.items() if key not in ("name", "original")}
+    return {**recipes, "own_network": None}
 
 
 def test_a_session_bills_training_and_judging_on_the_selection_images(

@@ -71,7 +71,8 @@ def train_in_processes(task: Task) -> Training:
         cpu = torch.device("cpu")
         task.model.to(cpu)
         # Networks of the user's own files are pickled by name.
-        torch.save(own.running(), folder / "code")
+        networks = [n for n in (task.model, task.teacher) if n is not None]
+        torch.save(own.running(networks), folder / "code")
         teacher = None if task.teacher is None else task.teacher.to(cpu)
         torch.save(
             {
