@@ -23,6 +23,7 @@ from prune3d.pruning.analyze import analyze
 from prune3d.pruning.channels.compare import compare, expected_outputs, liven
 from prune3d.pruning.channels.cut import keep_channels
 from prune3d.pruning.channels.follow import by_lot, follow_dense
+from prune3d.pruning.channels.verify import follow_verified
 from prune3d.pruning.dense import look_at_dense
 
 SIDE = 8
@@ -181,6 +182,17 @@ class RandomGraph(nn.Module):
         return self.head(torch.cat([m.mean((2, 3)) for m in maps], 1))
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_runs_that_a_shuffle_would_put_in_another_order_stay(
+    registered: Callable[[nn.Module], nn.Module], seed: int
+) -> None:
+    torch.manual_seed(seed)
+    model = registered(RandomGraph([("grouped", 0, 0), ("shuffle", 0, 0)]))
+    graph = follow_verified(model)
+    assert all(group.multiple == 1 for group in graph.groups)
+    assert any("in an order" in frozen.reason for frozen in graph.frozen)
+
+
 KINDS = ["conv", "depthwise", "grouped", "cat", "split", "add", "shuffle"]
 STEPS = st.lists(
     st.tuples(st.sampled_from(KINDS), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=6
@@ -215,7 +227,7 @@ def test_random_graphs_are_followed_as_brute_force_finds_them(
         }
         assert all(frozenset(run) in forced for run in runs)
 
-    graph = follow_dense(model)
+    graph = follow_verified(model)
     kept = by_lot(graph, width, seed)
     expected = expected_outputs(model, graph, kept)
     assert expected is not None

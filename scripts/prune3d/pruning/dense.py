@@ -17,8 +17,9 @@ from prune3d.models.registry import MODELS
 from prune3d.models.spec import NetworkSpec
 from prune3d.models.stand_ins import put_in_place, replace_modules
 from prune3d.pruning.blocks import Block, find_blocks
-from prune3d.pruning.channels.follow import follow_dense, follow_pruned
+from prune3d.pruning.channels.follow import follow_pruned
 from prune3d.pruning.channels.groups import ChannelGraph, ChannelGroup
+from prune3d.pruning.channels.verify import follow_verified
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def _look(spec: NetworkSpec) -> Dense:
     model = dense_skeleton(spec)
     no_width, graph = None, None
     try:
-        graph = follow_dense(model)
+        graph = follow_verified(model)
     except UserError as error:
         no_width = str(error)
     except Exception as error:  # whatever a network of somebody else's makes go wrong

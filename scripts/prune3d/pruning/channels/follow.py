@@ -55,6 +55,16 @@ def follow_dense(model: nn.Module) -> ChannelGraph:
     )
 
 
+def leave_runs(model: nn.Module, graph: ChannelGraph) -> ChannelGraph:
+    """Return a graph in which channels that go in runs of several stay."""
+    reason = "they go in runs, and the network puts those in an order that their number changes"
+    for group in graph.groups:
+        if group.multiple > 1:
+            graph.trace.classes.freeze(group.runs, reason)
+    _freeze_whole_axes(graph.trace)
+    return describe(model, graph.trace)
+
+
 def follow_pruned(model: nn.Module, dense: ChannelGraph) -> ChannelGraph:
     """Return the channels of a pruned network, whose dense network's are known."""
     trace = new_trace(model)
