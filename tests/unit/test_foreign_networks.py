@@ -292,3 +292,19 @@ def test_what_follows_a_removed_block_may_work_in_place() -> None:
         expected = model.head(y)
     torch.testing.assert_close(outputs(small), expected)
     train_a_little(small)
+
+
+@pytest.mark.parametrize("name", ["clamped", "spectrally_normed"])
+def test_weights_that_are_computed_are_costed_pruned_and_exported(
+    name: str, tmp_path: Path
+) -> None:
+    model = build(name)
+    structure = analyze(model)
+    assert len(structure.groups) == 3 if name == "clamped" else structure.groups
+    assert structure.no_onnx is None
+    small = prune3d.prune(model, width=0.5, options=RANDOM)
+    # What a spectral norm computes of its weight is no part of an image's pass.
+    if name == "clamped":
+        assert prune3d.cost(small).macs == torch_counts(small, SIDE)
+    assert prune3d.cost(small).macs < prune3d.cost(model).macs / 2
+    assert export(small.eval(), tmp_path / "a.onnx") < 1e-4

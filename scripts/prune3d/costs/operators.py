@@ -55,13 +55,17 @@ FORMULAS: dict[str, Callable[..., int]] = {
 }
 
 
-def _weights_by_hand(model: nn.Module) -> dict[int, str]:
-    """Return the names of the weights that share a module, by the identity of the tensor."""
-    names: dict[int, str] = {}
+def _weights(model: nn.Module) -> dict[int, tuple[str, str]]:
+    """Return for each weight, by its identity, its module and under which name its MACs go."""
+    names: dict[int, tuple[str, str]] = {}
     for module, layer in model.named_modules():
-        own = [k for k, t in layer.named_parameters(recurse=False) if t.dim() > 1]
-        if len(own) > 1 and type(layer).forward.__module__.split(".")[0] != "torch":
-            names.update({id(getattr(layer, k)): f"{module}.{k}".lstrip(".") for k in own})
+        if "parametrizations" in module.split("."):
+            continue
+        own = {k: t for k, t in layer.named_parameters(recurse=False) if t.dim() > 1}
+        by_hand = len(own) > 1 and type(layer).forward.__module__.split(".")[0] != "torch"
+        for key, tensor in own.items():
+            name = f"{module}.{key}".lstrip(".") if by_hand else module
+            names.setdefault(id(tensor), (module, name))
     return names
 
 
@@ -97,7 +101,8 @@ class OperatorCounter(TorchDispatchMode):
         self.macs: dict[str, int] = {}
         self._model = model
         self._running = [""]
-        self._weights = _weights_by_hand(model)
+        self._weights = _weights(model)
+        self._computed: list[Tensor] = []  # kept, so that no other tensor gets their identity
         self._handles: list[Any] = []
 
     @classmethod
@@ -126,6 +131,7 @@ class OperatorCounter(TorchDispatchMode):
         """Run an operator and count it."""
         result = func(*args, **(kwargs or {}))
         if self._has_no_image(result, (args, kwargs)):
+            self._name_computed(result, args)
             return result
         operator = func._overloadpacket
         macs = 0
@@ -134,10 +140,16 @@ class OperatorCounter(TorchDispatchMode):
         elif str(operator) in FORMULAS:
             macs = FORMULAS[str(operator)](result, *args)
         if macs:
-            own = (self._weights[id(a)] for a in args if id(a) in self._weights)
-            name = next(own, self._running[-1])
+            name = self._owner(args)
             self.macs[name] = self.macs.get(name, 0) + macs
         return result
+
+    def _name_computed(self, result: Any, args: Any) -> None:
+        """Let a tensor made of a weight, of its shape, such as a clamped one, stand for it."""
+        of = next((a for a in args if id(a) in self._weights), None)
+        if isinstance(result, Tensor) and of is not None and of.shape == result.shape:
+            self._weights.setdefault(id(result), self._weights[id(of)])
+            self._computed.append(result)
 
     def _has_no_image(self, result: Any, given: Any) -> bool:
         """Tell whether a result is made of parameters and buffers alone, as by a spectral norm."""
@@ -148,6 +160,17 @@ class OperatorCounter(TorchDispatchMode):
         for tensor in _tensors(result):
             tensor._has_no_image = alone  # type: ignore[attr-defined]
         return alone
+
+    def _owner(self, args: Any) -> str:
+        """Return the name under which the MACs of an operator go."""
+        running = self._running[-1]
+        found = [self._weights[id(a)] for a in args if id(a) in self._weights]
+        if len(found) != 1:
+            return running
+        module, name = found[0]
+        # A layer that uses the weight of another one is itself what makes the MACs.
+        custom = running == "" or module == running or module.startswith(f"{running}.")
+        return name if custom else running
 
     def _entering(self, name: str) -> Any:
         def enter(module: nn.Module, inputs: Any) -> None:

@@ -193,6 +193,11 @@ def _rot90(func: Function, input: Tensor, k: int = 1, dims: Sequence[int] = (0, 
 
 _SIZES = (torch.Tensor.size, torch.Tensor.shape.__get__)  # type: ignore[attr-defined]
 
+
+def _dot(func: Function, input: Tensor, other: Tensor) -> Tensor:
+    return func(input, other) if input.is_complex() else (input * other).sum()
+
+
 _EQUIVALENTS: dict[str, Function] = {
     **{f"adaptive_avg_pool{dims}d": _adaptive_average(dims) for dims in (1, 2, 3)},
     **{f"adaptive_max_pool{dims}d": _adaptive_maximum(dims) for dims in (1, 2, 3)},
@@ -201,4 +206,6 @@ _EQUIVALENTS: dict[str, Function] = {
     "batch_norm": _batch_norm,
     "rms_norm": _rms_norm,
     "rot90": _rot90,
+    "vdot": _dot,
+    "dot": _dot,
 }

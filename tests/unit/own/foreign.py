@@ -7,6 +7,7 @@ from collections import namedtuple
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 Outputs = namedtuple("Outputs", ["logits", "aux"])
 
@@ -393,3 +394,27 @@ def single_block(num_classes: int) -> nn.Module:
 def instance_normed(num_classes: int) -> nn.Module:
     part = nn.Sequential(nn.Conv2d(8, 16, 3, 1, 1), nn.InstanceNorm2d(16, affine=True), nn.GLU(1))
     return nn.Sequential(stem(), Added(part), *head(8, num_classes))
+
+
+class Clamped(nn.Module):
+    """Gives a function the clamped weight of a layer that is never called."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 12, 3, 2, 1), nn.Conv2d(12, 16, 3, 1, 1)
+        self.c = nn.Conv2d(16, 8, 1)
+        self.head = nn.Linear(8, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self.a(x))
+        x = F.relu(F.conv2d(x, self.b.weight.clamp(-1, 1), self.b.bias, padding=1))
+        return self.head(F.relu(self.c(x)).mean((2, 3)))
+
+
+def clamped(num_classes: int) -> nn.Module:
+    return Clamped(num_classes)
+
+
+def spectrally_normed(num_classes: int) -> nn.Module:
+    middle = spectral_norm(nn.Conv2d(8, 8, 3, 1, 1))
+    return nn.Sequential(stem(), middle, nn.ReLU(), head(8, num_classes))
