@@ -18,13 +18,13 @@ from kinds import KINDS, target
 def main() -> int:
     """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("kinds", nargs="*", choices=list(KINDS), help="all where none is named")
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=int, metavar="NUMBER")
     given = parser.parse_args()
     faults = 0
-    for kind in given.kinds:
+    for kind in given.kinds or list(KINDS):
         with tempfile.TemporaryDirectory(prefix="prune3d-fuzz-") as folder:
             aim = target(kind, Path(folder))
             if given.keep is not None:
