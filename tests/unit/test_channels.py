@@ -22,7 +22,7 @@ from prune3d.pruning import PruningOptions
 from prune3d.pruning.analyze import analyze
 from prune3d.pruning.channels.compare import compare, expected_outputs, liven
 from prune3d.pruning.channels.cut import keep_channels
-from prune3d.pruning.channels.follow import by_lot, follow_dense
+from prune3d.pruning.channels.follow import by_lot, follow_dense, follow_pruned
 from prune3d.pruning.channels.verify import follow_verified
 from prune3d.pruning.dense import look_at_dense
 
@@ -536,3 +536,15 @@ def test_a_wrong_pruning_behind_a_scale_of_zero_is_found(
         pruned.a.weight.copy_(pruned.a.weight.flip(1))
     with pytest.raises(prune3d.errors.PruningError, match="does not compute"):
         compare(pruned, expected)
+
+
+def test_the_order_of_channels_in_memory_makes_no_difference() -> None:
+    torch.manual_seed(0)
+    model = prune3d.build("resnet8", 5, 16)
+    dense = look_at_dense(model).graph
+    assert dense is not None
+    usual = follow_pruned(model, dense)
+    last = follow_pruned(model.to(memory_format=torch.channels_last), dense)
+    assert [g.name for g in last.groups] == [g.name for g in usual.groups]
+    small = prune3d.prune(model, width=0.5)
+    assert small.fc.in_features == 32

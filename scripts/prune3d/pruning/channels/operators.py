@@ -46,6 +46,24 @@ FILLED = frozenset(
 )
 
 
+def restrided(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
+    """Follow other strides, which torch also sets where they change no element's place.
+
+    Those of dimensions of one element tell how memory is laid out, such as channels last.
+    """
+    tensor, size, strides = args[:3]
+    same = tuple(size) == tuple(tensor.shape) and not (args[3:] or kwargs)
+    known = zip(size, strides, tensor.stride(), strict=False)
+    if same and all(n == 1 or new == old for n, new, old in known):
+        labels = tracer.labels(tensor)
+        out = tracer.run(func, args, kwargs)
+        tracer.set(out, labels)
+        return out
+    if func.overloadpacket.__name__ == "as_strided" and tensor.is_contiguous():
+        return moving.moved(tracer, func, args, kwargs)
+    return unknown(tracer, func, args, kwargs)
+
+
 def _rules() -> dict[str, Rule]:
     rules: dict[str, Rule] = {}
     for rule, names in (
@@ -83,12 +101,13 @@ def _rules() -> dict[str, Rule]:
         (moving.shuffled, "pixel_shuffle"),
         (moving.gated, "glu"),
         (moving.indexed, "index index_select gather"),
+        (restrided, "as_strided as_strided_"),
         (
             moving.moved,
             "cat stack pixel_unshuffle native_channel_shuffle channel_shuffle constant_pad_nd "
             "reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d flip "
             "roll repeat im2col unfold rot90 expand permute t transpose squeeze unsqueeze "
-            "as_strided repeat_interleave diagonal movedim expand_as tril triu slice_scatter "
+            "repeat_interleave diagonal movedim expand_as tril triu slice_scatter "
             "select_scatter "
             "_pad_circular swapaxes",
         ),
