@@ -15,6 +15,7 @@ from torch import nn
 import prune3d
 from prune3d.data.images import ImageSet
 from prune3d.errors import TrainingError, UserError
+from prune3d.pruning import PruningOptions
 from prune3d.train import Compute, Recipe, report, train
 from prune3d.train.averaging import WeightAverage
 from prune3d.train.compute import make_plan
@@ -185,7 +186,8 @@ def test_distilling_from_a_teacher_alone_makes_the_student_agree(
     make_network: Network, images: ImageSet
 ) -> None:
     teacher = make_network("resnet8", size=8)
-    student = prune3d.prune(make_network("resnet8", size=8), width=0.5)
+    scale = PruningOptions(channel_criterion="batchnorm_scale")
+    student = prune3d.prune(make_network("resnet8", size=8), width=0.5, options=scale)
     recipe = dataclasses.replace(RECIPE, epochs=20, distillation=1.0, temperature=1.0)
     # Labels without meaning: only the teacher tells what to say.
     first, *_, last = train(student, images, recipe, seed=0, teacher=teacher).history

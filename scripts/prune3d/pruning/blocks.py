@@ -100,9 +100,8 @@ def find_blocks(model: nn.Module) -> list[Block]:
     modules = _composite_blocks(model, calls)
     if len(modules) > 1 and any(block.removable for block in modules):
         return modules
-    chains = _chains(calls)
     # A single block cannot be removed, since one is always left.
-    return chains if len(modules) != 1 or any(block.removable for block in chains) else modules
+    return _chains(calls) or modules
 
 
 def record_calls(model: nn.Module) -> list[Call]:
