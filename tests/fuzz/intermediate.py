@@ -22,6 +22,7 @@ from campaign import Target
 from mutate import Damage, damaged_csv, damaged_json
 from prune3d.costs.structure import Structure
 from prune3d.costs.structure_file import BLOCKS, STRUCTURE, read_removal_order, read_structure
+from prune3d.errors import ConfigError, UserError
 from prune3d.optimize import Budget
 from prune3d.optimize.policies import (
     LatticeOptions,
@@ -342,7 +343,15 @@ def honest(name: str, folder: Path) -> Target:
 def forged(name: str, folder: Path) -> Target:
     """Return the target of a kind whose damaged files have a right digest."""
     paths = sound(folder / "sound")
-    kind, read = KINDS[name], readers(paths)[name]
+    kind, by_kind = KINDS[name], readers(paths)[name]
+
+    def read(path: Path) -> Any:
+        try:
+            return by_kind(path)
+        except ConfigError as error:
+            # Whole samples that suit no polynomial: the config's design is what is named.
+            raise UserError(f"{path.name}: {error}") from None
+
     path = folder / paths[name].name
     if isinstance(kind, JsonKind):
         content, damage = _plain_json(paths[name]), _sealed_json(kind)

@@ -167,9 +167,10 @@ def test_a_whole_grid_determines_the_full_polynomial_too() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["low_rank", "full"])
-def test_a_wreck_among_the_samples_is_named_and_judges_nobody(kind: str) -> None:
+def test_a_wreck_among_the_samples_is_named_and_judges_nobody() -> None:
     fit, held = made()
+    # Samples on the axes do not determine a full polynomial, which is refused.
+    kind = "low_rank"
     wreck = int(np.argmin(fit.ratios[:, 1]))
     spoilt = Samples(
         fit.names,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType
+from typing import NoReturn
 
 
 class Interrupted(SystemExit):
@@ -56,11 +57,18 @@ def stop_if_asked() -> None:
         If the job was asked to end.
     """
     if _Request.asked:
-        raise Interrupted
+        _end()
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> None:
     # A batch system and whoever watches the job may both tell it.
     repeated, _Request.asked = _Request.asked, True
     if not _Request.deferred and not repeated:
-        raise Interrupted
+        _end()
+
+
+def _end() -> NoReturn:
+    # While Python ends it has no handlers any more: a second signal would change the exit status.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Interrupted

@@ -12,7 +12,8 @@ import yaml
 from prune3d.errors import ConfigError
 from prune3d.files import shown
 
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# In Python, as what Snakemake reads with: the one in C takes tabs that Snakemake then refuses.
+Loader: Any = yaml.SafeLoader
 
 
 def check_config_files(paths: Iterable[str | Path]) -> None:
@@ -38,8 +39,8 @@ def check_config_file(path: Path) -> None:
     text = _text(path)
     if _is_json(path, text):
         return
-    loader = Loader(text)
     try:
+        loader = Loader(text)
         root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
             raise ConfigError(f"{path} holds no sections of keys, such as `seeds: [0, 1]`.")
@@ -59,8 +60,6 @@ def check_config_file(path: Path) -> None:
         raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())[:200]}.") from None
     except RecursionError:
         raise ConfigError(f"{path} is nested too deeply.") from None
-    finally:
-        loader.dispose()
 
 
 def _text(path: Path) -> str:
