@@ -123,6 +123,7 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.predictor.rank": Rerun(2, FIT, "dwr"),
     "defaults.predictor.alpha": Rerun(0.5, FIT, "dwr"),
     "defaults.predictor.shape": Rerun("increasing", FIT, "dwr"),
+    "defaults.predictor.loss": Rerun("squared", FIT, "dwr"),
     "defaults.lattice.width_step": Rerun(0.05, TARGETS, "dwr width"),
     "defaults.lattice.side_step": Rerun(2, TARGETS, "dwr resolution"),
     "defaults.optimum.refits": Rerun(200, OPTIMUM, "dwr"),

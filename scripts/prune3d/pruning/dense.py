@@ -173,7 +173,17 @@ def _assemble(found: Sequence[Block], graph: ChannelGraph | None, no_width: str 
     no_depth = None
     if not removals:
         no_depth = reasons[0] if reasons else "no block was found"
+    if graph is not None and not groups:
+        no_width = _all_stay(graph)
     return Dense(tuple(blocks), removals, groups, no_width, no_depth, graph)
+
+
+def _all_stay(graph: ChannelGraph) -> str:
+    """Return why no channel can be pruned: why most of them stay."""
+    frozen = max(graph.frozen, key=lambda stay: stay.channels, default=None)
+    if frozen is None:
+        return "no layer has channels"
+    return f"all channels stay, most of them those of '{frozen.name}', since {frozen.reason}"
 
 
 def _removal(block: Block, groups: Sequence[ChannelGroup], followed: bool) -> Removal | None:
