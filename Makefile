@@ -1,6 +1,7 @@
 # make demo    install, run the default experiment, show its table
 # make unlock  after make demo was killed with no chance to clean up
 # make test    install, check the code, run all tests
+# make kills   kill a whole run twenty times and compare what it ends with
 # make bench   time the parts that must be fast
 # make bench-gpu   what one GPU gives, in under five minutes
 # make docs    renew config/README.md from the schema, models/facts.json from the models, the rooms' picture
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 # PYTEST_ARGS="-m 'not slow'" leaves out the slow tests.
 PYTEST_ARGS ?=
 
-.PHONY: demo unlock test check bench bench-gpu docs pins clean
+.PHONY: demo unlock test check kills bench bench-gpu docs pins clean
 
 $(VENV)/uv: requirements.txt
 	@$(PYTHON) -c 'import os, re, sys; place = os.getcwd(); sys.exit("the path of this folder has a blank or a sign of the shell, with which no job would start: " + place + "; move it to another folder") if re.search(r"[\s\x22\x27\\$$&;()<>|*?`:]", place) else None'
@@ -47,6 +48,9 @@ check: $(VENV)/installed-dev
 test: check
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/fuzz $(PYTEST_ARGS)
 	$(BIN)/python -m pytest tests/workflow tests/slurm $(PYTEST_ARGS)
+
+kills: $(VENV)/installed-dev
+	PRUNE3D_KILLS=20 $(BIN)/python -m pytest tests/workflow/test_kills.py
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python tests/bench/run.py
