@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -29,6 +30,9 @@ from prune3d.pruning.dense import look_at_dense
 SIDE = 8
 
 
+NUMBERS = count()
+
+
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> Callable[[nn.Module], nn.Module]:
     """Make networks that are built by prune3d out of modules."""
@@ -43,7 +47,8 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Callable[[nn.Module], nn.Modu
         return model
 
     def register(model: nn.Module) -> nn.Module:
-        name = f"given-{id(model)}"
+        # Never the same again, as an identity can be: what is found out is kept by name.
+        name = f"given-{next(NUMBERS)}"
         known[name] = model
         built = build(NetworkSpec(name, 4, SIDE, 3, SIDE)).eval()
         liven(built)
