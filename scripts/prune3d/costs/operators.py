@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+
+from prune3d.models.stand_ins import tensors
 
 
 def _of_matrix(result: Any, *args: Any) -> int:
@@ -67,16 +69,6 @@ def _weights(model: nn.Module) -> dict[int, tuple[str, str]]:
             name = f"{module}.{key}".lstrip(".") if by_hand else module
             names.setdefault(id(tensor), (module, name))
     return names
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _tensors(part)
-    elif isinstance(value, dict):
-        yield from _tensors(tuple(value.values()))
 
 
 class OperatorCounter(TorchDispatchMode):
@@ -153,11 +145,11 @@ class OperatorCounter(TorchDispatchMode):
 
     def _has_no_image(self, result: Any, given: Any) -> bool:
         """Tell whether a result is made of parameters and buffers alone, as by a spectral norm."""
-        sources = list(_tensors(given))
+        sources = list(tensors(given))
         alone = bool(sources) and all(
             id(t) in self._own or getattr(t, "_has_no_image", False) for t in sources
         )
-        for tensor in _tensors(result):
+        for tensor in tensors(result):
             tensor._has_no_image = alone  # type: ignore[attr-defined]
         return alone
 

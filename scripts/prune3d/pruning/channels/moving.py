@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from prune3d.models.stand_ins import tensors
 from prune3d.pruning.channels.identities import Ids
 from prune3d.pruning.channels.labels import Labels, along, combine, named, pattern
 from prune3d.pruning.channels.trace import Tracer
@@ -25,17 +26,6 @@ def bind(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
         elif argument.has_default_value():
             given[argument.name] = argument.default_value
     return given
-
-
-def tensors(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors among arguments."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from tensors(part)
-    elif isinstance(value, dict):
-        yield from tensors(tuple(value.values()))
 
 
 def elementwise(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:

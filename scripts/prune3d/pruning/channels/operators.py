@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prune3d.models.stand_ins import tensors
 from prune3d.pruning.channels import mixing, moving
 from prune3d.pruning.channels.labels import Labels, all_ids, named
-from prune3d.pruning.channels.moving import elementwise, tensors
+from prune3d.pruning.channels.moving import elementwise
 from prune3d.pruning.channels.trace import Tracer
 
 Rule = Callable[[Tracer, Any, Any, Any], Any]
