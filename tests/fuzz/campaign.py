@@ -9,6 +9,7 @@ Readers run in a process of their own, so that one that crashes or hangs ends on
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -154,6 +155,7 @@ def _work(target: Target, numbers: range, seed: int, pipe: int) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
+        gc.collect()  # What is freed later would be more than what is allowed.
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         resource.setrlimit(resource.RLIMIT_AS, (used + GIGABYTES * 2**30, hard))
