@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import prune3d
 from prune3d.costs.operators import OperatorCounter
 from prune3d.costs.structure import Structure, compose, dense_macs
 from prune3d.data.images import ImageSet, ImageSplits
-from prune3d.errors import UserError
+from prune3d.errors import PruningError, UserError
 from prune3d.export import ExportError, export, why_not_onnx
 from prune3d.models.attached import attached
 from prune3d.models.foreign import copy_network
@@ -51,9 +52,9 @@ def outputs(model: nn.Module) -> torch.Tensor:
         return model.eval()(images())
 
 
-def torch_counts(model: nn.Module, side: int) -> int:
+def torch_counts(model: nn.Module, side: int, count: int = 1) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.eval()(torch.zeros(1, 3, side, side))
+        model.eval()(torch.zeros(count, 3, side, side))
     return counter.get_total_flops() // 2
 
 
@@ -150,6 +151,14 @@ def test_every_operator_is_counted_as_torch_counts_it(name: str) -> None:
         macs = torch_counts(model, side)
         assert prune3d.cost(model, side / SIDE).macs == macs
         assert positions @ weights == macs
+
+
+def test_a_cost_that_torch_counts_differently_is_refused_with_both_numbers() -> None:
+    model = build("counts_images")
+    one, two = (torch_counts(model, SIDE, count) for count in (1, 2))
+    with pytest.raises(PruningError) as refused:
+        analyze(model)
+    assert {str(one), str(two - one)} <= set(re.findall(r"\d+", str(refused.value)))
 
 
 def composed(structure: Structure) -> tuple[np.ndarray, float]:

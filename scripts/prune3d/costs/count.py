@@ -148,12 +148,22 @@ def _operator_macs(model: nn.Module, side: int) -> dict[str, int]:
     return counter.macs
 
 
-def operator_macs(model: nn.Module) -> int:
-    """Return the MACs of one image operator by operator, by the formulas of torch's own counter.
+def counted_by_torch(model: nn.Module) -> int:
+    """Return the MACs that one image more makes by torch's `FlopCounterMode`.
 
-    `torch.utils.flop_counter.FlopCounterMode` adds up the same, but takes seconds to load.
+    What is computed from weights alone is made once for any number of images, and falls out.
     """
-    return sum(_operator_macs(model, get_spec(model).side).values())
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from prune3d.costs.operators import flop_formulas
+
+    spec, totals = get_spec(model), []
+    for images in (1, 2):
+        counter = FlopCounterMode(display=False, custom_mapping=flop_formulas())
+        with counter:
+            pass_image(model, torch.zeros(images, spec.in_channels, spec.side, spec.side))
+        totals.append(counter.get_total_flops())
+    return (totals[1] - totals[0]) // 2
 
 
 def macs_by_side(model: nn.Module) -> dict[int, dict[str, int]]:

@@ -57,6 +57,25 @@ FORMULAS: dict[str, Callable[..., int]] = {
 }
 
 
+def flop_formulas() -> dict[Any, Callable[..., int]]:
+    """Return `FORMULAS` as torch's `FlopCounterMode` takes them, at two operations a MAC."""
+    formulas = {}
+    for name, formula in FORMULAS.items():
+        library, _, operator = name.partition(".")
+        packet = getattr(getattr(torch.ops, library), operator, None)
+        if packet is not None:  # torchvision's are there once it is imported
+            formulas[packet] = _doubled(formula)
+    return formulas
+
+
+def _doubled(formula: Callable[..., int]) -> Callable[..., int]:
+    def flops(*args: Any, out_val: Any, **kwargs: Any) -> int:
+        return 2 * formula(out_val, *args)
+
+    flops._get_raw = True  # type: ignore[attr-defined] # tensors, not their shapes alone
+    return flops
+
+
 def _weights(model: nn.Module) -> dict[int, tuple[str, str]]:
     """Return for each weight, by its identity, its module and under which name its MACs go."""
     names: dict[int, tuple[str, str]] = {}

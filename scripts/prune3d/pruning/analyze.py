@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from prune3d.costs.count import cost, macs_by_side, module_macs, operator_macs
+from prune3d.costs.count import cost, counted_by_torch, macs_by_side, module_macs
 from prune3d.costs.structure import FrozenChannels, Structure, compose, dense_macs
 from prune3d.errors import PruningError, UserError, what_failed
 from prune3d.export import why_not_onnx
@@ -23,8 +23,6 @@ from prune3d.pruning.depth import remove_blocks
 from prune3d.pruning.describe import describe_layers
 from prune3d.pruning.options import PruningOptions
 from prune3d.pruning.width import prune_width
-
-COUNT_TOLERANCE = 0.01
 
 
 def analyze(model: nn.Module, sides: Sequence[int] | None = None) -> Structure:
@@ -97,11 +95,12 @@ def _check_count(skeleton: nn.Module, structure: Structure) -> None:
     name = get_spec(skeleton).name
     if name in MODELS:
         return
-    composed, counted = dense_macs(structure), operator_macs(skeleton)
-    if abs(composed - counted) > COUNT_TOLERANCE * counted:
+    composed, counted = dense_macs(structure), counted_by_torch(skeleton)
+    if composed != counted:
         raise PruningError(
-            f"{name} cannot be costed: its layers add up to {composed} multiply-accumulates, but "
-            f"torch counts {counted}; please report it with your model."
+            f"{name} cannot be costed: its layers add up to {composed} multiply-accumulates for "
+            f"an image, but torch counts {counted}; what it computes for an image must not depend "
+            "on how many there are."
         )
 
 
