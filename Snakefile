@@ -16,7 +16,11 @@
 #   {experiment}/seed{seed}/samples.csv                                  all fitted samples
 #   {experiment}/seed{seed}/holdout.csv                                  those only predicted
 #   {experiment}/seed{seed}/predictor/{predictor,validation}.json
-#   {experiment}/seed{seed}/budgets/{budget}/optimum.json, tied.csv
+#   {experiment}/seed{seed}/budgets/{budget}/predicted.json, tied.csv    best predicted, its equals
+#                                   {budget}/candidates.json             networks that are tried
+#                                   {budget}/trials/{round}{place}/model.safetensors
+#                                                     metrics.json, provenance.json, history.csv
+#                                   {budget}/optimum.json, trials.csv    the best of them
 #                                   {budget}/{policy}/target.json        what to prune to (rivals)
 #                                   {budget}/{policy}/{pruned,model}.safetensors, model.onnx
 #                                                     metrics.json, provenance.json, history.csv

@@ -24,6 +24,7 @@ from prune3d.errors import UserError
 from prune3d.files import check_writable
 from prune3d.workflow.leftovers import cancel_leftovers
 from prune3d.models.registry import facts as model_facts
+from prune3d.optimize.rerank import ROUNDS, RerankOptions
 from prune3d.models.registry import is_own
 from prune3d.models.registry import own_file as own_path
 from prune3d.models.sources import read_sources
@@ -49,7 +50,9 @@ except UserError as error:
 SEEDS = config["seeds"]
 RUN = "results/{experiment}/seed{seed}"
 PICTURES = "results/{experiment}/data/pictures.safetensors"
-FINAL = f"{RUN}/budgets/{{budget}}/{{policy}}"
+BUDGET = f"{RUN}/budgets/{{budget}}"
+FINAL = f"{BUDGET}/{{policy}}"
+TRIAL = f"{BUDGET}/trials/{{round}}{{place}}"
 
 
 wildcard_constraints:
@@ -57,7 +60,9 @@ wildcard_constraints:
     seed=r"\d+",
     point=r"d[\d.]+_w[\d.]+_r[\d.]+",
     budget="[A-Za-z0-9][A-Za-z0-9._-]*",
-    policy="[a-z_]+",
+    policy="depth|width|resolution|dwr",
+    round="first|second",
+    place=r"\d+",
 
 
 # Rules of seconds, which a cluster's login node runs itself.
@@ -67,6 +72,7 @@ localrules:
     fit_predictor,
     validate_predictor,
     find_optimum,
+    choose_optimum,
     choose_target,
     tabulate_predictors,
     tabulate_policies,
@@ -276,6 +282,22 @@ def latencies(wildcards):
     return {"latency": f"{RUN}/dense/latency.csv".format(**wildcards)} if needs else {}
 
 
+def trials(name):
+    """Return the metrics of the networks that are tried in a round, by place."""
+
+    def look_up(wildcards):
+        options = RerankOptions(**EXPERIMENTS[wildcards.experiment]["rerank"])
+        places = range(1, options.places(name) + 1)
+        return [f"{BUDGET}/trials/{name}{i}/metrics.json".format(**wildcards) for i in places]
+
+    return look_up
+
+
+def first_round(wildcards):
+    """Return the metrics of the first round for a trial of the second."""
+    return trials("first")(wildcards) if wildcards.round == "second" else []
+
+
 def sample_ratio(axis):
     """Look up the ratio that a sample is asked to have, or None where it has its parent's."""
     needed = prunes(axis)
@@ -402,9 +424,17 @@ def searches():
                 names = sampling_tree_of(experiment).named("fit")
                 files += [f"{run}/samples.csv"]
                 files += [f"{run}/samples/{name}/provenance.json" for name in names]
-                files += [
-                    f"{run}/budgets/{b['name']}/optimum.json" for b in values["budgets"]
-                ]
+                options = RerankOptions(**values["rerank"])
+                for budget in values["budgets"]:
+                    files += [
+                        f"{run}/budgets/{budget['name']}/{file}"
+                        for file in ("optimum.json", "trials.csv")
+                    ]
+                    files += [
+                        f"{run}/budgets/{budget['name']}/trials/{name}{i}/provenance.json"
+                        for name in ROUNDS
+                        for i in range(1, options.places(name) + 1)
+                    ]
     return files
 
 

@@ -1,4 +1,4 @@
-"""Find the realizable network within the budget whose predicted accuracy is highest."""
+"""Find the realizable network within the budget of the highest prediction, and its equals."""
 
 from prune3d.workflow.job import Job
 
@@ -11,8 +11,9 @@ with Job(snakemake) as job:
         read_candidates,
     )
     from prune3d.optimize.predictor_file import read_predictor
+    from prune3d.optimize.rerank import RerankOptions, propose
     from prune3d.optimize.surrogate import chosen, refit
-    from prune3d.optimize.target_file import OPTIMUM, TIED
+    from prune3d.optimize.target_file import CANDIDATES, OPTIMUM, TIED
     from prune3d.sampling.table import read_samples
 
     fitted = read_predictor(job.input.predictor)
@@ -24,23 +25,29 @@ with Job(snakemake) as job:
         job.input.get("blocks"),
         job.input.get("latency"),
     )
+    budget = job.read(Budget)
     target = optimal_target(
         predictor,
         samples,
         candidates,
-        job.read(Budget),
+        budget,
         job.read(OptimumOptions),
         refit(predictor, samples, job.params["refits"], job.seed("refits")),
     )
-    TIED.write(job.output.tied, target.pop("members"))
-    OPTIMUM.write(job.output.optimum, target)
+    members = target.pop("members")
+    count = job.read(RerankOptions).candidates
+    networks = propose(target, members, candidates, budget, predictor, count)
+    tied = [{k: v for k, v in member.items() if k != "index"} for member in members]
+    TIED.write(job.output.tied, tied)
+    CANDIDATES.write(job.output.candidates, {"limits": target["limits"], "networks": networks})
+    OPTIMUM.write(job.output.predicted, target)
     if "unreachable" in target:
         job.say(target["unreachable"])
     else:
         job.say(
-            "prune to depth {depth:.3f}, width {width:.3f}, resolution {resolution:.3f}: "
-            "{macs_ratio:.2%} of the MACs; {ties[networks]} of {n_candidates} networks are "
-            "tied".format(**target)
+            "highest prediction at depth {depth:.3f}, width {width:.3f}, resolution "
+            "{resolution:.3f}: {macs_ratio:.2%} of the MACs; {ties[networks]} of {n_candidates} "
+            "networks are tied".format(**target)
         )
         if target["extrapolated"]:
             names = ", ".join(target["extrapolated"])

@@ -32,9 +32,10 @@ from prune3d.optimize.policies import (
     rival_target,
 )
 from prune3d.optimize.predictor_file import PREDICTOR, VALIDATION, read_predictor
+from prune3d.optimize.rerank import choose, propose
 from prune3d.optimize.surrogate import KINDS as KINDS_OF_FIT
 from prune3d.optimize.surrogate import Settings, chosen, fit_both, refit
-from prune3d.optimize.target_file import OPTIMUM, TARGET, TIED, read_target
+from prune3d.optimize.target_file import CANDIDATES, OPTIMUM, TARGET, TIED, TRIALS, read_target
 from prune3d.pruning.latency import LATENCIES, read_latencies
 from prune3d.records import JsonKind, TableKind
 from prune3d.report.figures import Style, draw_policies, draw_predictions, draw_surface
@@ -189,7 +190,13 @@ def sound(folder: Path) -> dict[str, Path]:
     predictor = chosen(fitted)
     refits = refit(predictor, samples, 10, 0)
     optimum = optimal_target(predictor, samples, candidates, budget, OptimumOptions(), refits)
-    TIED.write(paths["tied"], optimum.pop("members"))
+    members = optimum.pop("members")
+    tied = [{k: v for k, v in member.items() if k != "index"} for member in members]
+    TIED.write(paths["tied"], tied)
+    proposed = propose(optimum, members, candidates, budget, predictor, 2)
+    CANDIDATES.write(paths["candidates"], {"limits": optimum["limits"], "networks": proposed})
+    trials = [read_metrics(paths["metrics"])] * len(proposed)
+    TRIALS.write(paths["trials"], choose(optimum, proposed, trials, trials[:1])[1])
     OPTIMUM.write(paths["optimum"], optimum)
     TARGET.write(paths["target"], rival_target("width", candidates, budget))
     seconds = {"seconds": {"job": 2.5, "training": 2.0}, "steps": {}, "rule": "prune_final"}
@@ -222,6 +229,8 @@ KINDS: dict[str, JsonKind | TableKind] = {
         OPTIMUM,
         TARGET,
         TIED,
+        CANDIDATES,
+        TRIALS,
         PROVENANCE,
         POLICIES,
     )
@@ -313,6 +322,8 @@ def readers(paths: dict[str, Path]) -> dict[str, Read]:
         "optimum": of_optimum,
         "target": lambda path: read_target(path, "width"),
         "tied": of_tied,
+        "candidates": CANDIDATES.read,
+        "trials": TRIALS.read,
         "provenance": job_seconds,
         "policies": of_policies,
     }

@@ -9,7 +9,8 @@ from campaign import Target
 
 INTERMEDIATE = (
     *("structure", "blocks", "metrics", "test", "samples", "holdout", "latency", "predictor"),
-    *("validation", "optimum", "target", "tied", "provenance", "policies"),
+    *("validation", "optimum", "target", "tied", "candidates", "trials"),
+    *("provenance", "policies"),
 )
 # Name: module:function, or module:function:argument.
 KINDS: dict[str, str] = {

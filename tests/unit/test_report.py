@@ -14,7 +14,7 @@ import pytest
 from prune3d.costs.structure_file import BLOCKS
 from prune3d.optimize.predictor_file import VALIDATION
 from prune3d.optimize.surrogate import Settings, fit_both
-from prune3d.optimize.target_file import OPTIMUM
+from prune3d.optimize.target_file import OPTIMUM, TRIALS
 from prune3d.predictor import LowRankPolynomialRegressor
 from prune3d.records import JsonKind
 from prune3d.report import policies, predictors
@@ -96,6 +96,13 @@ def provenance(seconds: float, **steps: Any) -> dict[str, Any]:
     return {"seconds": {"training": 0.5 * seconds, "job": seconds}, "steps": steps}
 
 
+def trial(name: str, place: int) -> dict[str, Any]:
+    ratios = {"depth": 0.5, "width": 0.5, "resolution": 1.0}
+    costs = {"macs": 50, "params": 5, "cost_macs": 500}
+    judged = {"predicted_accuracy": 0.9, "selection_top1": 0.9, "selection_loss": 0.3}
+    return {"round": name, "place": place, "candidate": 1, **ratios, **costs, **judged, "chosen": 0}
+
+
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """Return a results tree of two seeds, one budget and three policies, one of them left out."""
@@ -125,6 +132,9 @@ def results(tmp_path: Path) -> Path:
                     write(run / f"samples/{name}/provenance.json", spent)
             (SAMPLES if table == "samples" else HOLDOUT).write(run / f"{table}.csv", rows)
         write(run / "budgets/half/optimum.json", OPTIMUM_OF_HALF)
+        TRIALS.write(run / "budgets/half/trials.csv", [trial("first", 1), trial("second", 1)])
+        for name, seconds in (("first1", 5.0), ("second1", 7.5)):
+            write(run / f"budgets/half/trials/{name}/provenance.json", provenance(seconds))
         for policy, ratio, top1 in (("dwr", 0.49, 0.88), ("depth", 0.45, 0.8), ("width", 0.5, 0.7)):
             folder = run / "budgets/half" / policy
             test = judged(top1 + 0.04 * seed)
@@ -152,9 +162,9 @@ def compare(root: Path) -> policies.Comparison:
 def test_the_method_is_billed_with_its_samples_and_the_scoring_of_blocks(results: Path) -> None:
     (row,) = [r for r in compare(results).runs if r["policy"] == "dwr" and r["seed"] == 1]
     # The dense network and the held-out sample are not billed.
-    assert row["search_cost_macs"] == 30_000 + 10_000 + 4_000
+    assert row["search_cost_macs"] == 30_000 + 10_000 + 4_000 + 2 * 500
     # The scoring of blocks, and the two samples, each with its pruning.
-    assert row["search_seconds"] == round(1.5 + (3.0 + 0.25) + (2.5 + 0.125), 1)
+    assert row["search_seconds"] == round(1.5 + (3.0 + 0.25) + (2.5 + 0.125) + 5.0 + 7.5, 1)
     assert row["training_cost_macs"] == 601
     assert row["training_seconds"] == 9.0 + 2.0 + 0.5
     assert row["predicted_accuracy"] == 0.91
@@ -239,7 +249,7 @@ def test_the_written_tables_hold_the_numbers(results: Path, tmp_path: Path) -> N
     assert [row["seed"] for row in read_csv(output.left_out)] == ["0", "1"]
     text = output.md.read_text()
     assert (
-        "| digits | half | dwr | 2 | 90.00 ± 2.83 | 49.0 | 200 | 0.49 | 1.00 | 1.00 | 44.0 k |"
+        "| digits | half | dwr | 2 | 90.00 ± 2.83 | 49.0 | 200 | 0.49 | 1.00 | 1.00 | 45.0 k |"
         in text
     )
     assert text.count("resolution alone cannot meet it") == 2

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from prune3d.costs.count import cost
-from prune3d.models.checkpoint import load
+from prune3d.models.checkpoint import load, unreachable_reason
 from running import DETERMINISTIC, Project, environment, wait_for
 
 RUN = Path("results/digits/seed0")
@@ -33,7 +33,9 @@ def test_every_file_of_the_contract_is_written(finished: Project) -> None:
     expected = [run / "dense" / name for name in dense]
     expected += [run / "samples/d67_w50_r75" / name for name in sample]
     expected += [run / "predictor" / name for name in ("predictor.json", "validation.json")]
-    expected += [run / "samples.csv", run / "budgets/half/optimum.json"]
+    expected += [run / "samples.csv"]
+    chosen = ("predicted.json", "candidates.json", "tied.csv", "trials.csv", "optimum.json")
+    expected += [run / "budgets/half" / name for name in chosen]
     expected += [run / "budgets/half" / policy / name for policy in POLICIES for name in final]
     for kind in ("csv", "md", "tex"):
         expected += [finished.folder / f"results/tables/{t}.{kind}" for t in ("policies",)]
@@ -45,7 +47,7 @@ def test_every_file_of_the_contract_is_written(finished: Project) -> None:
 
 def test_a_provenance_lies_beside_every_metrics_file(finished: Project) -> None:
     folders = [path.parent for path in finished.folder.glob("results/**/metrics.json")]
-    assert len(folders) == 1 + 12 + len(POLICIES)
+    assert len(folders) == 1 + 12 + 4 + 2 + len(POLICIES)
     for folder in folders:
         provenance = json.loads((folder / "provenance.json").read_text())
         assert {"prune3d", "config", "seed", "device", "seconds"} <= set(provenance)
@@ -102,14 +104,31 @@ def test_delivered_networks_are_measured_and_within_the_budget(
         assert ratio >= 0.97 * 0.5
 
 
-def test_the_optimum_lies_in_the_sampled_region(finished: Project) -> None:
-    optimum = read(finished, RUN / "budgets/half/optimum.json")
+def test_the_highest_prediction_lies_in_the_sampled_region(finished: Project) -> None:
+    optimum = read(finished, RUN / "budgets/half/predicted.json")
     with (finished.folder / RUN / "samples.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 12
     for axis in ("depth", "width", "resolution"):
         levels = [float(row[axis]) for row in rows]
         assert min(levels) - 1e-9 <= optimum[axis] <= max(levels)
+
+
+def test_the_optimum_is_the_network_that_did_best_when_tried(finished: Project) -> None:
+    budget = finished.folder / RUN / "budgets/half"
+    optimum = read(finished, RUN / "budgets/half/optimum.json")
+    again = {}
+    for path in budget.glob("trials/second*/metrics.json"):
+        metrics = json.loads(path.read_text())
+        judged = metrics["selection"]
+        again[-judged["top1"], judged["loss"]] = metrics
+    assert len(again) == 2
+    best = again[min(again)]
+    for key in ("depth", "width", "resolution", "macs", "params"):
+        assert optimum[key] == best[key]
+    assert optimum["tried_accuracy"] == best["selection"]["top1"]
+    final = read(finished, RUN / "budgets/half/dwr/metrics.json")
+    assert final["macs"] == optimum["macs"]
 
 
 def test_the_whole_cost_of_the_search_is_billed(finished: Project) -> None:
@@ -126,8 +145,13 @@ def test_the_whole_cost_of_the_search_is_billed(finished: Project) -> None:
         + (256 + 288) * dense_macs * (path.parent.name in from_dense)
         for path in fitted
     )
+    # A trial is as a sample is, but that the final network's removal order is there already.
+    trials = (finished.folder / RUN / "budgets/half/trials").glob("*/model.safetensors")
+    tried = [cost(load(p)).macs for p in trials if not unreachable_reason(p)]
     scoring = read(finished, RUN / "dense/blocks.json")["cost_macs"]
     assert len(fitted) == 11
+    assert len(tried) >= 4
+    spent += (256 + 1149 + 288) * sum(tried)
     assert int(runs["dwr"]["search_cost_macs"]) == spent + scoring
     assert int(runs["depth"]["search_cost_macs"]) == scoring
     assert int(runs["width"]["search_cost_macs"]) == 0
@@ -231,7 +255,7 @@ def test_latencies_are_measured_once_for_budgets_that_need_them(
     config = project.with_config("fast", {"defaults": {"budgets": budgets}})
     target = str(RUN / "budgets/fast/optimum.json")
     rules = {job.rule for job in project.planned(target, config=config)}
-    assert rules == {"measure_latency", "find_optimum"}
+    assert rules == {"measure_latency", "find_optimum", "try_candidate", "choose_optimum"}
     done = project.run("--cores", "1", target, config=config)
     assert done.returncode == 0, done.stderr[-5000:]
     optimum = read(project, target)
@@ -239,4 +263,5 @@ def test_latencies_are_measured_once_for_budgets_that_need_them(
     assert optimum["params"] <= optimum["limits"]["params"]
     budgets[0]["latency"] = 0.7
     config = project.with_config("fast", {"defaults": {"budgets": budgets}})
-    assert {job.rule for job in project.planned(target, config=config)} == {"find_optimum"}
+    rules = {job.rule for job in project.planned(target, config=config)}
+    assert rules == {"find_optimum", "try_candidate", "choose_optimum"}

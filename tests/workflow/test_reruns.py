@@ -20,7 +20,9 @@ ALWAYS = {"all", "tabulate_resources"}
 TABLES = {"tabulate_policies", "plot_policies"}
 FINETUNE_FINAL = {"finetune_final", "evaluate_final", "export_onnx"} | TABLES
 PRUNE_FINAL = {"prune_final"} | FINETUNE_FINAL
-OPTIMUM = {"find_optimum", "plot_surface"} | PRUNE_FINAL
+CHOICE = {"choose_optimum", "plot_surface"} | PRUNE_FINAL
+TRIALS = {"try_candidate"} | CHOICE
+OPTIMUM = {"find_optimum"} | TRIALS
 TARGETS = {"choose_target"} | OPTIMUM
 VALIDATE = {"validate_predictor", "tabulate_predictors", "plot_predictions"}
 FIT = {"fit_predictor", "plot_dimensions"} | VALIDATE | OPTIMUM
@@ -96,8 +98,7 @@ EXPECTED: dict[str, Rerun] = {
         for key, v in (RECIPE | FINETUNING).items()
     },
     **{
-        f"defaults.final.{key}": Rerun(v, FINETUNE_FINAL, ALL)
-        for key, v in (RECIPE | FINETUNING).items()
+        f"defaults.final.{key}": Rerun(v, TRIALS, "dwr") for key, v in (RECIPE | FINETUNING).items()
     },
     "defaults.compute.precision": Rerun("float32", DENSE, ALL),
     "defaults.compute.channels_last": Rerun("never", DENSE, ALL),
@@ -106,7 +107,7 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.pruning.block_criterion": Rerun(
         "random", {"rank_blocks"} | TARGETS | EVERY_SAMPLE, "dwr depth"
     ),
-    "defaults.pruning.channel_criterion": Rerun("l1", PRUNE_FINAL | EVERY_SAMPLE, "dwr width"),
+    "defaults.pruning.channel_criterion": Rerun("l1", EVERY_SAMPLE, "dwr width"),
     "defaults.pruning.round_to": Rerun(4, TARGETS | EVERY_SAMPLE, "dwr width"),
     "defaults.pruning.probe_images": Rerun(128, {"rank_blocks"} | TARGETS | EVERY_SAMPLE, ALL),
     "defaults.sampling.design": Rerun("axes", COLLECT, "dwr"),
@@ -129,6 +130,9 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.optimum.refits": Rerun(200, OPTIMUM, "dwr"),
     "defaults.optimum.prefer": Rerun("params", OPTIMUM, "dwr"),
     "defaults.optimum.extrapolate": Rerun(True, OPTIMUM, "dwr"),
+    "defaults.rerank.candidates": Rerun(2, OPTIMUM, "dwr"),
+    "defaults.rerank.keep": Rerun(3, TRIALS, "dwr"),
+    "defaults.rerank.part": Rerun(0.25, TRIALS, "dwr"),
     # No budget of the tiny run needs latencies.
     "defaults.latency.device": Rerun("cpu", set()),
     "defaults.latency.batch_size": Rerun(2, set()),

@@ -51,8 +51,8 @@ class Ties:
     optimum_interval : dict
         The same of the ratios of each refit's own optimum among the candidates.
     members : list of dict
-        The tied networks, best first: ratios, costs, predicted accuracy and share of refits. Left
-        out of `Choice.to_dict`.
+        The tied networks, best first: ratios, costs, predicted accuracy, share of refits and index
+        in the lattice. Left out of `Choice.to_dict`.
     """
 
     level: float

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from prune3d.costs.lattice import Lattice
 from prune3d.costs.structure import Structure, enumerate_lattice
@@ -23,6 +23,7 @@ from prune3d.optimize import (
 )
 from prune3d.optimize.budget import HAIR
 from prune3d.optimize.kkt import MACS, PARAMS, PowerLaw
+from prune3d.optimize.one_axis import AXES
 from prune3d.pruning.latency import LatencyTable, read_latencies
 from prune3d.sampling.table import Samples
 
@@ -174,17 +175,17 @@ def optimal_target(
     except BudgetError as error:
         return {**extra, "unreachable": str(error), "members": []}
     members = choice.ties.members if choice.ties else []
-    outside = extrapolated(choice, region)
-    return {**extra, **describe(choice, candidates), "extrapolated": outside, "members": members}
+    network = describe(choice, candidates)
+    outside = extrapolated(network, region)
+    return {**extra, **network, "extrapolated": outside, "members": members}
 
 
-def extrapolated(choice: Choice, region: NDArray[np.float64]) -> list[str]:
+def extrapolated(network: Mapping[str, Any], region: ArrayLike) -> list[str]:
     """Return the dimensions in which a network lies outside the sampled region."""
-    names = ("depth", "width", "resolution")
     return [
         name
-        for name, (low, high) in zip(names, region, strict=True)
-        if not low - 1e-9 <= getattr(choice, name) <= high + 1e-9
+        for name, (low, high) in zip(AXES, np.asarray(region), strict=True)
+        if not low - 1e-9 <= network[name] <= high + 1e-9
     ]
 
 

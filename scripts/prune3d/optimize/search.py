@@ -309,6 +309,7 @@ def _members(
     if lattice.latency_ms is not None:
         columns["latency_ms"] = lattice.latency_ms[d, w, s]
     columns["predicted_accuracy"], columns["share_of_refits"] = predicted, share
+    columns["index"] = np.column_stack([d, w, s])
     names = list(columns)
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
     return [dict(zip(names, row, strict=True)) for row in rows]

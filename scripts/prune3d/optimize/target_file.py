@@ -1,11 +1,11 @@
-"""The files ``optimum.json``, ``target.json`` and ``tied.csv``: what is pruned to."""
+"""What is pruned to: ``optimum.json``, ``target.json``, and what the optimum was chosen among."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from prune3d.files import damaged, shown
 from prune3d.records import (
@@ -14,11 +14,13 @@ from prune3d.records import (
     Fraction,
     JsonKind,
     Name,
+    NonNegative,
     Positive,
     Ratio,
     Record,
     TableKind,
 )
+from prune3d.sampling.metrics_file import Cost
 
 NETWORK = ("depth", "width", "resolution", "width_asked", "macs", "macs_ratio", "params")
 
@@ -50,6 +52,7 @@ class TargetRecord(Excerpt):
     macs_ratio: Positive | None = None
     params: Count | None = None
     predicted_accuracy: float | None = None
+    tried_accuracy: Fraction | None = None
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> TargetRecord:
@@ -84,9 +87,50 @@ class TiedRow(Record):
     share_of_refits: Fraction
 
 
+class Network(Excerpt):
+    """A network that is tried."""
+
+    depth: Ratio
+    width: Ratio
+    resolution: Ratio
+    width_asked: Ratio
+    macs: Count
+    macs_ratio: Positive
+    params: Count
+    latency_ms: Positive | None
+    predicted_accuracy: float
+
+
+class CandidatesRecord(Record):
+    """The networks that are tried before one is chosen, and the limits that they keep."""
+
+    limits: dict[Literal["macs", "params", "latency_ms"], Positive]
+    networks: list[Network]
+
+
+class TrialRow(Record):
+    """A network that was tried."""
+
+    round: Literal["first", "second"]
+    place: Count
+    candidate: Count
+    depth: Ratio
+    width: Ratio
+    resolution: Ratio
+    macs: Count
+    params: Count
+    predicted_accuracy: float
+    selection_top1: Fraction
+    selection_loss: NonNegative
+    cost_macs: Cost
+    chosen: Annotated[int, Field(ge=0, le=1)]
+
+
 TARGET = JsonKind("target", 1, TargetRecord)
 OPTIMUM = JsonKind("optimum", 1, OptimumRecord)
 TIED = TableKind("tied", 1, TiedRow, may_be_empty=True)
+CANDIDATES = JsonKind("candidates", 1, CandidatesRecord)
+TRIALS = TableKind("trials", 1, TrialRow, may_be_empty=True)
 
 
 def read_target(path: str | Path, policy: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import Field, create_model, model_validator
 
 from prune3d.costs.structure_file import BLOCKS
 from prune3d.files import write_csv, write_text
-from prune3d.optimize.target_file import read_target
+from prune3d.optimize.target_file import TRIALS, read_target
 from prune3d.records import Name, Record, TableKind
 from prune3d.report.text import latex, markdown, mean_and_spread, percent, scaled
 from prune3d.report.warnings import WARNINGS
@@ -130,12 +130,15 @@ def dense_row(folder: Path) -> Row:
 def final_row(folder: Path, policy: str, metrics: Mapping[str, Any]) -> Row:
     """Return the part of a row that comes from the folder of a final network.
 
-    The method is billed with its samples and with the scoring of blocks, the policy ``depth`` with
-    the scoring: all of it for each budget, although one search serves all. The dense network's
-    training, common to all, is in its own row, and held-out samples only judge the predictor.
+    The method is billed with its samples, with the networks that were tried for the budget and with
+    the scoring of blocks, the policy ``depth`` with the scoring: all of it for each budget,
+    although one search serves all. The dense network's training, common to all, is in its own row,
+    and held-out samples only judge the predictor.
     """
     run = folder.parents[2]
     search = search_cost(run, policy)
+    if policy == "dwr":
+        search += trials_cost(folder.parent)
     predicted = None
     if policy == "dwr":
         optimum = read_target(folder.parent / "optimum.json", policy)
@@ -165,6 +168,9 @@ class SearchCost:
     macs: int
     seconds: float
 
+    def __add__(self, other: SearchCost) -> SearchCost:
+        return SearchCost(self.macs + other.macs, self.seconds + other.seconds)
+
 
 def search_cost(run: Path, policy: str) -> SearchCost:
     """Return the cost of the search of a policy, from the folder of an experiment's seed."""
@@ -179,6 +185,13 @@ def search_cost(run: Path, policy: str) -> SearchCost:
             job_seconds(run / "samples" / name / "provenance.json") for name in samples.names[1:]
         )
     return SearchCost(macs, seconds)
+
+
+def trials_cost(budget: Path) -> SearchCost:
+    """Return the cost of the networks that were tried, from the folder of a budget."""
+    trials = TRIALS.read(budget / "trials.csv")
+    files = [budget / f"trials/{row['round']}{row['place']}/provenance.json" for row in trials]
+    return SearchCost(sum(row["cost_macs"] for row in trials), sum(map(job_seconds, files)))
 
 
 def summarize(runs: Sequence[Row]) -> list[Row]:

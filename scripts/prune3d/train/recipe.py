@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 # One-cycle begins at 1/25 of the highest rate and ends at 1/10,000 of where it began.
@@ -71,6 +71,11 @@ class Recipe:
     temperature: float = 4.0
     original: Recipe | None = None
     name: str = ""
+
+    def shortened(self, part: float) -> Recipe:
+        """Return the recipe for a part of its epochs, in (0, 1], its schedule compressed."""
+        epochs = max(1, round(part * self.epochs))
+        return replace(self, epochs=epochs, warmup_epochs=self.warmup_epochs * epochs / self.epochs)
 
 
 def learning_rate(recipe: Recipe, progress: float) -> float:
