@@ -288,7 +288,10 @@ def trials(name):
     def look_up(wildcards):
         options = RerankOptions(**EXPERIMENTS[wildcards.experiment]["rerank"])
         places = range(1, options.places(name) + 1)
-        return [f"{BUDGET}/trials/{name}{i}/metrics.json".format(**wildcards) for i in places]
+        return [
+            f"{BUDGET}/trials/{name}{i}/metrics.json".format(**wildcards)
+            for i in places
+        ]
 
     return look_up
 
