@@ -1,8 +1,8 @@
 """How many known networks can be pruned, beside torch-pruning: `python tests/bench/coverage.py`.
 
 Each network has a process of its own, with limits on time and memory. A line of JSON for each
-goes to the file given by --out as soon as it is there, and those that are there already are not
-done again; --table prints the summary of a file.
+goes to the file given by --out as soon as it is there, and what is there already is not done again;
+a later line of a network adds to the earlier ones. --table prints the summary of a file.
 """
 
 from __future__ import annotations
@@ -122,12 +122,13 @@ def told(work: Callable[[], Any]) -> Any:
         return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
 
 
-def judge(name: str, rival: bool = True) -> dict[str, Any]:
-    """Prune a network along each dimension, and along width by torch-pruning; say what went."""
+def judge(name: str) -> dict[str, Any]:
+    """Prune a network along each dimension; say what went."""
     import numpy as np
 
     import prune3d
-    from prune3d.costs.structure import enumerate_lattice
+    from prune3d.costs.count import counted_by_torch
+    from prune3d.costs.structure import dense_macs, enumerate_lattice
     from prune3d.pruning import PruningOptions
     from prune3d.pruning.analyze import analyze
     from prune3d.pruning.channels.compare import liven
@@ -141,6 +142,7 @@ def judge(name: str, rival: bool = True) -> dict[str, Any]:
     found["seconds"] = round(time.process_time() - begun, 1)
     if isinstance(structure, str):
         return {**found, "width": structure, "depth": structure, "resolution": structure}
+    found["torch_macs"] = told(lambda: counted_by_torch(model) == dense_macs(structure))
     options = PruningOptions(block_criterion="random", channel_criterion="random")
 
     def width() -> Any:
@@ -172,8 +174,6 @@ def judge(name: str, rival: bool = True) -> dict[str, Any]:
     found["free_macs"] = round(free / max(1, sum(macs.values())), 4)
     found.update(width=told(width), depth=told(depth), resolution=told(resolution))
     found["frozen"] = sorted({f"{f.name}: {f.reason}"[:200] for f in structure.frozen})[:5]
-    if rival:
-        found["torch_pruning"] = told(lambda: torch_pruning(name))
     return found
 
 
@@ -218,23 +218,34 @@ def torch_pruning(name: str) -> Any:
     return bool(runs) and params < 0.6 * before.params
 
 
-def run_all(out: Path, chosen: list[str], memory: int, minutes: float) -> None:
-    """Judge networks, each in a process of its own."""
+def read(out: Path) -> dict[str, dict[str, Any]]:
+    """Return what is known of each network."""
+    known: dict[str, dict[str, Any]] = {}
+    for line in out.read_text().splitlines() if out.exists() else ():
+        found = json.loads(line)
+        known.setdefault(found["name"], {}).update(found)
+    return known
+
+
+def run_all(
+    out: Path, chosen: list[str], work: Callable[[str], dict[str, Any]], limits: tuple[int, float]
+) -> None:
+    """Do a piece of work for each network that lacks it, each in a process of its own."""
     import timm  # noqa: F401 - before the processes part, so that each starts at once
     import torch_pruning  # noqa: F401
     import torchvision  # noqa: F401
 
     import prune3d.pruning.analyze  # noqa: F401
 
-    lines = out.read_text().splitlines() if out.exists() else []
-    done = {json.loads(line)["name"] for line in lines}
-    begun = time.monotonic()
+    memory, minutes = limits
+    key = "torch_pruning" if work is rival else "width"
+    known, begun = read(out), time.monotonic()
     parts = multiprocessing.get_context("fork")
     for name in chosen:
-        if name in done or time.monotonic() - begun > minutes * 60:
+        if {key, "died"} & set(known.get(name, {})) or time.monotonic() - begun > minutes * 60:
             continue
         receiver, sender = parts.Pipe(duplex=False)
-        child = parts.Process(target=_part, args=(name, memory, sender), daemon=True)
+        child = parts.Process(target=_part, args=(work, name, memory, sender), daemon=True)
         child.start()
         sender.close()
         try:
@@ -244,21 +255,24 @@ def run_all(out: Path, chosen: list[str], memory: int, minutes: float) -> None:
             found = f"ended with {child.exitcode}"
         child.kill()
         child.join()
-        line = json.dumps(found if isinstance(found, dict) else {"name": name, "died": found})
+        failed = {"name": name, "torch_pruning" if work is rival else "died": found}
+        line = json.dumps(found if isinstance(found, dict) else failed)
         with out.open("a") as file:
             file.write(line + "\n")
         print(line[:240], flush=True)
 
 
-def _part(name: str, memory: int, sender: Any) -> None:
+def rival(name: str) -> dict[str, Any]:
+    """Prune a network by torch-pruning; say whether that went."""
+    return {"name": name, "torch_pruning": told(lambda: torch_pruning(name))}
+
+
+def _part(work: Callable[[str], dict[str, Any]], name: str, memory: int, sender: Any) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (memory << 30, memory << 30))
-    begun = time.process_time()
     try:
-        found = judge(name)
+        sender.send(work(name))
     except Exception as error:
         sender.send(f"{type(error).__name__}: {' '.join(str(error).split())}"[:400])
-    else:
-        sender.send({**found, "all_seconds": round(time.process_time() - begun, 1)})
 
 
 def table(out: Path) -> str:
@@ -266,7 +280,7 @@ def table(out: Path) -> str:
 
     Networks along width count with equal outputs and a step of training.
     """
-    found = [json.loads(line) for line in out.read_text().splitlines()]
+    found = list(read(out).values())
     rows = [
         "| networks | width | MACs 80 % free | depth | resolution | two of three | torch-pruning |"
     ]
@@ -283,7 +297,7 @@ def table(out: Path) -> str:
         ]
         rows.append(f"| {len(part)} of {family} | " + " | ".join(map(str, counts)) + " |")
     for entry in found:
-        for key in ("died", "width", "depth", "resolution"):
+        for key in ("died", "torch_macs", "width", "depth", "resolution"):
             if isinstance(entry.get(key), str) or entry.get(key) is False:
                 rows.append(f"- {entry['name']}, {key}: {entry[key]}")
     slowest = max(found, key=lambda f: f.get("seconds", 0))
@@ -299,6 +313,7 @@ def main() -> None:
     parser.add_argument("--memory", type=int, default=8, help="GB for each network")
     parser.add_argument("--minutes", type=float, default=1e9, help="none begins after these")
     parser.add_argument("--limit", type=int, help="how many networks at most")
+    parser.add_argument("--part", choices=("ours", "torch-pruning"), help="by default both")
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
     if given.table:
@@ -306,7 +321,9 @@ def main() -> None:
     else:
         os.environ["OMP_NUM_THREADS"] = "1"
         chosen = [name for name in names() if given.only in name][: given.limit]
-        run_all(given.out, chosen, given.memory, given.minutes)
+        for part, work in (("ours", judge), ("torch-pruning", rival)):
+            if given.part in (None, part):
+                run_all(given.out, chosen, work, (given.memory, given.minutes))
 
 
 if __name__ == "__main__":

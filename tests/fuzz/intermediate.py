@@ -87,11 +87,11 @@ def structure() -> Structure:
         }
         for layer in layers
     ]
-    nothing: dict[str, Any] = {"joins": None, "drops": None}
+    nothing: dict[str, Any] = {"joins": [], "drops": None}
     return Structure.from_dict(
         {
             "blocks": 3,
-            "removable": {"b0": nothing, "b1": {**nothing, "joins": ["stream", "stream"]}},
+            "removable": {"b0": nothing, "b1": {**nothing, "joins": [["stream", "stream"]]}},
             "groups": [{"name": n, "channels": 16} for n in ("stream", "b0.one", "b1.one")],
             "multiples": {"stream": 2},
             "sides": [4, 5, 6, 8],

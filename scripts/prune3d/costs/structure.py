@@ -75,13 +75,13 @@ class Removal:
     Attributes
     ----------
     joins
-        Two groups that become one, since an identity takes the place between them; the second is
-        written by the block alone or is the same stream.
+        Pairs of groups that become one, since an identity takes the place between them; of each the
+        second is written by the block alone or is the same stream.
     drops
         A group that vanishes, since the block appended it to others.
     """
 
-    joins: tuple[str, str] | None = None
+    joins: tuple[tuple[str, str], ...] = ()
     drops: str | None = None
 
 
@@ -194,7 +194,7 @@ class Structure:
             Layer(**{**layer, "positions": rows[layer["positions"]]}) for layer in value["layers"]
         )
         removable = {
-            name: Removal(joins=tuple(r["joins"]) if r["joins"] else None, drops=r["drops"])
+            name: Removal(joins=tuple((a, b) for a, b in r["joins"]), drops=r["drops"])
             for name, r in value["removable"].items()
         }
         return cls(
@@ -318,9 +318,8 @@ def _merged(
         for name, column in zip(names, writers.T, strict=True)
     }
     for block in removed:
-        joins = structure.removable[block].joins
-        if joins is not None:
-            a, b = sorted((find(joins[0]), find(joins[1])), key=first.__getitem__)
+        for pair in structure.removable[block].joins:
+            a, b = sorted(map(find, pair), key=first.__getitem__)
             root[b] = a
     merged = channels[[names.index(find(name)) for name in names]]
     for block in removed:

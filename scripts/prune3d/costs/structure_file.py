@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,7 @@ class _Layer(Record):
 
 
 class _Removal(Record):
-    joins: Annotated[list[str], Field(min_length=2, max_length=2)] | None
+    joins: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
     drops: Name | None
 
 
@@ -81,7 +82,7 @@ class StructureRecord(Record):
                 raise ValueError(f"layer {shown(layer.name)} has no row of positions")
         _known("multiples", self.multiples, groups)
         for name, removal in self.removable.items():
-            touched = [*(removal.joins or ()), *([] if removal.drops is None else [removal.drops])]
+            touched = [*chain(*removal.joins), *([] if removal.drops is None else [removal.drops])]
             _known(f"removable.{shown(name)}", touched, groups)
         return self
 
@@ -99,7 +100,7 @@ class BlocksRecord(Record):
         return self
 
 
-STRUCTURE = JsonKind("structure", 2, StructureRecord)
+STRUCTURE = JsonKind("structure", 3, StructureRecord)
 BLOCKS = JsonKind("blocks", 1, BlocksRecord)
 
 

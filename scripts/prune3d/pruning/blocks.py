@@ -3,7 +3,8 @@
 A block is a module with at least two convolutions or linear layers, among them a convolution wider
 than a pixel, or with one whose output is appended to the input; a module that only holds such
 modules is a container and no block. Where no such block can be removed, as in a VGG, or there is
-only one, the blocks are the single convolutions with their batch norms and activations.
+only one, the blocks are the single convolutions with their batch norms and activations, and where
+none of these can be, modules whose convolutions all look at one pixel.
 
 A block can be removed in two ways. If its output has the shape of its input, an identity takes its
 place (residual blocks; repeated convolutions). If its output is appended to its input, as in a
@@ -12,7 +13,7 @@ DenseNet, the channels that it appends are removed from every layer that reads t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -91,17 +92,34 @@ class Call:
     listed: bool
 
 
-def find_blocks(model: nn.Module) -> list[Block]:
+def find_blocks(model: nn.Module, barred: Mapping[str, str] | None = None) -> list[Block]:
     """Return the blocks of a dense network in the order in which they run.
 
     That a block can be removed is read off the shapes of what goes in and what comes out.
+
+    Parameters
+    ----------
+    model
+        The network.
+    barred
+        Names of modules that are known to be in the way of the others when they are removed, each
+        with the reason.
     """
-    calls = record_calls(model)
-    modules = _composite_blocks(model, calls)
-    if len(modules) > 1 and any(block.removable for block in modules):
+    calls, barred = record_calls(model), barred or {}
+    modules = _composite_blocks(model, calls, barred)
+    if _some_can_go(modules):
         return modules
+    chains = _chains(calls, barred)
+    if not any(block.removable for block in chains):
+        pointwise = _composite_blocks(model, calls, barred, pointwise=True)
+        if _some_can_go(pointwise):
+            return pointwise
+    return chains or modules
+
+
+def _some_can_go(blocks: Sequence[Block]) -> bool:
     # A single block cannot be removed, since one is always left.
-    return _chains(calls) or modules
+    return len(blocks) > 1 and any(block.removable for block in blocks)
 
 
 def record_calls(model: nn.Module) -> list[Call]:
@@ -134,7 +152,9 @@ def record_calls(model: nn.Module) -> list[Call]:
     return calls
 
 
-def _composite_blocks(model: nn.Module, calls: list[Call]) -> list[Block]:
+def _composite_blocks(
+    model: nn.Module, calls: list[Call], barred: Mapping[str, str], pointwise: bool = False
+) -> list[Block]:
     by_name: dict[str, list[int]] = {}
     for place, call in enumerate(calls):
         by_name.setdefault(call.name, []).append(place)
@@ -142,12 +162,12 @@ def _composite_blocks(model: nn.Module, calls: list[Call]) -> list[Block]:
 
     def block(name: str) -> Block:
         if name not in known:
-            known[name] = _as_block(name, calls, by_name.get(name, []))
+            known[name] = _as_block(name, calls, by_name.get(name, []), barred)
         return known[name]
 
     composites = {}
     for name, module in model.named_modules():
-        count = _convolutions(module)
+        count = _convolutions(module, pointwise)
         if name and (count > 1 or (count == 1 and block(name).appends)):
             composites[name] = module
 
@@ -162,9 +182,11 @@ def _composite_blocks(model: nn.Module, calls: list[Call]) -> list[Block]:
     return sorted(walk(""), key=lambda found: by_name[found.name][0])
 
 
-def _as_block(name: str, calls: list[Call], places: list[int]) -> Block:
+def _as_block(name: str, calls: list[Call], places: list[int], barred: Mapping[str, str]) -> Block:
     """Return a module as a block, from all its calls."""
     block = Block(name, (name,))
+    if name in barred:
+        return block.kept(barred[name])
     if not places:
         return block.kept(f"'{name}' gives something else than a tensor")
     ways = {_removal(calls, place) for place in places}
@@ -178,10 +200,10 @@ def _as_block(name: str, calls: list[Call], places: list[int]) -> Block:
     return replace(block, stand_in=stand_in, appends=appends)
 
 
-def _convolutions(module: nn.Module) -> int:
-    """Return how many layers are inside a module, or 0 if no convolution is wider than a pixel."""
+def _convolutions(module: nn.Module, pointwise: bool) -> int:
+    """Return how many layers are inside a module, or 0 if no convolution is wide enough."""
     inside = [m for m in module.modules() if isinstance(m, _ConvNd | nn.Linear) and m is not module]
-    wide = (max(m.kernel_size) > 1 for m in inside if isinstance(m, _ConvNd))
+    wide = (pointwise or max(m.kernel_size) > 1 for m in inside if isinstance(m, _ConvNd))
     return len(inside) if any(wide) else 0
 
 
@@ -239,7 +261,7 @@ def _contains(whole: Tensor, part: Tensor) -> bool:
     )
 
 
-def _chains(calls: list[Call]) -> list[Block]:
+def _chains(calls: list[Call], barred: Mapping[str, str]) -> list[Block]:
     """Return every convolution with the batch norm and the activation that follow it."""
     times: dict[str, int] = {}
     for call in calls:
@@ -247,7 +269,7 @@ def _chains(calls: list[Call]) -> list[Block]:
     leaves = [c for c in calls if next(c.module.children(), None) is None and times[c.name] == 1]
     blocks = []
     for place, call in enumerate(leaves):
-        if not isinstance(call.module, nn.Conv2d) or len(call.inputs) != 1:
+        if not isinstance(call.module, _ConvNd) or len(call.inputs) != 1:
             continue
         chain = [call]
         for kinds in (_BatchNorm, ACTIVATIONS):
@@ -259,5 +281,7 @@ def _chains(calls: list[Call]) -> list[Block]:
         block = Block(names[0], names, IDENTITY)
         if chain[0].inputs[0].shape != chain[-1].output.shape:
             block = block.kept(f"the output of '{names[0]}' has another shape than its input")
+        elif names[0] in barred:
+            block = block.kept(barred[names[0]])
         blocks.append(block)
     return blocks

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+import torch
 from torch import nn
 
 from prune3d.costs.count import module_macs
@@ -17,9 +18,11 @@ from prune3d.models.registry import MODELS
 from prune3d.models.spec import NetworkSpec
 from prune3d.models.stand_ins import put_in_place, replace_modules
 from prune3d.pruning.blocks import Block, find_blocks
+from prune3d.pruning.channels.cut import keep_channels
 from prune3d.pruning.channels.follow import follow_pruned
 from prune3d.pruning.channels.groups import ChannelGraph, ChannelGroup
 from prune3d.pruning.channels.verify import follow_verified
+from prune3d.pruning.removals import find_removal
 
 
 @dataclass(frozen=True)
@@ -126,36 +129,53 @@ def _look(spec: NetworkSpec) -> Dense:
             f"({what_failed(error)})."
         )
     try:
-        blocks = find_blocks(model)
-        if spec.name not in MODELS:
-            # On a copy: others look at the dense network meanwhile.
-            blocks = _tried(copy_network(model, spec.name), blocks)
+        return _with_blocks(model, graph, no_width)
     except Exception as error:
         reason = f"the blocks of {spec.name} cannot be found ({what_failed(error)})"
         return replace(_assemble([], graph, no_width), no_depth=reason)
-    return _assemble(blocks, graph, no_width)
 
 
-def _tried(model: nn.Module, blocks: Sequence[Block]) -> list[Block]:
+def _with_blocks(model: nn.Module, graph: ChannelGraph | None, no_width: str | None) -> Dense:
+    """Look for blocks until each that is said to be removable is, when it is removed alone."""
+    known = get_spec(model).name in MODELS
+    barred: dict[str, str] = {}
+    while True:
+        found = find_blocks(model, barred)
+        dense = _assemble(found, graph, no_width)
+        if not known:
+            dense = _assemble(_tried(model, dense), graph, no_width)
+        can = {block.name for block in found if block.removable}
+        failed = {b.name: str(b.reason) for b in dense.blocks if b.name in can and not b.removable}
+        if known or not failed:
+            if barred and not dense.removals:
+                dense = replace(dense, no_depth=next(iter(barred.values())))
+            return dense
+        barred |= failed
+
+
+def _tried(model: nn.Module, dense: Dense) -> list[Block]:
     """Remove each block alone, to see whether the network works without it."""
-    return [_tried_alone(model, block) if _is_skipped(block) else block for block in blocks]
+    copied = copy_network(model, get_spec(model).name)  # others look at the dense network meanwhile
+    return [
+        _tried_alone(copied, block, dense) if block.removable else block for block in dense.blocks
+    ]
 
 
-def _is_skipped(block: Block) -> bool:
-    """Tell whether a block is removed without a change of the channels of others."""
-    return block.removable and not block.appends
-
-
-def _tried_alone(model: nn.Module, block: Block) -> Block:
-    originals = {name: model.get_submodule(name) for name in block.modules}
-    replace_modules(model, dict.fromkeys(originals, str(block.stand_in)))
+def _tried_alone(model: nn.Module, block: Block, dense: Dense) -> Block:
+    drops = dense.removals[block.name].drops
+    part = model
+    if drops is not None and dense.graph is not None:
+        part = copy_network(model, get_spec(model).name)
+        keep_channels(part, dense.graph, {drops: torch.empty(0, dtype=torch.int64)})
+    originals = {name: part.get_submodule(name) for name in block.modules}
+    replace_modules(part, dict.fromkeys(originals, str(block.stand_in)))
     try:
-        module_macs(model, get_spec(model).side)
+        module_macs(part, get_spec(part).side)
     except Exception as error:
         return block.kept(f"the network does not work without '{block.name}': {error}".rstrip("."))
     finally:
         for name, original in originals.items():
-            put_in_place(model, model.get_submodule(name), original)
+            put_in_place(part, part.get_submodule(name), original)
     return block
 
 
@@ -163,7 +183,7 @@ def _assemble(found: Sequence[Block], graph: ChannelGraph | None, no_width: str 
     groups = () if graph is None else graph.groups
     blocks, removals = [], {}
     for block in found:
-        removal = _removal(block, groups, followed=no_width is None)
+        removal = find_removal(block, graph, followed=no_width is None)
         if removal is not None:
             removals[block.name] = removal
         elif block.removable:
@@ -184,24 +204,3 @@ def _all_stay(graph: ChannelGraph) -> str:
     if frozen is None:
         return "no layer has channels"
     return f"all channels stay, most of them those of '{frozen.name}', since {frozen.reason}"
-
-
-def _removal(block: Block, groups: Sequence[ChannelGroup], followed: bool) -> Removal | None:
-    """Return what removing a block does to the groups, or None where it cannot be removed."""
-    if not block.removable:
-        return None
-    if not followed:
-        return None if block.appends else Removal()
-    inside = [g for g in groups if any(block.holds(m.name) for m in g.members)]
-    written = [g for g in inside if any(block.holds(m.name) for m in g.writers)]
-    comes_in = [g for g in inside if not all(block.holds(m.name) for m in g.writers)]
-    goes_out = [g for g in written if not all(block.holds(m.name) for m in g.members)]
-    if block.appends:
-        dropped = [g for g in goes_out if g not in comes_in]
-        return Removal(drops=dropped[0].name) if len(dropped) == 1 else None
-    ins, outs = {g.name for g in comes_in}, {g.name for g in goes_out}
-    if ins == outs:
-        return Removal()
-    if len(ins) == len(outs) == 1:
-        return Removal(joins=(ins.pop(), outs.pop()))
-    return None

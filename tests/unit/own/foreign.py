@@ -194,7 +194,7 @@ class Reads(nn.Module):
         for block in self.blocks:
             x = block(x, x.mean((2, 3), keepdim=True), scale=block.scales[1] / block.stride)
             if self.deep:
-                x = x + block.a.bias.mean()
+                x = x + block.a.bias.mean() + block.b.bias.mean()
         return self.head(x * self.blocks[0].expansion)
 
 

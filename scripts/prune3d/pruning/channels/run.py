@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prune3d.models.shapes import KNOWN_LAYERS
+from prune3d.models.stand_ins import tensors
 from prune3d.pruning.channels.identities import ConflictError, Ids
 from prune3d.pruning.channels.labels import Labels, all_ids, spread
 from prune3d.pruning.channels.operators import apply
@@ -144,18 +145,8 @@ def _failed(tracer: Tracer, what: str) -> TraceError:
 
 
 def _ids_in(tracer: Tracer, value: Any) -> Ids:
-    parts = [all_ids(tracer.labels(t)) for t in _tensors(value)]
+    parts = [all_ids(tracer.labels(t)) for t in tensors(value)]
     return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _tensors(part)
-    elif isinstance(value, dict):
-        yield from _tensors(tuple(value.values()))
 
 
 @contextmanager
@@ -163,10 +154,16 @@ def _hooks(tracer: Tracer, model: nn.Module) -> Iterator[None]:
     """Keep the stack of the modules that run."""
 
     def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
-        tracer.stack.append((tracer.names[module], (args, kwargs)))
+        name = tracer.names[module]
+        tracer.stack.append((name, (args, kwargs)))
+        first = next(tensors((args, kwargs)), None)
+        lane = None if first is None else tracer.lane(first)
+        tracer.trace.taken.setdefault(name, []).append(lane)
 
     def leave(module: nn.Module, args: Any, output: Any) -> None:
-        tracer.stack.pop()
+        name, _ = tracer.stack.pop()
+        lane = tracer.lane(output) if isinstance(output, Tensor) else None
+        tracer.trace.given.setdefault(name, []).append(lane)
 
     handles = []
     for module in model.modules():

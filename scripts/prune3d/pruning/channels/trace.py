@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from prune3d.models.shapes import tensors_of
 from prune3d.pruning.channels.identities import NONE, Classes, Ids
-from prune3d.pruning.channels.labels import Labels, spread
+from prune3d.pruning.channels.labels import Labels, pattern, spread
 
 Axis = tuple[str, int]
 IMAGES = ("the images", 1)
@@ -68,6 +68,22 @@ class TraceError(Exception):
         self.module, self.ids, self.current, self.reason = module, ids, current, reason
 
 
+@dataclass(frozen=True)
+class Lane:
+    """The channels of a tensor.
+
+    Attributes
+    ----------
+    dim
+        The dimension along which they are.
+    ids
+        Shape (channels,).
+    """
+
+    dim: int
+    ids: Ids = field(hash=False)
+
+
 @dataclass
 class Trace:
     """What a forward pass tells.
@@ -86,6 +102,9 @@ class Trace:
         For each module the identities whose ties in it are guessed from the sizes that it saw.
     choices
         By module and call, what was chosen where channels can be tied in more ways than one.
+    taken, given
+        For each module, at each of its calls, the identities along the one dimension in which those
+        of its first input, and of its output, differ; None where there is not one such dimension.
     """
 
     axes: dict[Axis, Ids]
@@ -95,6 +114,8 @@ class Trace:
     uses: list[SizeUse] = field(default_factory=list)
     guesses: dict[str, list[Ids]] = field(default_factory=dict)
     choices: dict[str, str] = field(default_factory=dict)
+    taken: dict[str, list[Lane | None]] = field(default_factory=dict)
+    given: dict[str, list[Lane | None]] = field(default_factory=dict)
 
 
 _numbers = count(1)
@@ -175,6 +196,14 @@ class Tracer:
         """Label a tensor."""
         if id(tensor) not in self._fixed:
             tensor._channel_labels = self._number, labels  # type: ignore[attr-defined]
+
+    def lane(self, tensor: Tensor) -> Lane | None:
+        """Return the channels of a tensor, where they are along one dimension."""
+        found = [pattern(layer) for layer in self.labels(tensor).layers]
+        found = [p for p in found if p.ids.any()]
+        if len(found) != 1 or len(found[0].dims) != 1:
+            return None
+        return Lane(found[0].dims[0], found[0].ids.flatten().numpy().copy())
 
     def freeze(self, ids: Ids, what: str) -> None:
         """Say that identities stay because of what happens to them where the pass is."""
