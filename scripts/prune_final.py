@@ -12,7 +12,7 @@ with Job(snakemake) as job:
         save_unreachable(job.output.pruned, target["unreachable"])
         job.say(f"left out: {target['unreachable']}")
     else:
-        from prune3d.workflow.session import prune_dense
+        from prune3d.workflow.finals import prune_dense
 
         pruned = prune_dense(job, target)
         name_stage(pruned, f"{job.wildcards.budget}/{job.wildcards.policy}")

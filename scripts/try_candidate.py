@@ -6,7 +6,8 @@ with Job(snakemake) as job:
     from prune3d.optimize.rerank import RerankOptions, taken_by
     from prune3d.optimize.target_file import CANDIDATES
     from prune3d.sampling.metrics_file import METRICS
-    from prune3d.workflow.session import Session, prune_dense
+    from prune3d.workflow.finals import prune_dense
+    from prune3d.workflow.session import Session
 
     place, name = int(job.wildcards.place), job.wildcards.round
     proposed = CANDIDATES.read(job.input.candidates)

@@ -10,14 +10,11 @@ import torch
 from torch import nn
 
 from prune3d.costs.count import cost
-from prune3d.costs.structure_file import read_removal_order
-from prune3d.data.images import load_images, load_splits
+from prune3d.data.images import load_images
 from prune3d.files import write_csv
 from prune3d.models.checkpoint import load, save, save_unreachable
 from prune3d.models.lineage import Step, add_step, bill, get_lineage, name_stage
 from prune3d.models.meaning import get_meaning
-from prune3d.optimize.policies import check_delivered
-from prune3d.pruning import PruningOptions, prune
 from prune3d.pruning.realized import realized
 from prune3d.sampling.metrics_file import METRICS
 from prune3d.train.compute import Compute
@@ -117,32 +114,6 @@ class Session:
         """Write outputs that say why there is no network."""
         write_csv(self._job.output.history, [], HISTORY_COLUMNS)
         save_unreachable(self._job.output.model, reason)
-
-
-def prune_dense(job: Job, target: Mapping[str, Any]) -> nn.Module:
-    """Prune the dense network to what was chosen, and check that it costs what was composed.
-
-    Parameters
-    ----------
-    job
-        With inputs ``dense``, ``train``, ``selection`` and, where blocks go, ``blocks``.
-    target
-        Ratios and costs, and the ``limits`` of the budget.
-    """
-    device = job.device()
-    options = replace(job.read(PruningOptions), seed=job.seed("pruning"))
-    images = load_splits(job.input.train, job.input.selection)
-    pruned = prune(
-        load(job.input.dense, device, job.params["own_network"]),
-        target["depth"],
-        target["width_asked"],
-        target["resolution"],
-        options=options,
-        images=images.probe(options.probe_images, options.seed).to(device),
-        removal_order=read_removal_order(job.input.get("blocks")),
-    )
-    check_delivered(pruned, target)
-    return pruned
 
 
 def read_recipe(job: Job, section: str) -> Recipe:
