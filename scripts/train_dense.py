@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from prune3d.data.storage import describe
+from prune3d.data.storage import describe, holds_pixels
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
@@ -19,7 +19,8 @@ with Job(snakemake) as job:
     session = Session(job, stage="dense")
     session.seed_initialization()
     model = build(job.params["model"], len(data.classes), data.side, data.channels)
-    set_meaning(model, Meaning(data.classes, data.mean, data.spread))
+    stored = data.side if holds_pixels(job.input.train) else None
+    set_meaning(model, Meaning(data.classes, data.mean, data.spread, data.crop, stored))
     weights = list(job.input.checkpoint)
     if weights:
         load_weights(model, weights[0])

@@ -27,6 +27,7 @@ ROOMS = (
     "optimize",
     "workflow",
     "report",
+    "cli",
 )
 MODULES = sorted(LIBRARY.rglob("*.py"))
 

@@ -113,6 +113,11 @@ def describe(path: str | Path) -> Description:
     return _description(path, read_header(path, FORMAT))
 
 
+def holds_pixels(path: str | Path) -> bool:
+    """Tell whether a split's file holds the images themselves, and not the names of pictures."""
+    return "root" not in read_header(path, FORMAT)
+
+
 def load_part(path: str | Path) -> tuple[Labelled | Index, Description, str]:
     """Read what `save_part` wrote, and the SHA-256 of it all that the file holds.
 

@@ -21,6 +21,7 @@ from prune3d.export.decisions import decisions
 from prune3d.export.equivalents import Equivalents
 from prune3d.files import atomic_path
 from prune3d.models.assembly import get_spec
+from prune3d.models.foreign import copy_network
 from prune3d.models.meaning import Meaning, get_meaning
 
 TOLERANCE = 1e-3
@@ -41,7 +42,8 @@ def export(model: nn.Module, path: str | Path) -> float:
     path
         Name of the file. Its input ``images`` has shape (N, channels, side, side), N free; its
         output ``logits`` (N, classes). Its metadata tell, as JSON, what is known of ``classes``,
-        ``mean`` and ``spread``; see `prune3d.models.meaning.Meaning`.
+        ``mean``, ``spread``, ``crop`` and ``stored_side``, see `prune3d.models.meaning.Meaning`,
+        and the ``side`` in pixels.
 
     Returns
     -------
@@ -56,8 +58,18 @@ def export(model: nn.Module, path: str | Path) -> float:
     """
     with atomic_path(path) as temporary:
         difference = _write_and_compare(model, get_spec(model).side, temporary)
-        _tell_meaning(temporary, get_meaning(model))
+        _tell_meaning(temporary, get_meaning(model), get_spec(model).side)
         return difference
+
+
+def write_at_side(model: nn.Module, side: int, path: Path) -> None:
+    """Write a network for images of a side in pixels, without metadata; see `export`.
+
+    The network may be on any device; it is written as it would be on the CPU.
+    """
+    if next(model.parameters()).device.type != "cpu":
+        model = copy_network(model, get_spec(model).name).cpu()
+    _write_and_compare(model.eval(), side, path)
 
 
 def why_not_onnx(model: nn.Module, sides: Iterable[int]) -> str | None:
@@ -105,10 +117,11 @@ def _write_and_compare(model: nn.Module, side: int, path: Path) -> float:
     raise reasons[0] from None
 
 
-def _tell_meaning(path: Path, meaning: Meaning) -> None:
+def _tell_meaning(path: Path, meaning: Meaning, side: int) -> None:
     import onnx
 
     known = {name: value for name, value in asdict(meaning).items() if value is not None}
+    known["side"] = side
     file = onnx.load(path)
     onnx.helper.set_model_props(file, {name: json.dumps(value) for name, value in known.items()})
     onnx.save(file, path)

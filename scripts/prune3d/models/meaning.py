@@ -25,11 +25,18 @@ class Meaning:
     mean, spread
         Of each channel over the training images, pixels in [0, 1]; inputs are
         (pixel - mean) / spread, the spread being at least 1e-6.
+    crop
+        Part of a picture's shorter side that the central square keeps which becomes an image.
+    stored_side
+        Side in pixels of the bytes that this square becomes before it is resized to the network's
+        side; None where it is resized once.
     """
 
     classes: tuple[str, ...] | None = None
     mean: tuple[Finite, ...] | None = None
     spread: tuple[NonNegative, ...] | None = None
+    crop: Annotated[float, Field(gt=0, le=1)] | None = None
+    stored_side: Annotated[int, Field(ge=1, le=100_000)] | None = None
 
 
 def get_meaning(model: nn.Module) -> Meaning:

@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from prune3d.errors import UserError
 from prune3d.files import damaged
 from prune3d.records import Name, Ratio, Record, TableKind
 
@@ -62,10 +64,16 @@ class LatencyOptions:
         Images a forward pass.
     runs
         Forward passes of which the median is taken.
+    runtime
+        ``torch``, eagerly, or ``onnxruntime`` on the CPU.
+    threads
+        Of the CPU; None for those that torch has now.
     """
 
     batch_size: int = 1
     runs: int = 30
+    runtime: str = "torch"
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -229,7 +237,17 @@ def measure_table(
 
 
 def latency(model: nn.Module, side: int, options: LatencyOptions) -> float:
-    """Return the median milliseconds of a forward pass on the model's device."""
+    """Return the median milliseconds of a forward pass on the model's device.
+
+    With ``onnxruntime`` on the CPU, whatever the device of the model.
+
+    Raises
+    ------
+    UserError
+        If the network cannot be written as ONNX, which ``onnxruntime`` needs.
+    """
+    if options.runtime == "onnxruntime":
+        return _latency_as_onnx(model, side, options)
     import torch
 
     from prune3d.models.assembly import get_spec
@@ -237,15 +255,67 @@ def latency(model: nn.Module, side: int, options: LatencyOptions) -> float:
     device = next(model.parameters()).device
     images = torch.zeros(options.batch_size, get_spec(model).in_channels, side, side, device=device)
     model.eval()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(options.threads or threads)
+    try:
+        with torch.inference_mode():
+            return _median(lambda: model(images), options.runs, lambda: _wait(device))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def latency_of(model: nn.Module, options: LatencyOptions) -> float:
+    """Return the latency at the side that a network is meant for; see `latency`."""
+    from prune3d.models.assembly import get_spec
+
+    return latency(model, get_spec(model).side, options)
+
+
+def latency_of_file(path: Path, options: LatencyOptions) -> float:
+    """Return the median milliseconds of an ONNX file's pass over a batch, on the CPU.
+
+    Raises
+    ------
+    UserError
+        If it is no usable ONNX file, or does not take a batch of images of one size.
+    """
+    from prune3d.export.classifier import open_session
+
+    session = open_session(path, options.threads)
+    (given,) = session.get_inputs()
+    shape = [options.batch_size, *given.shape[1:]]
+    if len(shape) != 4 or not all(isinstance(size, int) for size in shape):
+        raise UserError(
+            f"{path} takes inputs of shape {given.shape}; only batches of images of a fixed size "
+            "can be timed."
+        )
+    kind = np.uint8 if given.type == "tensor(uint8)" else np.float32
+    feed = {given.name: np.zeros(shape, kind)}
+    return _median(lambda: session.run(None, feed), options.runs, lambda: None)
+
+
+def _latency_as_onnx(model: nn.Module, side: int, options: LatencyOptions) -> float:
+    import torch
+
+    from prune3d.export.onnx_file import write_at_side
+
+    threads = options.threads or torch.get_num_threads()
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        write_at_side(model, side, path)
+        return latency_of_file(path, replace(options, threads=threads))
+
+
+def _median(act: Callable[[], object], runs: int, wait: Callable[[], None]) -> float:
+    """Return the median milliseconds of an act after some that warm up."""
     taken = []
-    with torch.inference_mode():
-        for run in range(WARM_UP + options.runs):
-            _wait(device)
-            begun = time.perf_counter()
-            model(images)
-            _wait(device)
-            if run >= WARM_UP:
-                taken.append(1000 * (time.perf_counter() - begun))
+    for run in range(WARM_UP + runs):
+        wait()
+        begun = time.perf_counter()
+        act()
+        wait()
+        if run >= WARM_UP:
+            taken.append(1000 * (time.perf_counter() - begun))
     return statistics.median(taken)
 
 

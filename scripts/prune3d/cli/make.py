@@ -1,0 +1,130 @@
+"""``prune3d prune`` and ``prune3d export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from prune3d.cli.look import costs
+from prune3d.cli.networks import (
+    AsJson,
+    Channels,
+    Classes,
+    Code,
+    Given,
+    Network,
+    Side,
+    Weights,
+    open_network,
+)
+from prune3d.cli.output import show
+from prune3d.errors import UserError
+from prune3d.pruning.options import PruningOptions
+
+DEFAULTS = PruningOptions()
+Ratio = float | None
+
+
+def prune(
+    network: Network,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
+    macs: Annotated[Ratio, typer.Option(help="Ratio of the dense MACs, by width.")] = None,
+    depth: Annotated[Ratio, typer.Option(help="Ratio of the blocks.")] = None,
+    width: Annotated[Ratio, typer.Option(help="Ratio of the channels.")] = None,
+    resolution: Annotated[Ratio, typer.Option(help="Ratio of the image side.")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Class folders, to score blocks and set batch norms by.")
+    ] = None,
+    normalization: Annotated[
+        Literal["own", "imagenet"],
+        typer.Option(help="Of the pictures, where the network's file does not tell."),
+    ] = "own",
+    remove: Annotated[
+        list[str] | None, typer.Option(help="Block that goes first; may be given several times.")
+    ] = None,
+    block_criterion: Annotated[str, typer.Option(help="See docs/models.md.")] = (
+        DEFAULTS.block_criterion
+    ),
+    channel_criterion: Annotated[str, typer.Option(help="See docs/models.md.")] = (
+        DEFAULTS.channel_criterion
+    ),
+    round_to: Annotated[int, typer.Option(min=1, help="Channels in multiples of it.")] = 1,
+    classes: Classes = None,
+    side: Side = None,
+    channels: Channels = None,
+    weights: Weights = None,
+    code: Code = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prune a network and write it; it is not fine-tuned.
+
+    Ratios are to the dense network, above 0 and at most 1. What goes first in depth is scored on
+    pictures, or named.
+
+    \b
+    Examples:
+      prune3d prune resnet20 --macs 0.25 -o small.safetensors
+      prune3d prune resnet20 --resolution 0.75 --macs 0.25 -o small.safetensors
+      prune3d prune resnet20 --depth 0.7 --remove layer1.1 --remove layer2.2 \\
+        --remove layer3.1 -o shallow.safetensors
+      prune3d prune dense.safetensors --depth 0.7 --macs 0.3 --pictures pictures -o small.safetensors
+    """  # noqa: D301, E501
+    from prune3d.cli.pictures import splits_for
+    from prune3d.models.checkpoint import save
+    from prune3d.pruning import prune as prune_network
+    from prune3d.pruning.realized import realized
+
+    if macs is depth is width is resolution is None:
+        raise UserError("nothing is to be pruned; give --macs, --depth, --width or --resolution.")
+    if depth is not None and pictures is None and not remove and block_criterion != "random":
+        raise UserError(
+            "--depth needs --pictures to score the blocks on, or --remove with the names of those "
+            "that go (prune3d inspect lists them)."
+        )
+    model = open_network(network, Given(classes, side, channels, weights, code))
+    images = None if pictures is None else splits_for(model, pictures, normalization)
+    options = PruningOptions(block_criterion, channel_criterion, round_to)
+    pruned = prune_network(
+        model,
+        depth,
+        width,
+        resolution,
+        macs=macs,
+        options=options,
+        images=images.probe(options.probe_images, options.seed) if images else None,
+        removal_order=remove or None,
+    )
+    save(pruned, output)
+    row = {"name": str(output), **realized(pruned)}
+    show({**row, "file": str(output)}, as_json, costs([row]))
+
+
+def export(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Model file of prune3d.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write [FILE as .onnx].")
+    ] = None,
+    code: Code = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a network as ONNX and compare its outputs with the original's.
+
+    \b
+    Examples:
+      prune3d export small.safetensors
+      prune3d export small.safetensors -o deployed.onnx
+    """  # noqa: D301
+    from prune3d.export import export as export_network
+    from prune3d.models.checkpoint import load
+
+    target = output or Path(file).with_suffix(".onnx")
+    difference = export_network(load(file, code=code), target)
+    value = {"file": str(target), "bytes": target.stat().st_size, "difference": difference}
+    show(
+        value,
+        as_json,
+        f"{target}: {value['bytes']:,} bytes; outputs differ from the original's by at most "
+        f"{difference:.1e}",
+    )

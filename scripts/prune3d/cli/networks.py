@@ -1,0 +1,99 @@
+"""Networks as they are named on the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from prune3d.errors import UserError
+from prune3d.models.registry import MODELS, factory_of, is_own, usual_size
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from prune3d.models.spec import NetworkSpec
+
+Network = Annotated[
+    str, typer.Argument(metavar="NETWORK", help="Name, path/to/file.py:function, or model file.")
+]
+Classes = Annotated[int | None, typer.Option("--classes", min=2, help="Of a named network.")]
+Side = Annotated[
+    int | None, typer.Option("--side", min=1, help="Image side in pixels of a named network.")
+]
+Channels = Annotated[
+    int | None, typer.Option("--channels", min=1, help="Of the images of a named network [3].")
+]
+Weights = Annotated[Path | None, typer.Option("--weights", help="State_dict of a named network.")]
+Code = Annotated[
+    str | None,
+    typer.Option("--code", help="path/to/file.py:function that builds a model file's network."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is said of a network beside its name; None where nothing is."""
+
+    classes: int | None = None
+    side: int | None = None
+    channels: int | None = None
+    weights: Path | None = None
+    code: str | None = None
+
+
+def open_network(name: str, given: Given) -> nn.Module:
+    """Load a model file, or build a named network, with weights of its own or drawn by lot.
+
+    Raises
+    ------
+    UserError
+        If there is no such network, or what is given does not go with it.
+    """
+    if name.endswith(".onnx"):
+        raise UserError(f"{name} is an ONNX file; give the .safetensors file of the network.")
+    if name.endswith(".safetensors") or (
+        name not in MODELS and not is_own(name) and Path(name).is_file()
+    ):
+        return _load(name, given)
+    factory_of(name)
+    import torch
+
+    from prune3d.models import build
+    from prune3d.models.weights import load_weights
+
+    if given.code is not None:
+        raise UserError(f"--code is for model files, and '{name}' is built by its name.")
+    classes, side = given.classes, given.side
+    if name in MODELS:
+        usual = usual_size(name)
+        classes, side = classes or usual[0], side or usual[1]
+    if classes is None or side is None:
+        raise UserError(
+            f"nothing is known of the images of '{name}'; give --classes and --side in pixels."
+        )
+    torch.manual_seed(0)
+    model = build(name, classes, side, given.channels or 3)
+    if given.weights is not None:
+        load_weights(model, given.weights)
+    return model.eval()
+
+
+def _load(name: str, given: Given) -> nn.Module:
+    from prune3d.models.checkpoint import load
+
+    for option in ("classes", "side", "channels", "weights"):
+        if getattr(given, option) is not None:
+            raise UserError(f"--{option} is for named networks; {name} says it itself.")
+    return load(name, code=given.code)
+
+
+def title(spec: NetworkSpec) -> str:
+    """Return a network's name, classes and images as text."""
+    return (
+        f"{spec.name}: {spec.num_classes} classes, images of "
+        f"{spec.in_channels} x {spec.side} x {spec.side}"
+    )

@@ -1,0 +1,118 @@
+"""Folders of pictures as they are named on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune3d.data.folders import class_names, layout, list_pictures
+from prune3d.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from prune3d.data.images import ImageSplits
+
+
+def labelled(
+    folder: Path, classes: Sequence[str] | None, num_classes: int
+) -> tuple[list[Path], NDArray[np.int64]]:
+    """Return the pictures of class folders with the labels that a network gives them.
+
+    Parameters
+    ----------
+    folder
+        Holds a folder of each class, or ``train`` and ``test`` (or ``val``), of which the latter is
+        taken.
+    classes
+        Names of the classes in the order of the logits, or None for the folders in order.
+    num_classes
+        Number of logits.
+
+    Raises
+    ------
+    UserError
+        If a folder is no class of the network, or the names are not known and their number differs.
+    """
+    train, test = layout(folder)
+    place = test or train
+    if test is None and train != folder:
+        raise UserError(f"{folder} has a folder 'train' and neither 'test' nor 'val'; give one.")
+    names = class_names(place)
+    order = _places(names, classes, num_classes, place)
+    found = list_pictures(place, place, names)
+    paths = [found.path(i) for i in range(len(found.names))]
+    return paths, np.array(order, np.int64)[found.labels]
+
+
+def _places(
+    names: Sequence[str], classes: Sequence[str] | None, num_classes: int, place: Path
+) -> list[int]:
+    if classes is None:
+        if len(names) != num_classes:
+            raise UserError(
+                f"{place} has {len(names)} class folders, but the network gives {num_classes} "
+                "logits and does not tell the names of its classes."
+            )
+        return list(range(num_classes))
+    strange = next((name for name in names if name not in classes), None)
+    if strange is not None:
+        shown = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
+        raise UserError(f"{place / strange} is no class of the network; its classes are: {shown}.")
+    return [list(classes).index(name) for name in names]
+
+
+def splits_for(model: nn.Module, folder: Path, normalization: str) -> ImageSplits:
+    """Read training and selection pictures as a network takes them; what it lacks it is told.
+
+    A fifth of the training pictures are for the selection. Test pictures are not looked at.
+
+    Raises
+    ------
+    UserError
+        If the pictures cannot be read, or their classes are not the network's.
+    """
+    import torch
+
+    from prune3d.data.images import ImageSet, ImageSplits
+    from prune3d.data.settings import DataSettings
+    from prune3d.data.source import Labelled
+    from prune3d.data.split import Fractions, prepare
+    from prune3d.models.assembly import get_spec
+    from prune3d.models.meaning import get_meaning, set_meaning
+
+    spec, meaning = get_spec(model), get_meaning(model)
+    if spec.in_channels != 3:
+        raise UserError(
+            f"{spec.name} takes images of {spec.in_channels} channels; pictures in folders are "
+            "read in colour, with 3."
+        )
+    settings = DataSettings(
+        "imagefolder", str(folder), spec.image_size, float("inf"), normalization
+    )
+    found = prepare(settings, Fractions(0.2, 0.2), seed=0)
+    about = found.about
+    places = _places(about.classes, meaning.classes, spec.num_classes, folder)
+    if meaning.mean is None or meaning.spread is None:
+        meaning = replace(
+            meaning,
+            classes=meaning.classes or about.classes,
+            mean=about.mean,
+            spread=about.spread,
+            crop=about.crop,
+            stored_side=about.side,
+        )
+        set_meaning(model, meaning)
+    parts = {}
+    for name in ("train", "selection"):
+        part = found.parts[name]
+        assert isinstance(part, Labelled)
+        labels = torch.tensor(places)[torch.from_numpy(part.labels)]
+        pixels = torch.from_numpy(part.images)
+        parts[name] = ImageSet(pixels, labels, meaning.mean or (), meaning.spread or ())
+    return ImageSplits(**parts)

@@ -1,0 +1,196 @@
+"""A network to classify pictures with, from a model file or an ONNX file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune3d.errors import CheckpointError, what_failed
+from prune3d.export.preprocessing import Preprocessing
+
+Floats = NDArray[np.float32]
+BATCH = 64
+READERS = 4
+KNOWN = ("classes", "mean", "spread", "crop", "stored_side", "side")
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network with what is needed to use it.
+
+    Attributes
+    ----------
+    classes
+        Names of the classes in the order of the logits; None where they are not known.
+    num_classes
+        Number of logits.
+    preprocessing
+        How pictures become inputs.
+    infer
+        From inputs, shape (N, channels, side, side), to logits, shape (N, classes).
+    """
+
+    classes: tuple[str, ...] | None
+    num_classes: int
+    preprocessing: Preprocessing
+    infer: Callable[[Floats], Floats]
+
+    def logits(self, paths: Sequence[Path]) -> Iterator[Floats]:
+        """Yield the logits of picture files in batches, in order."""
+        with ThreadPoolExecutor(READERS) as pool:
+            for first in range(0, len(paths), BATCH):
+                some = paths[first : first + BATCH]
+                yield self.infer(np.stack(list(pool.map(self.preprocessing.read, some))))
+
+    def name_of(self, label: int) -> str:
+        """Return the name of a class, or its number."""
+        return self.classes[label] if self.classes else str(label)
+
+
+def open_classifier(path: Path, code: str | None = None) -> Classifier:
+    """Open a file ``.safetensors`` of prune3d, or an ONNX file that `prune3d.export` wrote.
+
+    Raises
+    ------
+    UserError
+        If it is neither, or does not say how pictures become inputs.
+    """
+    return _of_onnx(path) if path.suffix == ".onnx" else _of_model(path, code)
+
+
+def _of_model(path: Path, code: str | None) -> Classifier:
+    import torch
+
+    from prune3d.models.assembly import get_spec
+    from prune3d.models.checkpoint import load
+    from prune3d.models.meaning import get_meaning
+
+    model = load(path, code=code)
+    spec, meaning = get_spec(model), get_meaning(model)
+    rule = Preprocessing.of(asdict(meaning), spec.side, spec.in_channels, path)
+
+    def infer(images: Floats) -> Floats:
+        with torch.inference_mode():
+            logits: Floats = model(torch.from_numpy(images)).numpy()
+        return logits
+
+    return Classifier(meaning.classes, spec.num_classes, rule, infer)
+
+
+def _of_onnx(path: Path) -> Classifier:
+    session = open_session(path)
+    told = told_by(session, path)
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or len(outputs) != 1:
+        raise CheckpointError(f"{path} does not take one batch of images and give logits.")
+    channels, side = inputs[0].shape[1], inputs[0].shape[3]
+    if inputs[0].type != "tensor(float)" or not isinstance(side, int):
+        raise CheckpointError(
+            f"{path} takes {inputs[0].type} of shape {inputs[0].shape}; allowed are float images "
+            "of a fixed side, (N, channels, side, side)."
+        )
+    rule = Preprocessing.of(told, side, channels, path)
+    classes = told.get("classes")
+    name = inputs[0].name
+
+    def infer(images: Floats) -> Floats:
+        logits: Floats = session.run(None, {name: images})[0]
+        return logits
+
+    count = outputs[0].shape[-1]
+    return Classifier(tuple(classes) if classes else None, int(count), rule, infer)
+
+
+def open_session(path: Path, threads: int | None = None) -> Any:
+    """Open an ONNX file in ONNX Runtime on the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing or damaged, or holds no network.
+    """
+    import onnxruntime
+
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist or is no file.")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime's are of many types
+        raise CheckpointError(f"{path} is no usable ONNX file ({what_failed(error)}).") from None
+    if not session.get_inputs():
+        raise CheckpointError(f"{path} holds no network: {session.get_modelmeta().description}.")
+    return session
+
+
+def told_by(session: Any, path: Path) -> dict[str, Any]:
+    """Return what an ONNX file's metadata tell of inputs and outputs."""
+    found = session.get_modelmeta().custom_metadata_map
+    try:
+        return {name: json.loads(found[name]) for name in KNOWN if name in found}
+    except ValueError:
+        raise CheckpointError(
+            f"{path} has metadata that are not JSON; export the network again."
+        ) from None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Accuracy of a classifier on pictures.
+
+    Attributes
+    ----------
+    top1, top5
+        In [0, 1]; top5 among at most 5 classes.
+    low, high
+        Ends of the 95 % Wilson interval of top1.
+    loss
+        Mean cross entropy in nats.
+    images
+        Number of pictures.
+    """
+
+    top1: float
+    top5: float
+    low: float
+    high: float
+    loss: float
+    images: int
+
+
+def judge(classifier: Classifier, paths: Sequence[Path], labels: NDArray[np.int64]) -> Judgement:
+    """Classify pictures whose classes are known, each once."""
+    logits = np.concatenate(list(classifier.logits(paths))).astype(np.float64)
+    top = min(5, logits.shape[1])
+    best = np.argsort(-logits, axis=1, kind="stable")[:, :top] == labels[:, None]
+    peak = logits.max(1)
+    sums = peak + np.log(np.exp(logits - peak[:, None]).sum(1))
+    loss = float((sums - logits[np.arange(len(labels)), labels]).mean())
+    right, n = int(best[:, 0].sum()), len(labels)
+    low, high = wilson(right, n)
+    return Judgement(right / n, float(best.any(1).mean()), low, high, loss, n)
+
+
+def wilson(right: int, of: int) -> tuple[float, float]:
+    """Return the 95 % Wilson interval of a proportion.
+
+    >>> [round(end, 3) for end in wilson(90, 100)]
+    [0.826, 0.945]
+    """
+    z, p = 1.959964, right / of
+    middle = (p + z**2 / (2 * of)) / (1 + z**2 / of)
+    reach = z * math.sqrt(p * (1 - p) / of + z**2 / (4 * of**2)) / (1 + z**2 / of)
+    return max(0.0, middle - reach), min(1.0, middle + reach)

@@ -1,0 +1,228 @@
+"""The command line: every example runs, and the numbers are those of the library."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import prune3d
+from prune3d.cli.main import app, run
+from prune3d.data.images import ImageFiles, ImageSet
+from prune3d.data.pictures import decode_square
+from prune3d.models.meaning import Meaning, set_meaning
+from prune3d.train.evaluate import evaluate
+
+ROOT = Path(__file__).resolve().parents[2]
+CLASSES = ("ash", "elm", "fir", "oak")
+MEAN, SPREAD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback]
+Say = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with pictures in class folders, networks and an ONNX file."""
+    folder = tmp_path_factory.mktemp("place")
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(CLASSES):
+        (folder / "pictures" / name).mkdir(parents=True)
+        for i in range(8):
+            pixels = rng.integers(0, 256, (23 + 5 * i, 40, 3)) // 2 + 40 * label
+            picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+            picture.save(folder / "pictures" / name / f"{i}.png")
+    picture.save(folder / "one.png")
+    picture.save(folder / "two.jpg")
+    torch.manual_seed(3)
+    dense = prune3d.build("resnet8", 4, 16).eval()
+    set_meaning(dense, Meaning(CLASSES, MEAN, SPREAD, 0.9))
+    prune3d.save(dense, folder / "dense.safetensors")
+    small = prune3d.prune(dense, width=0.5, resolution=0.75)
+    prune3d.save(small, folder / "small.safetensors")
+    with pytest.raises(SystemExit) as ended:
+        run(["export", str(folder / "small.safetensors")])
+    assert ended.value.code == 0
+    return folder
+
+
+@pytest.fixture
+def say(
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Say:
+    """Return what runs a command line in a copy of it and gives exit code, output and errors."""
+    monkeypatch.chdir(shutil.copytree(place, tmp_path / "copy"))
+
+    def act(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run(arguments)
+        out, err = capsys.readouterr()
+        return int(str(ended.value.code)), out, err
+
+    return act
+
+
+def examples(text: str) -> list[list[str]]:
+    """Return the command lines of a text, those that are continued in one piece."""
+    lines = re.sub(r"\\\n\s*", "", text).splitlines()
+    found = [shlex.split(line, comments=True) for line in lines if line.lstrip()[:8] == "prune3d "]
+    return [line[1:] for line in found]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_of_every_command_run(name: str, say: Say) -> None:
+    code, text, _ = say(name, "--help")
+    assert code == 0
+    found = examples(text.partition("Examples:")[2].partition("Arguments:")[0])
+    assert len(found) >= 2
+    for line in found:
+        assert line[0] == name
+        code, out, err = say(*line)
+        assert (code, err) == (0, ""), line
+        if "--json" in line:
+            json.loads(out)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_run(say: Say) -> None:
+    text = (ROOT / "docs/command-line.md").read_text(encoding="utf-8")
+    found = examples("\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)))
+    assert {line[0] for line in found} == set(COMMANDS)
+    for line in found:
+        code, _, err = say(*line)
+        assert (code, err) == (0, ""), line
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys; from prune3d.cli.main import run\n"
+        "try: run(['prune', '--help'])\n"
+        "finally: sys.stderr.write(str('torch' in sys.modules or 'numpy' in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT / "scripts")},
+    )
+    assert done.returncode == 0 and done.stderr == "False"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["bogus"], 2, "bogus"),
+        (["prune", "resnet8"], 2, "--output"),
+        (["prune", "resnet8", "-o", "x.safetensors"], 1, "nothing is to be pruned"),
+        (["prune", "resnet8", "--macs", "much", "-o", "x"], 2, "--macs"),
+        (["prune", "resnet8", "--macs", "2", "-o", "x"], 1, "macs is 2.0"),
+        (["prune", "resnet8", "--depth", "0.5", "-o", "x"], 1, "--pictures"),
+        (["cost", "resnet21"], 1, "unknown model 'resnet21'"),
+        (["cost", "missing.safetensors"], 1, "missing.safetensors"),
+        (["cost", "missing.py:network"], 1, "missing.py"),
+        (["cost", "small.onnx"], 1, "ONNX"),
+        (["cost", "small.safetensors", "--classes", "3"], 1, "--classes is for named"),
+        (["cost", "timm/resnet18"], 1, "--classes"),
+        (["evaluate", "one.png", "pictures"], 1, "one.png"),
+        (["evaluate", "small.onnx", "missing"], 1, "missing"),
+        (["evaluate", "two.onnx", "pictures"], 1, "two.onnx"),
+        (["predict", "small.onnx", "missing.png"], 1, "missing.png"),
+        (["predict", "small.onnx", "small.onnx"], 1, "not a readable picture"),
+        (["latency", "small.onnx", "--runtime", "torch"], 2, "onnxruntime"),
+        (["latency", "small.onnx", "--runtime", "abacus"], 2, "abacus"),
+        (["export", "dense.safetensors", "-o", "one.png/x.onnx"], 1, "one.png"),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence(
+    arguments: list[str], code: int, told: str, say: Say
+) -> None:
+    found, out, err = say(*arguments)
+    assert (found, out) == (code, "")
+    assert err.startswith("prune3d: ") and err.endswith(".\n") and err.count("\n") == 1
+    assert told in err
+
+
+def test_inspect_adds_up(say: Say) -> None:
+    code, out, _ = say("inspect", "small.safetensors", "--json")
+    told = json.loads(out)
+    measured = prune3d.cost(prune3d.load("small.safetensors"))
+    assert code == 0
+    assert sum(layer["macs"] for layer in told["layers"]) == told["macs"] == measured.macs
+    assert sum(layer["params"] for layer in told["layers"]) == told["params"] == measured.params
+    assert {block["name"]: block["state"] for block in told["blocks"]}["layer1.0"] == "can go"
+    _, text, _ = say("inspect", "small.safetensors")
+    assert "layer2.0" in text and f"{measured.macs:,}" in text
+
+
+def test_pruning_keeps_to_the_budget(say: Say) -> None:
+    line = ["prune", "dense.safetensors", "--depth", "0.67", "--macs", "0.4"]
+    code, out, _ = say(*line, "--pictures", "pictures", "-o", "new.safetensors", "--json")
+    assert code == 0
+    model, dense = (prune3d.load(f"{n}.safetensors") for n in ("new", "dense"))
+    assert model.spec.removed_blocks == ("layer1.0",)
+    ratio = prune3d.cost(model).macs / prune3d.cost(dense).macs
+    assert 0.38 < ratio <= 0.4
+    assert json.loads(out)["macs_ratio"] == ratio
+
+
+@pytest.mark.parametrize("file", ["small.safetensors", "small.onnx"])
+def test_accuracy_is_that_of_training(file: str, say: Say, place: Path) -> None:
+    code, out, _ = say("evaluate", file, "pictures", "--json")
+    names = [f"{name}/{i}.png".encode() for name in CLASSES for i in range(8)]
+    images = ImageFiles(
+        place / "pictures",
+        np.frombuffer(b"".join(names), np.uint8),
+        np.cumsum([len(name) for name in names]),
+        torch.arange(4).repeat_interleave(8),
+        MEAN,
+        SPREAD,
+        16,
+        0.9,
+    )
+    expected = evaluate(prune3d.load("small.safetensors"), images)
+    told = json.loads(out)
+    assert code == 0
+    for key, value in expected.items():
+        assert told[key] == pytest.approx(value, rel=1e-4), key
+    assert told["low"] < told["top1"] < told["high"]
+
+
+def test_pictures_that_were_stored_are_resized_twice(place: Path, tmp_path: Path) -> None:
+    """As images in memory are: to the stored side, in bytes, then to the network's."""
+    from prune3d.export.preprocessing import Preprocessing
+
+    path = place / "pictures/oak/7.png"
+    rule = Preprocessing(12, 3, MEAN, SPREAD, 0.9, stored_side=16)
+    pixels = torch.from_numpy(decode_square(path, 16, 0.9))[None]
+    expected = ImageSet(pixels, torch.zeros(1), MEAN, SPREAD).normalize(pixels, 12)[0]
+    np.testing.assert_allclose(rule.read(path), expected.numpy(), atol=1e-5)
+
+
+def test_predictions_are_those_of_the_network(say: Say, place: Path) -> None:
+    paths = ["one.png", "pictures/ash/0.png"]
+    code, out, _ = say("predict", "small.onnx", *paths, "--top", "4", "--json")
+    assert code == 0
+    model = prune3d.load(place / "small.safetensors")
+    for told, path in zip(json.loads(out)["predictions"], paths, strict=True):
+        pixels = torch.from_numpy(decode_square(place / path, 12, 0.9))[None]
+        inputs = ImageSet(pixels, torch.zeros(1), MEAN, SPREAD).normalize(pixels, 12)
+        with torch.no_grad():
+            shares = model(inputs).softmax(1)[0]
+        assert {one["class"] for one in told["classes"]} == set(CLASSES)
+        for one in told["classes"]:
+            expected = float(shares[CLASSES.index(one["class"])])
+            assert one["probability"] == pytest.approx(expected, abs=1e-5)
