@@ -223,8 +223,10 @@ def damaged_weights(content: bytes, rng: random.Random) -> bytes:
 
 def _replace(make: Callable[[Tensor, random.Random], Any]) -> Callable[..., None]:
     def edit(holder: dict[str, Any], key: str, rng: random.Random) -> None:
-        if isinstance(holder.get(key), Tensor):
-            holder[key] = make(holder[key], rng)
+        value = holder.get(key)
+        # Sparse ones, of which an earlier edit may have made one, cannot be cut.
+        if isinstance(value, Tensor) and value.layout == torch.strided:
+            holder[key] = make(value, rng)
 
     return edit
 

@@ -1,4 +1,4 @@
-"""Damage many files of a kind: ``PYTHONPATH=scripts python tests/fuzz/run.py KIND --count 20000``.
+"""Damage many files of a kind: ``PYTHONPATH=scripts python tests/fuzz/run.py [KIND ...]``.
 
 Prints what came of them and exits 1 where a fault was found; ``--keep NUMBER`` writes one damaged
 file instead, to look at.
@@ -9,20 +9,30 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from campaign import content_of, run
 from kinds import KINDS, target
 
 
-def main() -> int:
-    """Run the command and return its exit status."""
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kinds", nargs="*", choices=list(KINDS), help="all where none is named")
+    # Without choices: argparse would look for the empty list among them.
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}; or all")
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=int, metavar="NUMBER")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
+    if unknown := set(given.kinds) - set(KINDS):
+        parser.error(f"no such kind: {', '.join(sorted(unknown))}; there are: {', '.join(KINDS)}")
+    return given
+
+
+def main() -> int:
+    """Run the command and return its exit status."""
+    given = parse(sys.argv[1:])
     faults = 0
     for kind in given.kinds or list(KINDS):
         with tempfile.TemporaryDirectory(prefix="prune3d-fuzz-") as folder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import time
 from pathlib import Path
@@ -25,6 +26,15 @@ def test_2000_damaged_files_are_refused_or_read_right(kind: str, tmp_path: Path)
     findings = run(target(kind, tmp_path), 2000)
     assert not findings.faults, str(findings)
     assert findings.counts["refused"] > 200
+
+
+def test_all_kinds_are_damaged_where_none_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    parse = runpy.run_path(str(Path(__file__).with_name("run.py")))["parse"]
+    assert parse([]).kinds == []
+    assert parse(["split", "--seed", "3"]).kinds == ["split"]
+    with pytest.raises(SystemExit):
+        parse(["nothing"])
+    assert "no such kind: nothing; there are: configs, " in capsys.readouterr().err
 
 
 def aim(folder: Path, read: Any) -> Target:

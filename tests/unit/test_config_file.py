@@ -26,13 +26,25 @@ def refusal(path: Path, content: bytes) -> str:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("seeds: [0]\nrun: [a]\nseeds: [1]\n", "'seeds' stands in line 1 and again in line 3"),
-        ("defaults:\n  dense: {epochs: 3}\n  dense: {flip: true}\n", "'dense' stands in line 2"),
-        ("defaults:\n  dense: {epochs: 3, 'epochs': 4}\n", "'epochs' stands in line 2 and again"),
-        ("a:\n- x: 1\n  x: 2\n", "'x' stands in line 2 and again in line 3"),
-        ("experiments:\n  yes: {}\n  on: {}\n", "'True' stands in line 2 and again in line 3"),
-        ("experiments:\n  1: {}\n  0x1: {}\n", "'1' stands in line 2 and again in line 3"),
-        ("a: &x {b: 1, b: 2}\nc: *x\n", "'b' stands in line 1"),
+        (
+            "seeds: [0]\nrun: [a]\nseeds: [1]\n",
+            "'seeds' stands there twice, in line 1 and in line 3",
+        ),
+        (
+            "defaults:\n  dense: {epochs: 3}\n  dense: {flip: true}\n",
+            "'dense' stands there twice, in line 2",
+        ),
+        (
+            "defaults:\n  dense: {epochs: 3, 'epochs': 4}\n",
+            "'epochs' stands there twice, in line 2 and in",
+        ),
+        ("a:\n- x: 1\n  x: 2\n", "'x' stands there twice, in line 2 and in line 3"),
+        (
+            "experiments:\n  yes: {}\n  on: {}\n",
+            "'True' stands there twice, in line 2 and in line 3",
+        ),
+        ("experiments:\n  1: {}\n  0x1: {}\n", "'1' stands there twice, in line 2 and in line 3"),
+        ("a: &x {b: 1, b: 2}\nc: *x\n", "'b' stands there twice, in line 1"),
         ('{"seeds": [0],\n\t"seeds": [1]}', "'seeds' stands there twice"),
         ("defaults:\n\tdense: {epochs: 3}\n", "line 2, column 1, is no YAML: there is a tab"),
         ("a: [1\nb: 2\n", "line 2"),

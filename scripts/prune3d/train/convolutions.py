@@ -6,6 +6,10 @@ holds: the process dies, hangs, or goes on with a wrong gradient
 (https://github.com/uxlfoundation/oneDNN/issues/6035). In bfloat16, with AVX-512 and a stride longer
 than the image, it leaves the gradient of what reads padding only as the memory was.
 `tests/bench/scan_convolutions.py` finds what is affected; docs/benchmarks.md tells what it found.
+
+Whatever asks for such a gradient gets another one from `avoid_faulty_kernel`, at the cost of Python
+for each convolution of a backward pass. Registered networks ask for none once `remove_strides` has
+seen them, and pay nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +20,51 @@ from functools import cache
 from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.library import Library, get_kernel
+
+from prune3d.models import MODELS
+from prune3d.models.assembly import get_spec
 
 GRADIENT = "aten::convolution_backward"
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 _torchs = get_kernel(GRADIENT, "CPU")
+
+
+class UnstridedConv2d(nn.Conv2d):
+    """A strided convolution of single pixels, computed without strides on those that it reads."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the same as torch's."""
+        down, across = self.stride
+        read = input[..., ::down, ::across]
+        return F.conv2d(read, self.weight, self.bias, groups=self.groups)
+
+
+def mend_gradients(model: nn.Module, bfloat16: bool) -> None:
+    """Prepare for a training on a CPU, at the least cost; see `restore_strides`."""
+    if get_spec(model).name in MODELS and not bfloat16:
+        remove_strides(model)
+    else:  # Foreign code may call functions, and what it calls may change from step to step.
+        avoid_faulty_kernel()
+
+
+def remove_strides(model: nn.Module) -> None:
+    """Let torch's strided convolutions of single pixels compute without strides, in place."""
+    for module in model.modules():
+        if type(module) is nn.Conv2d and _strides_over_pixels(module):
+            module.__class__ = UnstridedConv2d
+
+
+def restore_strides(model: nn.Module) -> None:
+    """Undo `remove_strides`."""
+    for module in model.modules():
+        if isinstance(module, UnstridedConv2d):
+            module.__class__ = nn.Conv2d  # type: ignore[assignment]
+
+
+def _strides_over_pixels(layer: nn.Conv2d) -> bool:
+    return layer.kernel_size == (1, 1) and max(layer.stride) > 1 and layer.padding == (0, 0)
 
 
 @cache

@@ -21,7 +21,7 @@ from prune3d.train.averaging import WeightAverage
 from prune3d.train.batchnorm import share_batch_norm
 from prune3d.train.channels_last import fold_batch_norms, unfold_batch_norms
 from prune3d.train.compute import keep_memory, make_plan
-from prune3d.train.convolutions import avoid_faulty_kernel
+from prune3d.train.convolutions import mend_gradients, restore_strides
 from prune3d.train.graphs import capture, recorder
 from prune3d.train.interrupt import stop_if_asked
 from prune3d.train.recipe import Recipe, learning_rate
@@ -52,7 +52,6 @@ class Trainer:
         self._task, self._shard = task, shard or Shard()
         model, recipe = task.model, task.recipe
         keep_memory()
-        avoid_faulty_kernel()
         self._plan = make_plan(task.compute, device)
         model.to(device)
         model.to(memory_format=self._plan.memory_format)
@@ -85,6 +84,7 @@ class Trainer:
         finally:
             self._steps = None  # captured steps hold memory of the device
             unfold_batch_norms(state.model)
+            restore_strides(state.model)
         if state.average is not None:
             state.average.write_to(state.model)
         state.model.to(memory_format=torch.contiguous_format)
@@ -174,6 +174,8 @@ class Trainer:
     def _prepare(self, model: nn.Module) -> Callable[[int], Callable[[Tensor], Tensor]]:
         """Return what computes the logits of a batch, shared and compiled as asked for."""
         forward: Any = model
+        if self._plan.device.type == "cpu":
+            mend_gradients(model, self._plan.bfloat16)
         if self._shard.processes > 1:
             share_batch_norm(model)
             device = self._plan.device

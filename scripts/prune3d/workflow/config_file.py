@@ -46,8 +46,8 @@ def check_config_file(path: Path) -> None:
             raise ConfigError(f"{path} holds no sections of keys, such as `seeds: [0, 1]`.")
         for key, first, second in _repetitions(loader, root):
             raise ConfigError(
-                f"{path}: the key {shown(key)} stands in line {first} and again in line {second}, "
-                "where only the last would count; join both."
+                f"{path}: the key {shown(key)} stands there twice, in line {first} and in line "
+                f"{second}, where only the last would count; join both."
             )
         loader.construct_document(root)
     except yaml.MarkedYAMLError as error:
