@@ -13,6 +13,7 @@ from prune3d.cli.networks import (
     Classes,
     Code,
     Given,
+    Keep,
     Network,
     Side,
     open_network,
@@ -32,6 +33,7 @@ def inspect(
     side: Side = None,
     channels: Channels = None,
     code: Code = None,
+    keep: Keep = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what can be pruned and what not and why; MACs and parameters by layer.
@@ -39,13 +41,17 @@ def inspect(
     \b
     Examples:
       prune3d inspect resnet20
+      prune3d inspect resnet20 --keep conv1 --keep "layer3.*"
       prune3d inspect cifar_vgg16_bn --classes 100 --json
     """  # noqa: D301
     from prune3d.costs.count import cost as cost_of
     from prune3d.models.assembly import get_spec
     from prune3d.pruning.analyze import analyze
+    from prune3d.pruning.dense import keep_layers
 
     model = open_network(network, Given(classes, side, channels, None, code))
+    if keep:
+        keep_layers(model, keep)
     spec, measured, structure = get_spec(model), cost_of(model), analyze(model)
     layers, blocks = _layers(model), _blocks(model, structure)
     groups = [
@@ -67,6 +73,7 @@ def inspect(
         "blocks": blocks,
         "groups": groups,
         "frozen": stays,
+        "keep": list(spec.keep),
         "layers": layers,
         "sides": list(structure.sides),
         "no_depth": structure.no_depth,

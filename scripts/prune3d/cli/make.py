@@ -14,6 +14,7 @@ from prune3d.cli.networks import (
     Classes,
     Code,
     Given,
+    Keep,
     Network,
     Side,
     Weights,
@@ -50,6 +51,7 @@ def prune(
     channel_criterion: Annotated[str, typer.Option(help="See docs/models.md.")] = (
         DEFAULTS.channel_criterion
     ),
+    keep: Keep = None,
     round_to: Annotated[int, typer.Option(min=1, help="Channels in multiples of it.")] = 1,
     classes: Classes = None,
     side: Side = None,
@@ -66,7 +68,7 @@ def prune(
     \b
     Examples:
       prune3d prune resnet20 --macs 0.25 -o small.safetensors
-      prune3d prune resnet20 --resolution 0.75 --macs 0.25 -o small.safetensors
+      prune3d prune resnet20 --keep conv1 --resolution 0.75 --macs 0.25 -o small.safetensors
       prune3d prune resnet20 --depth 0.7 --remove layer1.1 --remove layer2.2 \\
         --remove layer3.1 -o shallow.safetensors
       prune3d prune dense.safetensors --depth 0.7 --macs 0.3 --pictures pictures -o small.safetensors
@@ -85,7 +87,7 @@ def prune(
         )
     model = open_network(network, Given(classes, side, channels, weights, code))
     images = None if pictures is None else splits_for(model, pictures, normalization)
-    options = PruningOptions(block_criterion, channel_criterion, round_to)
+    options = PruningOptions(block_criterion, channel_criterion, round_to, keep=tuple(keep or ()))
     pruned = prune_network(
         model,
         depth,
@@ -102,29 +104,51 @@ def prune(
 
 
 def export(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Model file of prune3d.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Model file of prune3d.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write [FILE as .onnx].")
+    ] = None,
+    bytes_in: Annotated[
+        bool, typer.Option("--bytes", help="Take uint8 RGB pictures of any size.")
+    ] = False,
+    int8: Annotated[
+        Path | None,
+        typer.Option(help="Compute in 8-bit integers; class folders of training pictures."),
     ] = None,
     code: Code = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a network as ONNX and compare its outputs with the original's.
 
+    With --bytes resizing and normalization are inside the file: its input ``pictures`` has shape
+    (N, height, width, 3).
+
     \b
     Examples:
       prune3d export small.safetensors
-      prune3d export small.safetensors -o deployed.onnx
+      prune3d export small.safetensors --bytes -o pictures.onnx
+      prune3d export small.safetensors --int8 pictures -o int8.onnx --json
     """  # noqa: D301
+    from tempfile import TemporaryDirectory
+
+    from prune3d.cli.pictures import some_inputs
     from prune3d.export import export as export_network
+    from prune3d.export.int8 import quantize
+    from prune3d.export.pictures_inside import take_pictures
     from prune3d.models.checkpoint import load
 
-    target = output or Path(file).with_suffix(".onnx")
-    difference = export_network(load(file, code=code), target)
+    target = output or file.with_suffix(".onnx")
+    with TemporaryDirectory() as folder:
+        # A file at a time, so that the target is only written whole.
+        plain, small = Path(folder) / "plain.onnx", Path(folder) / "int8.onnx"
+        inside = bytes_in or int8 is not None
+        difference = export_network(load(file, code=code), plain if inside else target)
+        if int8 is not None:
+            quantize(plain, small if bytes_in else target, some_inputs(plain, int8))
+        if bytes_in:
+            take_pictures(plain if int8 is None else small, target)
     value = {"file": str(target), "bytes": target.stat().st_size, "difference": difference}
-    show(
-        value,
-        as_json,
-        f"{target}: {value['bytes']:,} bytes; outputs differ from the original's by at most "
-        f"{difference:.1e}",
-    )
+    sentence = f"{target}: {value['bytes']:,} bytes; outputs "
+    sentence += "before quantization " if int8 else ""
+    sentence += f"differ from the original's by at most {difference:.1e}"
+    show(value, as_json, sentence)

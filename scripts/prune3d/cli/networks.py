@@ -31,6 +31,10 @@ Code = Annotated[
     str | None,
     typer.Option("--code", help="path/to/file.py:function that builds a model file's network."),
 ]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option("--keep", help="Pattern of layers that stay as they are; several times."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

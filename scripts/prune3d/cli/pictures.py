@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from prune3d.data.folders import class_names, layout, list_pictures
 from prune3d.errors import UserError
 
+# Pictures by which the ranges of 8-bit integers are set.
+CALIBRATED = 256
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -65,6 +68,17 @@ def _places(
         shown = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
         raise UserError(f"{place / strange} is no class of the network; its classes are: {shown}.")
     return [list(classes).index(name) for name in names]
+
+
+def some_inputs(file: Path, folder: Path) -> list[NDArray[np.float32]]:
+    """Return training pictures, evenly spaced over the classes, as inputs of an ONNX file."""
+    from prune3d.export.classifier import open_classifier
+
+    classifier = open_classifier(file)
+    train, _ = layout(folder)
+    found = list_pictures(train, train, class_names(train))
+    chosen = np.linspace(0, len(found.names) - 1, min(len(found.names), CALIBRATED))
+    return [classifier.preprocessing.read(found.path(int(i))) for i in chosen]
 
 
 def splits_for(model: nn.Module, folder: Path, normalization: str) -> ImageSplits:

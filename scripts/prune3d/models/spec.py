@@ -36,6 +36,8 @@ class NetworkSpec:
     frozen
         Names of the parameters that no training changes; None means those that the network's own
         code freezes.
+    keep
+        Patterns of layers that are neither cut nor removed; see `prune3d.pruning.keep`.
     """
 
     name: str
@@ -49,6 +51,7 @@ class NetworkSpec:
     attributes: dict[str, Annotated[int, Field(ge=0)]] = field(default_factory=dict, hash=False)
     code: dict[str, str] = field(default_factory=dict, hash=False)
     frozen: tuple[str, ...] | None = None
+    keep: tuple[str, ...] = ()
 
     def dense(self) -> NetworkSpec:
         """Return the specification of the unpruned network."""
@@ -59,6 +62,7 @@ class NetworkSpec:
             self.in_channels,
             self.image_size,
             code=self.code,
+            keep=self.keep,
         )
 
     def __post_init__(self) -> None:

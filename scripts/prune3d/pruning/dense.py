@@ -12,7 +12,7 @@ from torch import nn
 from prune3d.costs.count import module_macs
 from prune3d.costs.structure import Removal
 from prune3d.errors import PruningError, UserError, what_failed
-from prune3d.models.assembly import dense_skeleton, get_spec
+from prune3d.models.assembly import dense_skeleton, get_spec, set_spec
 from prune3d.models.foreign import copy_network
 from prune3d.models.registry import MODELS
 from prune3d.models.spec import NetworkSpec
@@ -22,6 +22,7 @@ from prune3d.pruning.channels.cut import keep_channels
 from prune3d.pruning.channels.follow import follow_pruned
 from prune3d.pruning.channels.groups import ChannelGraph, ChannelGroup
 from prune3d.pruning.channels.verify import follow_verified
+from prune3d.pruning.keep import kept_in, kept_layers, without_groups_of, without_removal_of
 from prune3d.pruning.removals import find_removal
 
 
@@ -74,7 +75,47 @@ class Dense:
 
 def look_at_dense(model: nn.Module) -> Dense:
     """Return what is known of the dense network of a network."""
-    return _look(get_spec(model).dense())
+    spec = get_spec(model).dense()
+    return _look_keeping(spec) if spec.keep else _look(spec)
+
+
+def keep_layers(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Let a network keep layers, in place, beside those that it keeps already.
+
+    Its specification holds the patterns, so that its costs, its copies and its file follow.
+
+    Parameters
+    ----------
+    model
+        A network built by prune3d.
+    patterns
+        See `prune3d.pruning.keep`.
+
+    Raises
+    ------
+    PruningError
+        If a pattern matches no layer of the dense network, or one that was cut or removed already.
+    """
+    spec = get_spec(model)
+    all_patterns = tuple(dict.fromkeys((*spec.keep, *patterns)))
+    kept = kept_layers(dense_skeleton(spec.dense()), all_patterns)
+    dense = look_at_dense(model)
+    for group in dense.groups:
+        layer = kept_in(group, kept)
+        if layer and any(cut.tensor in spec.shapes for cut in group.cuts):
+            raise PruningError(
+                f"keep: '{kept[layer]}' matches '{layer}', whose channels were cut already; keep "
+                "layers from the dense network on."
+            )
+    set_spec(model, replace(spec, keep=all_patterns))
+    gone = [name for name in spec.removed_blocks if name not in look_at_dense(model).removals]
+    if gone:
+        set_spec(model, spec)
+        raise PruningError(
+            f"keep: the block '{gone[0]}' was removed already, and could not be with "
+            f"{', '.join(repr(pattern) for pattern in patterns)}; keep layers from the dense "
+            "network on."
+        )
 
 
 def channel_graph(model: nn.Module) -> ChannelGraph:
@@ -113,6 +154,16 @@ def present_blocks(model: nn.Module) -> list[Block]:
     """Return the blocks that a network still has."""
     removed = set(get_spec(model).removed_blocks)
     return [block for block in look_at_dense(model).blocks if block.name not in removed]
+
+
+@cache
+def _look_keeping(spec: NetworkSpec) -> Dense:
+    """Return what is known with the layers that are kept as layers that stay."""
+    known = _look(replace(spec, keep=()))
+    kept = kept_layers(dense_skeleton(spec), spec.keep)
+    graph = known.graph and without_groups_of(known.graph, kept)
+    blocks = [without_removal_of(block, kept) for block in known.blocks]
+    return _assemble(blocks, graph, known.no_width)
 
 
 @cache

@@ -18,6 +18,7 @@ from prune3d.models.foreign import copy_network
 from prune3d.models.lineage import Step, add_step, get_lineage, set_lineage
 from prune3d.pruning.analyze import analyze
 from prune3d.pruning.batchnorm import reestimate_statistics
+from prune3d.pruning.dense import keep_layers
 from prune3d.pruning.depth import prune_depth
 from prune3d.pruning.options import PruningOptions
 from prune3d.pruning.width import prune_width
@@ -48,6 +49,8 @@ def prune_to(
         raise PruningError("width and macs are both given; macs is reached by choosing the width.")
     pruned = copy_network(model, get_spec(model).name)
     set_lineage(pruned, get_lineage(model))
+    if options.keep:
+        keep_layers(pruned, options.keep)
     if target.depth is not None:
         prune_depth(pruned, target.depth, options, images, removal_order)
     if target.resolution is not None:

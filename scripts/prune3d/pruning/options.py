@@ -43,6 +43,8 @@ class PruningOptions:
         estimated.
     seed
         For the choice of those images and for the random criteria.
+    keep
+        Patterns of layers that are neither cut nor removed; see `prune3d.pruning.keep`.
     """
 
     block_criterion: str = "dbp"
@@ -50,6 +52,7 @@ class PruningOptions:
     round_to: int = 1
     probe_images: int = 2048
     seed: int = 0
+    keep: tuple[str, ...] = ()
 
 
 def check_criterion(registry: Mapping[str, str], name: str) -> None:
