@@ -19,9 +19,9 @@ HEADER = """# Configuration
 `config.yaml` is the default run. To change it, write a file with the keys that differ and give it
 with `--configfile mine.yaml`; sections are merged key by key, lists are replaced. An *experiment*
 is a named (data set, model, recipe): its settings are those under `defaults` with its own, under
-`experiments: {NAME: ...}`, laid over them. A wrong value is refused before any job starts. Snakemake itself opens the files
-that `--configfile` names: one that is missing, a folder or not in UTF-8 ends in a traceback of
-Snakemake's, whose last line says which of these it is.
+`experiments: {NAME: ...}`, laid over them. A wrong value is refused before any job starts.
+Snakemake itself opens the files that `--configfile` names: one that is missing, a folder or not in
+UTF-8 ends in a traceback of Snakemake's, whose last line says which of these it is.
 
 After a change, `snakemake -n` shows which rules will run again: those that depend on the changed
 value and no others.
