@@ -20,6 +20,7 @@ import prune3d
 from prune3d.cli.main import app, run
 from prune3d.data.images import ImageFiles, ImageSet
 from prune3d.data.pictures import decode_square
+from prune3d.models.lineage import Step, add_step
 from prune3d.models.meaning import Meaning, set_meaning
 from prune3d.train.evaluate import evaluate
 
@@ -46,6 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(3)
     dense = prune3d.build("resnet8", 4, 16).eval()
     set_meaning(dense, Meaning(CLASSES, MEAN, SPREAD, 0.9))
+    add_step(dense, Step("train", 640, 1000, "dense"))
     prune3d.save(dense, folder / "dense.safetensors")
     small = prune3d.prune(dense, width=0.5, resolution=0.75)
     prune3d.save(small, folder / "small.safetensors")
@@ -226,3 +228,27 @@ def test_predictions_are_those_of_the_network(say: Say, place: Path) -> None:
         for one in told["classes"]:
             expected = float(shares[CLASSES.index(one["class"])])
             assert one["probability"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_delivered_card_is_true_and_its_code_runs(
+    say: Say, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ["deliver", "small.safetensors", "-o", "delivered", "--runs", "2"]
+    code, _, err = say(*line, "--pictures", "pictures", "--licence", "MIT")
+    assert (code, err) == (0, "")
+    card = Path("delivered/README.md").read_text(encoding="utf-8")
+    _, judged, _ = say("evaluate", "small.onnx", "pictures", "--json")
+    assert f"| {json.loads(judged)['top1']:.2%} (95 % interval" in card
+    assert f"{prune3d.cost(prune3d.load('small.safetensors')).macs:,} (" in card
+    assert "| dense | train | 640 |" in card
+    assert "Licence: MIT" in card and "ash, elm, fir, oak" in card
+    _, told, _ = say("predict", "small.safetensors", "one.png", "--json")
+    expected = json.loads(told)["predictions"][0]["classes"][0]["class"]
+    shutil.copy("one.png", "delivered/picture.png")
+    monkeypatch.chdir("delivered")
+    blocks = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        capsys.readouterr()
+        exec(compile(block, "README.md", "exec"), {})
+        assert capsys.readouterr().out.strip() == expected

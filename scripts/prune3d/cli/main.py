@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from prune3d._version import __version__
+from prune3d.cli.deliver import deliver
 from prune3d.cli.look import cost, inspect
 from prune3d.cli.make import export, prune
 from prune3d.cli.use import evaluate, latency, predict
@@ -23,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (inspect, cost, prune, evaluate, predict, export, latency):
+for command in (inspect, cost, prune, evaluate, predict, export, deliver, latency):
     app.command()(command)
 
 

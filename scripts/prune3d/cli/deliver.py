@@ -1,0 +1,80 @@
+"""``prune3d deliver``."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prune3d.cli.networks import AsJson, Code
+from prune3d.cli.output import show
+
+BATCHES = (1, 32)
+
+
+def deliver(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Model file of prune3d.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    pictures: Annotated[
+        Path | None, typer.Option(help="Class folders to judge model.onnx on.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Of the network, for the card.")] = "not stated",
+    threads: Annotated[int, typer.Option(min=1, help="Of the CPU, for the times.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="Passes, of which the median is told.")] = 30,
+    code: Code = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a folder that stands alone: the network, ONNX files, and a card, README.md.
+
+    model.onnx takes normalized images, pictures.onnx uint8 RGB pictures of any size.
+
+    \b
+    Examples:
+      prune3d deliver small.safetensors -o delivered --runs 3
+      prune3d deliver small.safetensors -o delivered --pictures pictures --licence MIT --runs 3
+    """  # noqa: D301
+    from prune3d.cli.pictures import labelled
+    from prune3d.export import export
+    from prune3d.export.classifier import judge, open_classifier
+    from prune3d.export.pictures_inside import take_pictures
+    from prune3d.files import atomic_path
+    from prune3d.models.assembly import get_spec
+    from prune3d.models.checkpoint import load
+    from prune3d.models.lineage import get_lineage
+    from prune3d.models.meaning import get_meaning
+    from prune3d.pruning.latency import LatencyOptions, device_name, latency_of, latency_of_file
+    from prune3d.pruning.realized import realized
+    from prune3d.report.card import Card
+
+    model = load(file, code=code)
+    onnx = output / "model.onnx"
+    export(model, onnx)
+    take_pictures(onnx, output / "pictures.onnx")
+    classifier, judged = open_classifier(onnx), None
+    if pictures is not None:
+        judged = judge(classifier, *labelled(pictures, classifier.classes, classifier.num_classes))
+    latencies = []
+    for size in BATCHES:
+        options = LatencyOptions(size, runs, "torch", threads)
+        latencies.append(("torch", size, latency_of(model, options)))
+        latencies.append(("ONNX Runtime", size, latency_of_file(onnx, options)))
+    card = Card(
+        get_spec(model),
+        get_lineage(model),
+        realized(model),
+        get_meaning(model).classes,
+        latencies,
+        device_name(next(model.parameters()).device),
+        threads,
+        judged,
+        pictures.name if pictures else "",
+        licence,
+    )
+    with atomic_path(output / "model.safetensors") as temporary:
+        shutil.copyfile(file, temporary)
+    with atomic_path(output / "README.md") as temporary:
+        temporary.write_text(card.text(), encoding="utf-8")
+    files = sorted(path.name for path in output.iterdir())
+    show({"folder": str(output), "files": files}, as_json, f"{output}: {', '.join(files)}")

@@ -1,0 +1,139 @@
+"""The card of a network: a README that says what it is and how it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prune3d._version import __version__
+from prune3d.export.classifier import Judgement
+from prune3d.models.lineage import Step
+from prune3d.models.registry import is_own
+from prune3d.models.spec import NetworkSpec
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card tells.
+
+    Attributes
+    ----------
+    spec, lineage
+        Of the network.
+    realized
+        See `prune3d.pruning.realized.realized`.
+    classes
+        Names in the order of the logits, where they are known.
+    latencies
+        Rows of runtime, images a pass and milliseconds.
+    device, threads
+        Where those were measured.
+    judged
+        Accuracy of ``model.onnx``, and on what pictures; None where it was not judged.
+    pictures
+        Name of those pictures.
+    licence
+        Of the network.
+    """
+
+    spec: NetworkSpec
+    lineage: Sequence[Step]
+    realized: Mapping[str, Any]
+    classes: Sequence[str] | None
+    latencies: Sequence[tuple[str, int, float]]
+    device: str
+    threads: int
+    judged: Judgement | None = None
+    pictures: str = ""
+    licence: str = "not stated"
+
+    def text(self) -> str:
+        """Return it as Markdown."""
+        parts = (self._head(), self._numbers(), _USE, self._own_code(), self._origin())
+        return "\n".join(part for part in parts if part)
+
+    def _head(self) -> str:
+        spec = self.spec
+        known = ", ".join(self.classes[:20]) if self.classes else "not known by name"
+        more = f" and {len(self.classes) - 20} more" if self.classes and self.classes[20:] else ""
+        return (
+            f"# {spec.name}, pruned\n\n"
+            f"Classifies pictures into {spec.num_classes} classes: {known}{more}. Inputs of the "
+            f"network are {spec.in_channels} x {spec.side} x {spec.side}.\n\n"
+            f"Licence: {self.licence}\n"
+        )
+
+    def _numbers(self) -> str:
+        real, judged = self.realized, self.judged
+        rows = [
+            ("MACs for an image", f"{real['macs']:,} ({real['macs_ratio']:.1%} of the dense)"),
+            ("parameters", f"{real['params']:,}"),
+            (
+                "depth, width, resolution",
+                f"{real['depth']:.3f}, {real['width']:.3f}, {real['resolution']:.3f} of the dense",
+            ),
+        ]
+        if judged is not None:
+            found = f"{judged.top1:.2%} (95 % interval {judged.low:.2%} to {judged.high:.2%})"
+            rows.append((f"accuracy of model.onnx on {self.pictures}", found))
+            rows.append(("pictures judged", f"{judged.images:,}"))
+        rows += [
+            (f"ms for {size} in {runtime}", f"{took:.3g}") for runtime, size, took in self.latencies
+        ]
+        lines = [f"| {name} | {value} |" for name, value in rows]
+        measured = f"Times are medians on {self.device}, threads: {self.threads}.\n"
+        return "\n".join(["| | |", "| --- | --- |", *lines, "", measured])
+
+    def _own_code(self) -> str:
+        if not is_own(self.spec.name):
+            return ""
+        files = ", ".join(self.spec.code)
+        return (
+            f'\n`model.safetensors` needs the code that builds the network ({files}): give `code="'
+            'path/to/file.py:function"` to `open_classifier`. The ONNX files need none.\n'
+        )
+
+    def _origin(self) -> str:
+        spec = self.spec
+        gone = ", ".join(spec.removed_blocks) or "none"
+        kept = f" Kept as they were: {', '.join(spec.keep)}." if spec.keep else ""
+        steps = [
+            f"| {step.stage or '-'} | {step.action} | {step.image_passes:,} |"
+            for step in self.lineage
+        ]
+        table = ["| stage | step | image passes |", "| --- | --- | ---: |", *steps]
+        return (
+            f"\n## Where it comes from\n\nPruned by prune3d {__version__} from {spec.name} for "
+            f"images of {spec.image_size} x {spec.image_size}. Blocks removed: {gone}.{kept}\n\n"
+            + ("\n".join(table) + "\n" if steps else "")
+        )
+
+
+_USE = """
+## Use
+
+With prune3d:
+
+```python
+from pathlib import Path
+from prune3d.export.classifier import open_classifier
+
+classifier = open_classifier(Path("model.safetensors"))
+(logits,) = classifier.logits([Path("picture.png")])
+print(classifier.name_of(int(logits[0].argmax())))
+```
+
+With ONNX Runtime alone; resizing and normalization are inside `pictures.onnx`, and `model.onnx`
+takes inputs that are normalized already (its metadata tell how):
+
+```python
+import json, numpy, onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession("pictures.onnx")
+picture = numpy.asarray(Image.open("picture.png").convert("RGB"))[None]
+(logits,) = session.run(None, {"pictures": picture})
+print(json.loads(session.get_modelmeta().custom_metadata_map["classes"])[int(logits.argmax())])
+```
+"""
