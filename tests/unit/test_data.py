@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -124,9 +125,24 @@ def test_as_many_images_are_held_out_as_scikit_learn_does(
 def test_a_part_with_fewer_images_than_classes_is_refused(
     fraction: float, images: int, classes: int, held: int
 ) -> None:
-    told = rf"{fraction} of {images} images holds out {held}, .* each of the {classes} classes\.$"
+    told = rf"{fraction} of {images} images holds out {held}, .* each of the {classes} classes;"
     with pytest.raises(UserError, match=told):
         held_out(fraction, images, classes)
+
+
+@pytest.mark.parametrize(("images", "classes"), [(20, 3), (1_281_167, 1000), (2001, 1000), (6, 3)])
+def test_fractions_that_are_told_to_be_allowed_are(images: int, classes: int) -> None:
+    with pytest.raises(UserError) as caught:
+        held_out(0.99999, images, classes)
+    ends = re.search(r"from ([\d.]+) to ([\d.]+), or more images\.$", str(caught.value))
+    assert ends is not None
+    for end in ends.groups():
+        assert held_out(float(end), images, classes) >= classes
+
+
+def test_too_few_images_for_any_fraction_are_told_by_number() -> None:
+    with pytest.raises(UserError, match=r"give at least 2000 images\.$"):
+        held_out(0.2, 1000, 1000)
 
 
 @pytest.mark.parametrize(("fraction", "images", "classes"), [(0.15, 20, 3), (0.85, 20, 3)])

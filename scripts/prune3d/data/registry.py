@@ -182,6 +182,16 @@ def held_out(fraction: float, images: int, classes: int) -> int:
     if not classes <= held <= images - classes:
         raise UserError(
             f"a fraction of {fraction} of {images} images holds out {held}, but both parts need "
-            f"at least one image of each of the {classes} classes."
+            f"at least one image of each of the {classes} classes; "
+            + _fractions_allowed(images, classes)
         )
     return held
+
+
+def _fractions_allowed(images: int, classes: int) -> str:
+    least, most = classes / images, 1 - classes / images
+    if least > most:
+        return f"give at least {2 * classes} images."
+    # Rounded down: a fraction holds out the next whole number of images.
+    ends = (math.floor(end * 10**7) / 10**7 for end in (least, most))
+    return "allowed is a fraction from {} to {}, or more images.".format(*ends)
