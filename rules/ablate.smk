@@ -2,18 +2,24 @@
 #
 #   snakemake --cores 8 results/figures/{experiment}_ablation_{degree,rank,samples,design}.png
 #   snakemake --cores 8 results/figures/{experiment}_ablation_scratch.png
+#
+# inputs:   {run}/samples.csv, holdout.csv
+#           {run}/samples/{point}/pruned.safetensors, metrics.json
+#           {run}/data/{train,selection}.safetensors
+# outputs:  {run}/scratch/{point}/model.safetensors, metrics.json, provenance.json, history.csv
+#           tables/{experiment}_ablation_*, figures/{experiment}_ablation_*
 
 
 rule ablate_predictor:
     input:
-        samples=of_experiment("samples.csv"),
-        holdout=of_experiment("holdout.csv"),
+        samples=of("every_seed", "samples.csv"),
+        holdout=of("every_seed", "holdout.csv"),
     output:
-        rows="results/tables/{experiment}_ablation_{ablation}_runs.csv",
-        csv="results/tables/{experiment}_ablation_{ablation}.csv",
-        md="results/tables/{experiment}_ablation_{ablation}.md",
-        pdf="results/figures/{experiment}_ablation_{ablation}.pdf",
-        png="results/figures/{experiment}_ablation_{ablation}.png",
+        rows=f"{TABLES}/{{experiment}}_ablation_{{ablation}}_runs.csv",
+        csv=f"{TABLES}/{{experiment}}_ablation_{{ablation}}.csv",
+        md=f"{TABLES}/{{experiment}}_ablation_{{ablation}}.md",
+        pdf=f"{FIGURES}/{{experiment}}_ablation_{{ablation}}.pdf",
+        png=f"{FIGURES}/{{experiment}}_ablation_{{ablation}}.png",
     log:
         "results/logs/{experiment}/ablate_predictor/{ablation}.log",
     benchmark:
@@ -23,51 +29,49 @@ rule ablate_predictor:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together(
-            "ablate_predictor",
-            **settings("predictor"),
-            **figure_settings("ablation"),
-            seeds=SEEDS,
-            budgets=macs_budgets(),
-            epochs=setting("finetune.epochs"),
-        ),
+        code=digest_of("ablate_predictor"),
+        settings=of("ablation"),
+        style=STYLES["ablation"],
     script:
         "../scripts/ablate_predictor.py"
 
 
 rule train_scratch:
     input:
-        pruned=f"{RUN}/samples/{{point}}/pruned.safetensors",
+        pruned=f"{SAMPLE}/pruned.safetensors",
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",
     output:
-        model=f"{RUN}/scratch/{{point}}/model.safetensors",
-        metrics=f"{RUN}/scratch/{{point}}/metrics.json",
-        history=f"{RUN}/scratch/{{point}}/history.csv",
-        provenance=f"{RUN}/scratch/{{point}}/provenance.json",
+        model=f"{SCRATCH}/model.safetensors",
+        metrics=f"{SCRATCH}/metrics.json",
+        history=f"{SCRATCH}/history.csv",
+        provenance=f"{SCRATCH}/provenance.json",
     log:
-        "results/logs/{experiment}/seed{seed}/train_scratch/{point}.log",
+        f"{LOGS}/train_scratch/{{point}}.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/train_scratch/{point}.tsv"
+        f"{BENCHMARKS}/train_scratch/{{point}}.tsv"
     conda:
         "../envs/torch.yaml"
     resources:
-        **on_gpu("dense"),
+        gpu=1,
+        runtime=of("minutes", "dense"),
+        mem_mb=of("memory_mb", "dense"),
     params:
-        settings=together("train_scratch", own_network=own_network, **recipe("dense")),
+        code=digest_of("train_scratch"),
+        settings=of("training", "dense"),
     script:
         "../scripts/train_scratch.py"
 
 
 rule ablate_scratch:
     input:
-        pruned=fitted_networks("samples"),
-        scratch=fitted_networks("scratch"),
+        pruned=of("fitted", "sample"),
+        scratch=of("fitted", "scratch"),
     output:
-        csv="results/tables/{experiment}_ablation_scratch.csv",
-        summary="results/tables/{experiment}_ablation_scratch.json",
-        pdf="results/figures/{experiment}_ablation_scratch.pdf",
-        png="results/figures/{experiment}_ablation_scratch.png",
+        csv=f"{TABLES}/{{experiment}}_ablation_scratch.csv",
+        summary=f"{TABLES}/{{experiment}}_ablation_scratch.json",
+        pdf=f"{FIGURES}/{{experiment}}_ablation_scratch.pdf",
+        png=f"{FIGURES}/{{experiment}}_ablation_scratch.png",
     log:
         "results/logs/{experiment}/ablate_scratch.log",
     benchmark:
@@ -75,6 +79,7 @@ rule ablate_scratch:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together("ablate_scratch", **figure_settings("ablation")),
+        code=digest_of("ablate_scratch"),
+        style=STYLES["ablation"],
     script:
         "../scripts/ablate_scratch.py"

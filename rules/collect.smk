@@ -1,103 +1,104 @@
 # Collect: prune and fine-tune the networks of the sampling tree, and gather their accuracies.
+#
+# inputs:   {run}/data/{train,selection}.safetensors
+#           {run}/dense/model.safetensors, metrics.json
+# outputs:  {run}/samples/{point}/pruned.safetensors, pruned_provenance.json
+#           {run}/samples/{point}/model.safetensors, metrics.json, provenance.json, history.csv
+#           {run}/samples.csv, holdout.csv
 
 
 rule prune_sample:
     input:
-        own_file("pruning.block_criterion", prunes("depth")),
-        own_file("pruning.channel_criterion", prunes("width")),
-        structure=structure_first,
-        parent=parent_model,
+        own=of("sample_code"),
+        structure=of("structure_first"),
+        parent=of("parent"),
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",
     output:
-        pruned=f"{RUN}/samples/{{point}}/pruned.safetensors",
-        provenance=f"{RUN}/samples/{{point}}/pruned_provenance.json",
+        pruned=f"{SAMPLE}/pruned.safetensors",
+        provenance=f"{SAMPLE}/pruned_provenance.json",
     log:
-        "results/logs/{experiment}/seed{seed}/prune_sample/{point}.log",
+        f"{LOGS}/prune_sample/{{point}}.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/prune_sample/{point}.tsv"
+        f"{BENCHMARKS}/prune_sample/{{point}}.tsv"
     group:
         one_submission("experiment", "seed", "point")
     conda:
         "../envs/torch.yaml"
     resources:
-        **on_gpu(),
+        gpu=1,
+        runtime=of("minutes", "once"),
+        mem_mb=of("memory_mb", "once"),
     params:
-        settings=together(
-            "prune_sample",
-            own_network=own_network,
-            block_criterion=setting("pruning.block_criterion", prunes("depth")),
-            channel_criterion=setting("pruning.channel_criterion", prunes("width")),
-            round_to=setting("pruning.round_to", prunes("width")),
-            probe_images=setting("pruning.probe_images"),
-            depth=sample_ratio("depth"),
-            width=sample_ratio("width"),
-            resolution=sample_ratio("resolution"),
-        ),
+        code=digest_of("prune_sample"),
+        settings=of("pruning"),
     script:
         "../scripts/prune_sample.py"
 
 
 rule finetune_sample:
     input:
-        unpack(teacher("finetune")),
-        pruned=f"{RUN}/samples/{{point}}/pruned.safetensors",
-        provenance=f"{RUN}/samples/{{point}}/pruned_provenance.json",
+        teacher=of("teacher", "finetune"),
+        pruned=f"{SAMPLE}/pruned.safetensors",
+        provenance=f"{SAMPLE}/pruned_provenance.json",
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",
     output:
-        model=f"{RUN}/samples/{{point}}/model.safetensors",
-        metrics=f"{RUN}/samples/{{point}}/metrics.json",
-        history=f"{RUN}/samples/{{point}}/history.csv",
-        provenance=f"{RUN}/samples/{{point}}/provenance.json",
+        model=f"{SAMPLE}/model.safetensors",
+        metrics=f"{SAMPLE}/metrics.json",
+        history=f"{SAMPLE}/history.csv",
+        provenance=f"{SAMPLE}/provenance.json",
     log:
-        "results/logs/{experiment}/seed{seed}/finetune_sample/{point}.log",
+        f"{LOGS}/finetune_sample/{{point}}.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/finetune_sample/{point}.tsv"
+        f"{BENCHMARKS}/finetune_sample/{{point}}.tsv"
     group:
         one_submission("experiment", "seed", "point")
     conda:
         "../envs/torch.yaml"
     resources:
-        **on_gpu("finetune"),
+        gpu=1,
+        runtime=of("minutes", "finetune"),
+        mem_mb=of("memory_mb", "finetune"),
     params:
-        settings=together(
-            "finetune_sample", own_network=own_network, **recipe("finetune")
-        ),
+        code=digest_of("finetune_sample"),
+        settings=of("training", "finetune"),
     script:
         "../scripts/finetune_sample.py"
 
 
 rule collect_samples:
     input:
-        dense=f"{RUN}/dense/metrics.json",
-        samples=sample_metrics("fit"),
+        dense=f"{DENSE}/metrics.json",
+        samples=of("files", "fit"),
     output:
         f"{RUN}/samples.csv",
     log:
-        "results/logs/{experiment}/seed{seed}/collect_samples.log",
+        f"{LOGS}/collect_samples.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/collect_samples.tsv"
+        f"{BENCHMARKS}/collect_samples.tsv"
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together("collect_samples", samples=sample_names("fit")),
+        code=digest_of("collect_samples"),
+        settings=of("samples", "fit"),
     script:
         "../scripts/collect_samples.py"
 
 
 rule collect_holdout:
     input:
-        samples=sample_metrics("holdout"),
+        samples=of("files", "holdout"),
     output:
         f"{RUN}/holdout.csv",
     log:
-        "results/logs/{experiment}/seed{seed}/collect_holdout.log",
+        f"{LOGS}/collect_holdout.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/collect_holdout.tsv"
+        f"{BENCHMARKS}/collect_holdout.tsv"
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together("collect_holdout", samples=sample_names("holdout")),
+        code=digest_of("collect_holdout"),
+        settings=of("samples", "holdout"),
     script:
         "../scripts/collect_holdout.py"

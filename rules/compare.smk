@@ -1,45 +1,53 @@
 # Compare: what the rival policies prune to, and all policies side by side.
+#
+# inputs:   {run}/dense/structure.json, blocks.json, latency.csv, metrics.json, test.json
+#           {run}/samples.csv, samples/{point}/provenance.json
+#           {run}/budgets/{budget}/optimum.json, {policy}/metrics.json, {policy}/provenance.json
+# outputs:  {run}/budgets/{budget}/{policy}/target.json of the rivals
+#           tables/policies.{csv,md,tex}, runs.csv, left_out.csv, warnings.csv
+#           figures/policies.{pdf,png}
 
 
 rule choose_target:
     input:
-        unpack(order_of_removal),
-        unpack(latencies),
-        structure=f"{RUN}/dense/structure.json",
+        blocks=of("removal_order"),
+        latency=of("latencies"),
+        structure=f"{DENSE}/structure.json",
     output:
         f"{FINAL}/target.json",
     log:
-        "results/logs/{experiment}/seed{seed}/choose_target/{budget}_{policy}.log",
+        f"{LOGS}/choose_target/{{budget}}_{{policy}}.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/choose_target/{budget}_{policy}.tsv"
+        f"{BENCHMARKS}/choose_target/{{budget}}_{{policy}}.tsv"
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together(
-            "choose_target",
-            **budget_limits(),
-            width_step=setting("lattice.width_step", policy_in("width")),
-            side_step=setting("lattice.side_step", policy_in("resolution")),
-            round_to=setting("pruning.round_to", policy_in("width")),
-        ),
+        code=digest_of("choose_target"),
+        settings=of("rival"),
     script:
         "../scripts/choose_target.py"
 
 
 rule tabulate_policies:
     input:
-        final=all_final("metrics.json"),
-        provenance=all_final("provenance.json"),
-        dense=all_runs("dense/metrics.json"),
-        test=all_runs("dense/test.json"),
-        search=searches(),
+        final=PLAN.finals("metrics.json"),
+        provenance=PLAN.finals("provenance.json"),
+        dense=PLAN.every_run("dense/metrics.json"),
+        test=PLAN.every_run("dense/test.json"),
+        samples=PLAN.every_run("samples.csv", method_only=True),
+        sampling=PLAN.sampled("provenance.json"),
+        blocks=PLAN.rankings("blocks.json"),
+        ranking=PLAN.rankings("blocks_provenance.json"),
+        optima=PLAN.searched("optimum.json"),
+        trials=PLAN.searched("trials.csv"),
+        trying=PLAN.tried("provenance.json"),
     output:
-        runs="results/tables/runs.csv",
-        left_out="results/tables/left_out.csv",
-        warnings="results/tables/warnings.csv",
-        csv=report("results/tables/policies.csv", category="Tables"),
-        md="results/tables/policies.md",
-        tex="results/tables/policies.tex",
+        runs=f"{TABLES}/runs.csv",
+        left_out=f"{TABLES}/left_out.csv",
+        warnings=f"{TABLES}/warnings.csv",
+        csv=report(f"{TABLES}/policies.csv", category="Tables"),
+        md=f"{TABLES}/policies.md",
+        tex=f"{TABLES}/policies.tex",
     log:
         "results/logs/tabulate_policies.log",
     benchmark:
@@ -47,18 +55,18 @@ rule tabulate_policies:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together("tabulate_policies"),
+        code=digest_of("tabulate_policies"),
     script:
         "../scripts/tabulate_policies.py"
 
 
 rule plot_policies:
     input:
-        table="results/tables/policies.csv",
-        warnings="results/tables/warnings.csv",
+        table=f"{TABLES}/policies.csv",
+        warnings=f"{TABLES}/warnings.csv",
     output:
-        pdf="results/figures/policies.pdf",
-        png=report("results/figures/policies.png", category="Figures"),
+        pdf=f"{FIGURES}/policies.pdf",
+        png=report(f"{FIGURES}/policies.png", category="Figures"),
     log:
         "results/logs/plot_policies.log",
     benchmark:
@@ -66,6 +74,7 @@ rule plot_policies:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together("plot_policies", **figure_settings("policies")),
+        code=digest_of("plot_policies"),
+        style=STYLES["policies"],
     script:
         "../scripts/plot_policies.py"

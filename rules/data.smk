@@ -1,4 +1,8 @@
 # Data: pictures read once for all seeds; the images of an experiment, split into three files.
+#
+# inputs:   the data set's own files, where it has any
+# outputs:  {experiment}/data/pictures.safetensors
+#           {run}/data/{train,selection,test}.safetensors
 
 
 rule read_pictures:
@@ -11,49 +15,37 @@ rule read_pictures:
     conda:
         "../envs/torch.yaml"
     resources:
-        **on_cpu(),
+        runtime=of("minutes", "once"),
+        mem_mb=of("memory_mb", "once"),
         # No parameter: what was fetched stays as it is when fetching is forbidden again.
-        download=may_download,
+        download=of("may_download"),
     params:
-        settings=together(
-            "read_pictures",
-            name=setting("data.name"),
-            root=setting("data.root", data_uses("root")),
-            side=setting("data.side", data_uses("side")),
-            resident_gb=setting("data.resident_gb", data_uses("resident_gb")),
-        ),
+        code=digest_of("read_pictures"),
+        settings=of("images"),
     script:
         "../scripts/read_pictures.py"
 
 
 rule prepare_data:
     input:
-        unpack(pictures),
+        pictures=of("pictures"),
     output:
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",
         test=f"{RUN}/data/test.safetensors",
     log:
-        "results/logs/{experiment}/seed{seed}/prepare_data.log",
+        f"{LOGS}/prepare_data.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/prepare_data.tsv"
+        f"{BENCHMARKS}/prepare_data.tsv"
     conda:
         "../envs/torch.yaml"
     resources:
-        **on_cpu(),
+        runtime=of("minutes", "once"),
+        mem_mb=of("memory_mb", "once"),
         # No parameter: what was fetched stays as it is when fetching is forbidden again.
-        download=may_download,
+        download=of("may_download"),
     params:
-        settings=together(
-            "prepare_data",
-            **settings("data.glyphs", data_uses("glyphs")),
-            name=setting("data.name"),
-            root=setting("data.root", data_uses("root")),
-            side=setting("data.side", data_uses("side")),
-            resident_gb=setting("data.resident_gb", data_uses("resident_gb")),
-            normalization=setting("data.normalization"),
-            test_fraction=setting("data.test_fraction", data_uses("test_fraction")),
-            selection_fraction=setting("data.selection_fraction"),
-        ),
+        code=digest_of("prepare_data"),
+        settings=of("data"),
     script:
         "../scripts/prepare_data.py"

@@ -1,100 +1,105 @@
 # Dense: train the network that is to be pruned, and find out what of it can be.
+#
+# inputs:   {run}/data/{train,selection,test}.safetensors
+# outputs:  {run}/dense/model.safetensors, metrics.json, provenance.json, history.csv
+#           {run}/dense/structure.json, blocks.json, blocks_provenance.json, test.json
 
 
 rule analyze_dense:
     input:
-        own=own_file("model.name"),
+        own=of("model_code"),
         train=f"{RUN}/data/train.safetensors",
     output:
-        f"{RUN}/dense/structure.json",
+        f"{DENSE}/structure.json",
     log:
-        "results/logs/{experiment}/seed{seed}/analyze_dense.log",
+        f"{LOGS}/analyze_dense.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/analyze_dense.tsv"
+        f"{BENCHMARKS}/analyze_dense.tsv"
     conda:
         "../envs/torch.yaml"
     resources:
-        **on_cpu(),
+        runtime=of("minutes", "once"),
+        mem_mb=of("memory_mb", "once"),
     params:
-        settings=together("analyze_dense", model=setting("model.name")),
+        code=digest_of("analyze_dense"),
+        settings=of("architecture"),
     script:
         "../scripts/analyze_dense.py"
 
 
 rule train_dense:
     input:
-        structure=structure_first,
-        own=own_file("model.name"),
-        checkpoint=checkpoint_file,
+        structure=of("structure_first"),
+        own=of("model_code"),
+        checkpoint=of("checkpoint"),
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",
     output:
-        model=f"{RUN}/dense/model.safetensors",
-        metrics=f"{RUN}/dense/metrics.json",
-        history=f"{RUN}/dense/history.csv",
-        provenance=f"{RUN}/dense/provenance.json",
+        model=f"{DENSE}/model.safetensors",
+        metrics=f"{DENSE}/metrics.json",
+        history=f"{DENSE}/history.csv",
+        provenance=f"{DENSE}/provenance.json",
     log:
-        "results/logs/{experiment}/seed{seed}/train_dense.log",
+        f"{LOGS}/train_dense.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/train_dense.tsv"
+        f"{BENCHMARKS}/train_dense.tsv"
     conda:
         "../envs/torch.yaml"
     resources:
-        **on_gpu("dense"),
+        gpu=1,
+        runtime=of("minutes", "dense"),
+        mem_mb=of("memory_mb", "dense"),
     params:
-        settings=together(
-            "train_dense",
-            **recipe("dense"),
-            **settings("model.sparsity", is_sparse),
-            model=setting("model.name"),
-        ),
+        code=digest_of("train_dense"),
+        settings=of("dense_training"),
     script:
         "../scripts/train_dense.py"
 
 
 rule evaluate_dense:
     input:
-        model=f"{RUN}/dense/model.safetensors",
+        model=f"{DENSE}/model.safetensors",
         test=f"{RUN}/data/test.safetensors",
     output:
-        f"{RUN}/dense/test.json",
+        f"{DENSE}/test.json",
     log:
-        "results/logs/{experiment}/seed{seed}/evaluate_dense.log",
+        f"{LOGS}/evaluate_dense.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/evaluate_dense.tsv"
+        f"{BENCHMARKS}/evaluate_dense.tsv"
     conda:
         "../envs/torch.yaml"
     resources:
-        **on_gpu(),
+        gpu=1,
+        runtime=of("minutes", "once"),
+        mem_mb=of("memory_mb", "once"),
     params:
-        settings=together("evaluate_dense", own_network=own_network),
+        code=digest_of("evaluate_dense"),
+        settings=of("network"),
     script:
         "../scripts/evaluate_dense.py"
 
 
 rule rank_blocks:
     input:
-        own=own_file("pruning.block_criterion"),
-        model=f"{RUN}/dense/model.safetensors",
+        own=of("block_code"),
+        model=f"{DENSE}/model.safetensors",
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",
     output:
-        blocks=f"{RUN}/dense/blocks.json",
-        provenance=f"{RUN}/dense/blocks_provenance.json",
+        blocks=f"{DENSE}/blocks.json",
+        provenance=f"{DENSE}/blocks_provenance.json",
     log:
-        "results/logs/{experiment}/seed{seed}/rank_blocks.log",
+        f"{LOGS}/rank_blocks.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/rank_blocks.tsv"
+        f"{BENCHMARKS}/rank_blocks.tsv"
     conda:
         "../envs/torch.yaml"
     resources:
-        **on_gpu(),
+        gpu=1,
+        runtime=of("minutes", "once"),
+        mem_mb=of("memory_mb", "once"),
     params:
-        settings=together(
-            "rank_blocks",
-            own_network=own_network,
-            block_criterion=setting("pruning.block_criterion"),
-            probe_images=setting("pruning.probe_images"),
-        ),
+        code=digest_of("rank_blocks"),
+        settings=of("ranking"),
     script:
         "../scripts/rank_blocks.py"

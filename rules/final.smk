@@ -1,44 +1,46 @@
 # Final: prune the dense network to a policy's target, fine-tune it, judge it once, export it.
+#
+# inputs:   {run}/data/{train,selection,test}.safetensors
+#           {run}/dense/model.safetensors, blocks.json
+#           {run}/budgets/{budget}/optimum.json, or {policy}/target.json of a rival
+# outputs:  {run}/budgets/{budget}/{policy}/pruned.safetensors, pruned_provenance.json
+#           {run}/budgets/{budget}/{policy}/model.safetensors, model_provenance.json, history.csv
+#           {run}/budgets/{budget}/{policy}/metrics.json, provenance.json, model.onnx
 
 
 rule prune_final:
     input:
-        unpack(order_of_removal),
-        own=own_file("pruning.channel_criterion", policy_in("dwr", "width")),
-        target=final_target,
-        dense=f"{RUN}/dense/model.safetensors",
+        blocks=of("removal_order"),
+        own=of("channel_code"),
+        target=of("target"),
+        dense=f"{DENSE}/model.safetensors",
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",
     output:
         pruned=f"{FINAL}/pruned.safetensors",
         provenance=f"{FINAL}/pruned_provenance.json",
     log:
-        "results/logs/{experiment}/seed{seed}/prune_final/{budget}_{policy}.log",
+        f"{LOGS}/prune_final/{{budget}}_{{policy}}.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/prune_final/{budget}_{policy}.tsv"
+        f"{BENCHMARKS}/prune_final/{{budget}}_{{policy}}.tsv"
     group:
         one_submission("experiment", "seed", "budget", "policy")
     conda:
         "../envs/torch.yaml"
     resources:
-        **on_gpu(),
+        gpu=1,
+        runtime=of("minutes", "once"),
+        mem_mb=of("memory_mb", "once"),
     params:
-        settings=together(
-            "prune_final",
-            own_network=own_network,
-            channel_criterion=setting(
-                "pruning.channel_criterion", policy_in("dwr", "width")
-            ),
-            round_to=setting("pruning.round_to", policy_in("dwr", "width")),
-            probe_images=setting("pruning.probe_images"),
-        ),
+        code=digest_of("prune_final"),
+        settings=of("final_pruning"),
     script:
         "../scripts/prune_final.py"
 
 
 rule finetune_final:
     input:
-        unpack(teacher("final")),
+        teacher=of("teacher", "final"),
         pruned=f"{FINAL}/pruned.safetensors",
         provenance=f"{FINAL}/pruned_provenance.json",
         train=f"{RUN}/data/train.safetensors",
@@ -47,17 +49,20 @@ rule finetune_final:
         history=f"{FINAL}/history.csv",
         provenance=f"{FINAL}/model_provenance.json",
     log:
-        "results/logs/{experiment}/seed{seed}/finetune_final/{budget}_{policy}.log",
+        f"{LOGS}/finetune_final/{{budget}}_{{policy}}.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/finetune_final/{budget}_{policy}.tsv"
+        f"{BENCHMARKS}/finetune_final/{{budget}}_{{policy}}.tsv"
     group:
         one_submission("experiment", "seed", "budget", "policy")
     conda:
         "../envs/torch.yaml"
     resources:
-        **on_gpu("final"),
+        gpu=1,
+        runtime=of("minutes", "final"),
+        mem_mb=of("memory_mb", "final"),
     params:
-        settings=together("finetune_final", own_network=own_network, **recipe("final")),
+        code=digest_of("finetune_final"),
+        settings=of("training", "final"),
     script:
         "../scripts/finetune_final.py"
 
@@ -72,17 +77,20 @@ rule evaluate_final:
         metrics=f"{FINAL}/metrics.json",
         provenance=f"{FINAL}/provenance.json",
     log:
-        "results/logs/{experiment}/seed{seed}/evaluate_final/{budget}_{policy}.log",
+        f"{LOGS}/evaluate_final/{{budget}}_{{policy}}.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/evaluate_final/{budget}_{policy}.tsv"
+        f"{BENCHMARKS}/evaluate_final/{{budget}}_{{policy}}.tsv"
     group:
         one_submission("experiment", "seed", "budget", "policy")
     conda:
         "../envs/torch.yaml"
     resources:
-        **on_gpu(),
+        gpu=1,
+        runtime=of("minutes", "once"),
+        mem_mb=of("memory_mb", "once"),
     params:
-        settings=together("evaluate_final", own_network=own_network),
+        code=digest_of("evaluate_final"),
+        settings=of("network"),
     script:
         "../scripts/evaluate_final.py"
 
@@ -93,16 +101,18 @@ rule export_onnx:
     output:
         f"{FINAL}/model.onnx",
     log:
-        "results/logs/{experiment}/seed{seed}/export_onnx/{budget}_{policy}.log",
+        f"{LOGS}/export_onnx/{{budget}}_{{policy}}.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/export_onnx/{budget}_{policy}.tsv"
+        f"{BENCHMARKS}/export_onnx/{{budget}}_{{policy}}.tsv"
     group:
         one_submission("experiment", "seed", "budget", "policy")
     conda:
         "../envs/torch.yaml"
     resources:
-        **on_cpu(),
+        runtime=of("minutes", "once"),
+        mem_mb=of("memory_mb", "once"),
     params:
-        settings=together("export_onnx", own_network=own_network),
+        code=digest_of("export_onnx"),
+        settings=of("network"),
     script:
         "../scripts/export_onnx.py"

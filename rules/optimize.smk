@@ -1,72 +1,71 @@
 # Optimize: the realizable network within the budget of the highest prediction, and those that the
 # samples cannot tell from it; some of them are tried, and the best of those is what is pruned to.
+#
+# inputs:   {run}/dense/model.safetensors, structure.json, blocks.json
+#           {run}/samples.csv, predictor/predictor.json
+#           {run}/data/{train,selection}.safetensors
+# outputs:  {run}/dense/latency.csv
+#           {run}/budgets/{budget}/predicted.json, tied.csv, candidates.json
+#           {run}/budgets/{budget}/trials/{round}{place}/model.safetensors, metrics.json, ...
+#           {run}/budgets/{budget}/optimum.json, trials.csv
 
 
 rule measure_latency:
     input:
-        model=f"{RUN}/dense/model.safetensors",
-        structure=f"{RUN}/dense/structure.json",
-        blocks=f"{RUN}/dense/blocks.json",
+        model=f"{DENSE}/model.safetensors",
+        structure=f"{DENSE}/structure.json",
+        blocks=f"{DENSE}/blocks.json",
     output:
-        f"{RUN}/dense/latency.csv",
+        f"{DENSE}/latency.csv",
     log:
-        "results/logs/{experiment}/seed{seed}/measure_latency.log",
+        f"{LOGS}/measure_latency.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/measure_latency.tsv"
+        f"{BENCHMARKS}/measure_latency.tsv"
     conda:
         "../envs/torch.yaml"
     resources:
-        **on_cpu(),
-        gpu=measures_on_gpu,
+        runtime=of("minutes", "once"),
+        mem_mb=of("memory_mb", "once"),
+        gpu=of("times_on_gpu"),
     params:
-        settings=together(
-            "measure_latency",
-            own_network=own_network,
-            **settings("latency"),
-            round_to=setting("pruning.round_to"),
-        ),
+        code=digest_of("measure_latency"),
+        settings=of("latency"),
     script:
         "../scripts/measure_latency.py"
 
 
 rule find_optimum:
     input:
-        unpack(latencies),
+        latency=of("latencies"),
         predictor=f"{RUN}/predictor/predictor.json",
         samples=f"{RUN}/samples.csv",
-        structure=f"{RUN}/dense/structure.json",
-        blocks=f"{RUN}/dense/blocks.json",
+        structure=f"{DENSE}/structure.json",
+        blocks=f"{DENSE}/blocks.json",
     output:
         predicted=f"{BUDGET}/predicted.json",
         candidates=f"{BUDGET}/candidates.json",
         tied=f"{BUDGET}/tied.csv",
     log:
-        "results/logs/{experiment}/seed{seed}/find_optimum/{budget}.log",
+        f"{LOGS}/find_optimum/{{budget}}.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/find_optimum/{budget}.tsv"
+        f"{BENCHMARKS}/find_optimum/{{budget}}.tsv"
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together(
-            "find_optimum",
-            **budget_limits(),
-            **settings("optimum"),
-            candidates=setting("rerank.candidates"),
-            **settings("lattice"),
-            round_to=setting("pruning.round_to"),
-        ),
+        code=digest_of("find_optimum"),
+        settings=of("optimum"),
     script:
         "../scripts/find_optimum.py"
 
 
 rule try_candidate:
     input:
-        unpack(teacher("final")),
-        own=own_file("pruning.channel_criterion"),
+        teacher=of("teacher", "final"),
+        own=of("channel_code", "dwr"),
         candidates=f"{BUDGET}/candidates.json",
-        first=first_round,
-        blocks=f"{RUN}/dense/blocks.json",
-        dense=f"{RUN}/dense/model.safetensors",
+        first=of("trials_before"),
+        blocks=f"{DENSE}/blocks.json",
+        dense=f"{DENSE}/model.safetensors",
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",
     output:
@@ -75,21 +74,18 @@ rule try_candidate:
         metrics=f"{TRIAL}/metrics.json",
         provenance=f"{TRIAL}/provenance.json",
     log:
-        "results/logs/{experiment}/seed{seed}/try_candidate/{budget}_{round}{place}.log",
+        f"{LOGS}/try_candidate/{{budget}}_{{round}}{{place}}.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/try_candidate/{budget}_{round}{place}.tsv"
+        f"{BENCHMARKS}/try_candidate/{{budget}}_{{round}}{{place}}.tsv"
     conda:
         "../envs/torch.yaml"
     resources:
-        **on_gpu("final"),
+        gpu=1,
+        runtime=of("minutes", "final"),
+        mem_mb=of("memory_mb", "final"),
     params:
-        settings=together(
-            "try_candidate",
-            own_network=own_network,
-            part=setting("rerank.part"),
-            **settings("pruning"),
-            **recipe("final"),
-        ),
+        code=digest_of("try_candidate"),
+        settings=of("trial"),
     script:
         "../scripts/try_candidate.py"
 
@@ -98,18 +94,18 @@ rule choose_optimum:
     input:
         predicted=f"{BUDGET}/predicted.json",
         candidates=f"{BUDGET}/candidates.json",
-        first=trials("first"),
-        second=trials("second"),
+        first=of("trials", "first"),
+        second=of("trials", "second"),
     output:
         optimum=f"{BUDGET}/optimum.json",
         trials=f"{BUDGET}/trials.csv",
     log:
-        "results/logs/{experiment}/seed{seed}/choose_optimum/{budget}.log",
+        f"{LOGS}/choose_optimum/{{budget}}.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/choose_optimum/{budget}.tsv"
+        f"{BENCHMARKS}/choose_optimum/{{budget}}.tsv"
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together("choose_optimum"),
+        code=digest_of("choose_optimum"),
     script:
         "../scripts/choose_optimum.py"

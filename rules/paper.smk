@@ -1,13 +1,19 @@
 # Paper: the figures and the table of the predictors.
+#
+# inputs:   {run}/samples.csv, holdout.csv, predictor/predictor.json, predictor/validation.json
+#           {run}/budgets/{budget}/optimum.json, tied.csv
+# outputs:  tables/predictors.{csv,md,tex}
+#           figures/{experiment}_{dimensions,predictions}.{pdf,png}
+#           figures/{experiment}_seed{seed}_{budget}_surface.{pdf,png}
 
 
 rule plot_dimensions:
     input:
-        samples=of_experiment("samples.csv"),
-        predictors=of_experiment("predictor/predictor.json"),
+        samples=of("every_seed", "samples.csv"),
+        predictors=of("every_seed", "predictor/predictor.json"),
     output:
-        pdf="results/figures/{experiment}_dimensions.pdf",
-        png=report("results/figures/{experiment}_dimensions.png", category="Figures"),
+        pdf=f"{FIGURES}/{{experiment}}_dimensions.pdf",
+        png=report(f"{FIGURES}/{{experiment}}_dimensions.png", category="Figures"),
     log:
         "results/logs/{experiment}/plot_dimensions.log",
     benchmark:
@@ -15,19 +21,20 @@ rule plot_dimensions:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together("plot_dimensions", **figure_settings("dimensions")),
+        code=digest_of("plot_dimensions"),
+        style=STYLES["dimensions"],
     script:
         "../scripts/plot_dimensions.py"
 
 
 rule plot_predictions:
     input:
-        samples=of_experiment("samples.csv"),
-        holdout=of_experiment("holdout.csv"),
-        predictors=of_experiment("predictor/predictor.json"),
+        samples=of("every_seed", "samples.csv"),
+        holdout=of("every_seed", "holdout.csv"),
+        predictors=of("every_seed", "predictor/predictor.json"),
     output:
-        pdf="results/figures/{experiment}_predictions.pdf",
-        png=report("results/figures/{experiment}_predictions.png", category="Figures"),
+        pdf=f"{FIGURES}/{{experiment}}_predictions.pdf",
+        png=report(f"{FIGURES}/{{experiment}}_predictions.png", category="Figures"),
     log:
         "results/logs/{experiment}/plot_predictions.log",
     benchmark:
@@ -35,18 +42,19 @@ rule plot_predictions:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together("plot_predictions", **figure_settings("predictions")),
+        code=digest_of("plot_predictions"),
+        style=STYLES["predictions"],
     script:
         "../scripts/plot_predictions.py"
 
 
 rule tabulate_predictors:
     input:
-        all_runs("predictor/validation.json", METHOD),
+        PLAN.every_run("predictor/validation.json", method_only=True),
     output:
-        csv=report("results/tables/predictors.csv", category="Tables"),
-        md="results/tables/predictors.md",
-        tex="results/tables/predictors.tex",
+        csv=report(f"{TABLES}/predictors.csv", category="Tables"),
+        md=f"{TABLES}/predictors.md",
+        tex=f"{TABLES}/predictors.tex",
     log:
         "results/logs/tabulate_predictors.log",
     benchmark:
@@ -54,7 +62,7 @@ rule tabulate_predictors:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together("tabulate_predictors"),
+        code=digest_of("tabulate_predictors"),
     script:
         "../scripts/tabulate_predictors.py"
 
@@ -63,21 +71,22 @@ rule plot_surface:
     input:
         samples=f"{RUN}/samples.csv",
         predictor=f"{RUN}/predictor/predictor.json",
-        optimum=f"{RUN}/budgets/{{budget}}/optimum.json",
-        tied=f"{RUN}/budgets/{{budget}}/tied.csv",
+        optimum=f"{BUDGET}/optimum.json",
+        tied=f"{BUDGET}/tied.csv",
     output:
-        pdf="results/figures/{experiment}_seed{seed}_{budget}_surface.pdf",
+        pdf=f"{FIGURES}/{{experiment}}_seed{{seed}}_{{budget}}_surface.pdf",
         png=report(
-            "results/figures/{experiment}_seed{seed}_{budget}_surface.png",
+            f"{FIGURES}/{{experiment}}_seed{{seed}}_{{budget}}_surface.png",
             category="Figures",
         ),
     log:
-        "results/logs/{experiment}/seed{seed}/plot_surface/{budget}.log",
+        f"{LOGS}/plot_surface/{{budget}}.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/plot_surface/{budget}.tsv"
+        f"{BENCHMARKS}/plot_surface/{{budget}}.tsv"
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together("plot_surface", **figure_settings("surface")),
+        code=digest_of("plot_surface"),
+        style=STYLES["surface"],
     script:
         "../scripts/plot_surface.py"

@@ -1,4 +1,7 @@
 # Predict: fit accuracy as a polynomial of depth, width and resolution, and judge the fit.
+#
+# inputs:   {run}/samples.csv, holdout.csv
+# outputs:  {run}/predictor/predictor.json, validation.json
 
 
 rule fit_predictor:
@@ -7,13 +10,14 @@ rule fit_predictor:
     output:
         predictor=f"{RUN}/predictor/predictor.json",
     log:
-        "results/logs/{experiment}/seed{seed}/fit_predictor.log",
+        f"{LOGS}/fit_predictor.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/fit_predictor.tsv"
+        f"{BENCHMARKS}/fit_predictor.tsv"
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together("fit_predictor", **settings("predictor")),
+        code=digest_of("fit_predictor"),
+        settings=of("predictor"),
     script:
         "../scripts/fit_predictor.py"
 
@@ -26,12 +30,12 @@ rule validate_predictor:
     output:
         validation=f"{RUN}/predictor/validation.json",
     log:
-        "results/logs/{experiment}/seed{seed}/validate_predictor.log",
+        f"{LOGS}/validate_predictor.log",
     benchmark:
-        "results/benchmarks/{experiment}/seed{seed}/validate_predictor.tsv"
+        f"{BENCHMARKS}/validate_predictor.tsv"
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together("validate_predictor"),
+        code=digest_of("validate_predictor"),
     script:
         "../scripts/validate_predictor.py"

@@ -1,13 +1,16 @@
 # Resources: what all jobs used, when all else is there.
+#
+# inputs:   what the run delivers; benchmarks and logs of all jobs
+# outputs:  tables/resources.csv, retries.csv
 
 
 rule tabulate_resources:
     input:
         DELIVERED,
-        all_final("metrics.json"),
+        PLAN.finals("metrics.json"),
     output:
-        resources=report("results/tables/resources.csv", category="Tables"),
-        retries="results/tables/retries.csv",
+        resources=report(f"{TABLES}/resources.csv", category="Tables"),
+        retries=f"{TABLES}/retries.csv",
     log:
         "results/logs/tabulate_resources.log",
     benchmark:
@@ -15,6 +18,6 @@ rule tabulate_resources:
     conda:
         "../envs/analysis.yaml"
     params:
-        settings=together("tabulate_resources"),
+        code=digest_of("tabulate_resources"),
     script:
         "../scripts/tabulate_resources.py"

@@ -10,8 +10,8 @@ with Job(snakemake) as job:
     candidates = read_candidates(
         job.read(LatticeOptions),
         job.input.structure,
-        job.input.get("blocks"),
-        job.input.get("latency"),
+        job.optional_input("blocks"),
+        job.optional_input("latency"),
     )
     target = rival_target(job.wildcards.policy, candidates, job.read(Budget))
     TARGET.write(job.output[0], target)

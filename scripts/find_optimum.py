@@ -22,8 +22,8 @@ with Job(snakemake) as job:
     candidates = read_candidates(
         job.read(LatticeOptions),
         job.input.structure,
-        job.input.get("blocks"),
-        job.input.get("latency"),
+        job.optional_input("blocks"),
+        job.optional_input("latency"),
     )
     budget = job.read(Budget)
     target = optimal_target(

@@ -11,7 +11,7 @@ with Job(snakemake) as job:
     device = job.device(only_cpu=job.params["device"] == "cpu")
     rows = measure_table(
         load(job.input.model, device, job.params["own_network"]),
-        read_removal_order(job.input.get("blocks"), structure),
+        read_removal_order(job.optional_input("blocks"), structure),
         structure.blocks,
         structure.sides,
         job.params["round_to"],

@@ -9,7 +9,7 @@ from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     settings = replace(job.read(DataSettings), glyphs=job.read(GlyphSettings))
-    pictures = job.input.get("pictures")
+    pictures = job.optional_input("pictures")
     source = (
         load_source(pictures)
         if pictures

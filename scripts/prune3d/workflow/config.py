@@ -33,14 +33,13 @@ from prune3d.sampling.tree import (
     sampling_tree,
     to_points,
 )
+from prune3d.workflow.paths import RESERVED
 
 if TYPE_CHECKING:
     from prune3d.workflow.job import Job
 
 Config = Mapping[str, Any]
 ORDER = ("degree", "rank")
-# Folders that lie beside those of the experiments.
-RESERVED = ("tables", "figures", "logs", "benchmarks")
 
 
 def load_experiments(config: Config, schema: Config) -> dict[str, dict[str, Any]]:

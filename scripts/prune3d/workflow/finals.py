@@ -41,7 +41,7 @@ def prune_dense(job: Job, target: Mapping[str, Any]) -> nn.Module:
         target["resolution"],
         options=options,
         images=images.probe(options.probe_images, options.seed).to(device),
-        removal_order=read_removal_order(job.input.get("blocks")),
+        removal_order=read_removal_order(job.optional_input("blocks")),
     )
     check_delivered(pruned, target)
     return pruned

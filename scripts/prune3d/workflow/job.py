@@ -73,8 +73,13 @@ class Job:
 
     def __init__(self, snakemake: Any) -> None:
         self.input, self.output = snakemake.input, snakemake.output
-        # One parameter holds all settings by name; see rules/common.smk.
-        self.params: dict[str, Any] = dict(getattr(snakemake.params, "settings", {}))
+        # Settings by name, those of a figure, and the digest of the code.
+        given = snakemake.params
+        self.params: dict[str, Any] = {
+            **getattr(given, "settings", {}),
+            **getattr(given, "style", {}),
+            **({"code": given.code} if hasattr(given, "code") else {}),
+        }
         self.wildcards, self.resources = snakemake.wildcards, snakemake.resources
         self.threads = int(snakemake.threads)
         self.rule = str(snakemake.rule)
@@ -179,6 +184,10 @@ class Job:
     def warn(self, message: str) -> None:
         """Tell something that puts the results in doubt to the log and the terminal."""
         log.warning("warning: %s", message)
+
+    def optional_input(self, name: str) -> str | None:
+        """Return an input that is not always there, or None."""
+        return self.input.get(name) or None
 
     def read(self, kind: type[T]) -> T:
         """Make a dataclass from the parameters of the same names.

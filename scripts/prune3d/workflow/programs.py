@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from prune3d.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -55,3 +58,18 @@ def ask(command: Sequence[str], seconds: float) -> Answer:
         words = " ".join(complained.split()) or f"exit status {process.returncode}"
         return Answer(failure=words)
     return Answer(said)
+
+
+def check_interpreter(executable: str) -> None:
+    """Refuse a Python whose name a shell takes apart, as Snakemake's scripts would not start.
+
+    Raises
+    ------
+    UserError
+        In one sentence.
+    """
+    if re.search(r"[\s'\"\\$&;()<>|*?`]", executable):
+        raise UserError(
+            f"Python lies in a folder whose name has a blank or a sign of the shell: {executable}; "
+            "make the environment in a folder without them."
+        )

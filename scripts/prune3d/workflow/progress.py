@@ -4,11 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from prune3d.progress import in_words
+
+# Relative durations before any job has been timed: mostly trainings, the rest starts torch.
+EXPECTED_WORK = {"train_dense": 10, "finetune_final": 4, "finetune_sample": 2}
+
+
+def follow_progress(events: logging.Logger, not_run: Sequence[str]) -> None:
+    """Tell on the terminal which experiments are not run and, after each job, how much is left.
+
+    Parameters
+    ----------
+    events
+        Snakemake's logger.
+    not_run
+        Names of experiments that the config defines and `run` does not name.
+    """
+    terminal = logging.getLogger("prune3d.workflow")
+    terminal.propagate = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("[prune3d] %(message)s"))
+    terminal.handlers[:] = [handler]
+    terminal.setLevel(logging.INFO)
+    if not_run:
+        terminal.warning("not run, since `run` does not name them: %s", ", ".join(not_run))
+    events.addHandler(WorkflowProgress(EXPECTED_WORK, terminal.info))
 
 
 class WorkflowProgress(logging.Handler):

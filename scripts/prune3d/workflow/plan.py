@@ -1,0 +1,89 @@
+"""All that a run makes: files of several experiments, for the tables. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from prune3d.optimize.rerank import ROUNDS
+from prune3d.workflow.experiment import SEARCHING, Experiment
+from prune3d.workflow.paths import Run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The experiments that are run, by name."""
+
+    experiments: Mapping[str, Experiment]
+
+    @property
+    def method(self) -> list[str]:
+        """Names of the experiments in which the method itself is run, not rivals alone."""
+        return [name for name, one in self.experiments.items() if one.is_method]
+
+    def every_run(self, name: str, *, method_only: bool = False) -> list[str]:
+        """Return one file of every seed of all experiments, or of those with the method."""
+        return [
+            path
+            for one in self.experiments.values()
+            if one.is_method or not method_only
+            for path in one.every_seed(name)
+        ]
+
+    def finals(self, name: str) -> list[str]:
+        """Return one file of every final network."""
+        return [
+            run.final(budget["name"], policy, name)
+            for one, run in self._runs()
+            for budget in one.config["budgets"]
+            for policy in one.config["policies"]
+        ]
+
+    def surfaces(self, kind: str) -> list[str]:
+        """Return the figures of the surfaces of all budgets, for the first seed."""
+        return [
+            f"results/figures/{name}_seed{one.seeds[0]}_{budget['name']}_surface.{kind}"
+            for name, one in self.experiments.items()
+            if one.is_method
+            for budget in one.config["budgets"]
+        ]
+
+    def rankings(self, name: str) -> list[str]:
+        """Return one file of every ranking of blocks by which policies are billed."""
+        return [run.dense(name) for one, run in self._runs() if _searches(one)]
+
+    def sampled(self, name: str) -> list[str]:
+        """Return one file of every fitted sample."""
+        return [
+            run.sample(point, name)
+            for one, run in self._runs()
+            if one.is_method
+            for point in one.names("fit")
+        ]
+
+    def searched(self, name: str) -> list[str]:
+        """Return one file of every budget that the method searches."""
+        return [run.budget(budget, name) for _, run, budget in self._searches()]
+
+    def tried(self, name: str) -> list[str]:
+        """Return one file of every network that is tried before the method chooses."""
+        return [
+            run.trial(budget, turn, place, name)
+            for one, run, budget in self._searches()
+            for turn in ROUNDS
+            for place in one.places(turn)
+        ]
+
+    def _searches(self) -> Iterator[tuple[Experiment, Run, str]]:
+        for one, run in self._runs():
+            for budget in one.config["budgets"] if one.is_method else ():
+                yield one, run, budget["name"]
+
+    def _runs(self) -> Iterator[tuple[Experiment, Run]]:
+        for one in self.experiments.values():
+            for run in one.runs:
+                yield one, run
+
+
+def _searches(experiment: Experiment) -> bool:
+    return bool(set(SEARCHING) & set(experiment.config["policies"]))

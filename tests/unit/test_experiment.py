@@ -1,0 +1,197 @@
+"""What rules ask of an experiment, without Snakemake."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from prune3d.errors import UserError
+from prune3d.workflow.config import load_experiments, overlay
+from prune3d.workflow.experiment import Experiment
+from prune3d.workflow.plan import Plan
+
+ROOT = Path(__file__).resolve().parents[2]
+OWN = ROOT / "tests/unit/own"
+
+
+def read(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / "config" / name).read_text())
+    return content
+
+
+def made(change: dict[str, Any] | None = None) -> Experiment:
+    """Return the shipped experiment, some defaults changed."""
+    config = overlay(read("config.yaml"), {"defaults": change or {}})
+    checked = load_experiments(config, read("schema.yaml"))["digits"]
+    return Experiment("digits", checked, (0, 1))
+
+
+def test_a_training_depends_on_keys_with_an_effect_alone() -> None:
+    settings = made().training("finetune")
+    assert settings["epochs"] == 10 and settings["learning_rate"] == 0.1
+    assert settings["precision"] == "auto"
+    idle = {"decay_at": [0.3], "decay_factor": 0.2, "temperature": 2.0}
+    assert made({"finetune": idle}).training("finetune") == settings
+    assert made({"finetune": {"schedule": "step", **idle}}).training("finetune") != settings
+    # Nor on another section, but where it rewinds.
+    assert made({"dense": {"epochs": 31}}).training("finetune") == settings
+    rewound = {"finetune": {"schedule": "rewind"}}
+    before = made(rewound).training("finetune")
+    assert before["original_epochs"] == 30
+    assert made({**rewound, "dense": {"epochs": 31}}).training("finetune") != before
+    other = {"finetune": {"schedule": "rewind", "learning_rate": 0.3}}
+    assert made(other).training("finetune") == before
+
+
+def test_sparsity_matters_where_something_is_penalized() -> None:
+    settings = made().dense_training()
+    assert settings["model"] == "resnet32"
+    idle = {"model": {"sparsity": {"strength": 0.5, "fraction": 0.5}}}
+    assert made(idle).dense_training() == settings
+    idle["model"]["sparsity"]["penalty"] = "group_lasso"
+    assert made(idle).dense_training()["strength"] == 0.5
+
+
+def test_weights_from_a_file_replace_the_training(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.safetensors"
+    weights.touch()
+    given = {"model": {"checkpoint": str(weights)}}
+    assert made().checkpoint() == [] and made(given).checkpoint() == [str(weights)]
+    assert made(given).dense_training() == made({**given, "dense": {"epochs": 3}}).dense_training()
+
+
+def test_a_sample_depends_on_the_criteria_of_its_own_dimensions() -> None:
+    one = made()
+    depth, width = one.pruning("d80_w100_r100"), one.pruning("d100_w80_r100")
+    assert (depth["depth"], depth["width"], depth["channel_criterion"]) == (0.8, None, None)
+    assert (width["depth"], width["width"], width["block_criterion"]) == (None, 0.8, None)
+    other = made({"pruning": {"channel_criterion": "l1"}})
+    assert other.pruning("d80_w100_r100") == depth
+    assert other.pruning("d100_w80_r100") != width
+
+
+def test_a_sample_is_pruned_from_its_parent() -> None:
+    one = made()
+    assert one.parent("1", "d80_w100_r100") == "results/digits/seed1/dense/model.safetensors"
+    chained = one.parent("1", "d60_w100_r100")
+    assert chained == "results/digits/seed1/samples/d80_w100_r100/model.safetensors"
+
+
+def test_the_dense_network_teaches_where_a_recipe_distils_it() -> None:
+    assert made().teacher("final", "0") == []
+    distilling = made({"final": {"distillation": 0.5}})
+    assert distilling.teacher("final", "0") == "results/digits/seed0/dense/model.safetensors"
+    assert distilling.teacher("finetune", "0") == []
+
+
+def test_budgets_and_what_they_need() -> None:
+    budgets = [{"name": "a", "macs": 0.5}, {"name": "b", "params": 2000, "latency_ms": 3.0}]
+    one = made({"budgets": budgets})
+    assert one.budget("b") == budgets[1]
+    limits = {"macs": None, "params": 2000, "latency": None, "latency_ms": 3.0}
+    assert one.limits("b") == limits
+    assert one.latencies("0", "a") == []
+    assert one.latencies("0", "b", "width") == "results/digits/seed0/dense/latency.csv"
+    # Only the method has a preference.
+    prefers = made({"budgets": budgets, "optimum": {"prefer": "latency"}})
+    assert prefers.latencies("0", "a") and not prefers.latencies("0", "a", "width")
+
+
+def test_rivals_depend_on_the_steps_of_their_own_dimension() -> None:
+    one, name = made(), "macs25"
+    steps = [one.rival(name, p)[s] for p in ("width", "resolution") for s in STEPS]
+    assert steps == [0.001, None, None, 1]
+    assert one.target("0", name, "dwr").endswith("budgets/macs25/optimum.json")
+    assert one.target("0", name, "width").endswith("budgets/macs25/width/target.json")
+    assert one.removal_order("0", "depth") and not one.removal_order("0", "width")
+
+
+STEPS = ("width_step", "side_step")
+
+
+def test_trials_of_the_second_round_come_after_those_of_the_first() -> None:
+    one = made({"rerank": {"candidates": 1, "keep": 2}})
+    first, second = (one.trials(name, "0", "macs25") for name in ("first", "second"))
+    assert first[0] == "results/digits/seed0/budgets/macs25/trials/first1/metrics.json"
+    assert (len(first), len(second)) == (4, 2)
+    assert one.trials_before("0", "macs25", "second") == first
+    assert one.trials_before("0", "macs25", "first") == []
+    assert one.trial()["part"] == 0.2 and one.trial()["epochs"] == 30
+    assert made({"rerank": {"candidates": 0}}).trials("second", "0", "macs25") == []
+
+
+def test_files_of_samples_are_those_of_the_tree() -> None:
+    one = made()
+    assert len(one.files("fit", "0")) == 12 and len(one.files("holdout", "0")) == 3
+    assert one.files("fit", "1")[0] == "results/digits/seed1/samples/d80_w100_r100/metrics.json"
+    assert len(one.fitted("scratch")) == 24
+    assert one.samples("holdout")["samples"][0] == "d80_w80_r75"
+
+
+def test_code_of_ones_own_is_an_input() -> None:
+    file = f"{next(OWN.glob('*.py'))}"
+    named = f"{file}:{_first_function(Path(file))}"
+    one = made({"pruning": {"channel_criterion": named}})
+    assert one.channel_code("width")[0] == file
+    assert one.channel_code("depth") == [] and one.model_code() == []
+    assert one.sample_code("d100_w80_r100")[0] == file and one.sample_code("d80_w100_r100") == []
+
+
+def _first_function(path: Path) -> str:
+    lines = path.read_text().splitlines()
+    return next(line[4:].partition("(")[0] for line in lines if line.startswith("def "))
+
+
+def test_work_grows_with_epochs_and_attempts() -> None:
+    one = made({"dense": {"epochs": 300_000}, "final": {"epochs": 3}})
+    assert one.workload("dense").epochs == 300_000 and one.workload("once").epochs == 1
+    assert one.minutes("dense", 1) > one.minutes("once", 1)
+    assert one.minutes("once", 2) == 2 * one.minutes("once", 1)
+    assert one.memory_mb("dense", 1, 4) > one.memory_mb("dense", 1, 1)
+
+
+def test_a_tree_that_is_wrong_is_told_with_the_experiment() -> None:
+    wrong = {"policies": ["width"], "sampling": {"holdout": [[0.8, 1, 1]]}}
+    one = made(wrong)
+    assert not one.is_method
+    with pytest.raises(UserError, match=r"^experiment 'digits', sampling: d80_w100_r100 is listed"):
+        one.names("fit")
+
+
+def test_the_plan_lists_the_files_of_all_runs() -> None:
+    rival = made({"policies": ["width"]})
+    plan = Plan({"digits": made(), "rival": Experiment("rival", rival.config, (5,))})
+    assert plan.method == ["digits"]
+    assert len(plan.finals("metrics.json")) == 2 * 4 + 1
+    assert plan.every_run("samples.csv", method_only=True) == [
+        "results/digits/seed0/samples.csv",
+        "results/digits/seed1/samples.csv",
+    ]
+    assert plan.rankings("blocks.json") == [
+        "results/digits/seed0/dense/blocks.json",
+        "results/digits/seed1/dense/blocks.json",
+    ]
+    assert len(plan.sampled("provenance.json")) == 24 and len(plan.searched("optimum.json")) == 2
+    # Two seeds, each with seven networks in the first round and two in the second.
+    assert len(plan.tried("provenance.json")) == 2 * (4 + 3 + 2)
+    assert plan.surfaces("pdf") == ["results/figures/digits_seed0_macs25_surface.pdf"]
+
+
+def test_planning_imports_neither_torch_nor_snakemake() -> None:
+    code = (
+        "import sys; import prune3d.workflow.experiment, prune3d.workflow.plan\n"
+        "print([name for name in ('torch', 'snakemake') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(ROOT / "scripts")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
