@@ -22,6 +22,7 @@ include: "rules/final.smk"
 include: "rules/compare.smk"
 include: "rules/paper.smk"
 include: "rules/ablate.smk"
+include: "rules/resources.smk"
 
 
 # What a run is for. A rule whose output nothing else needs belongs here.
@@ -39,9 +40,6 @@ DELIVERED = [
     *PLAN.surfaces("png"),
     *PLAN.finals("model.onnx"),
 ]
-
-
-include: "rules/resources.smk"
 
 
 rule all:

@@ -1,13 +1,12 @@
-# Resources: what all jobs used, when all else is there.
+# Resources: what all jobs of the run used, when all else is there.
 #
-# inputs:   what the run delivers; benchmarks and logs of all jobs
+# inputs:   benchmarks/**/*.tsv of the run's jobs, and the attempts noted beside their logs
 # outputs:  tables/resources.csv, retries.csv
 
 
 rule tabulate_resources:
     input:
-        DELIVERED,
-        PLAN.finals("metrics.json"),
+        PLAN.benchmarks(),
     output:
         resources=report(f"{TABLES}/resources.csv", category="Tables"),
         retries=f"{TABLES}/retries.csv",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from prune3d.data.registry import DatasetFacts
-from prune3d.report.resources import failures, in_words, rule_and_job, summarize
+from prune3d.report.resources import failures, in_words, summarize
 from prune3d.workflow.attempts import AttemptLog, parse_duration, read_attempts
 from prune3d.workflow.resources import Workload
 
@@ -159,37 +159,23 @@ def test_slurms_durations_are_read(text: str, seconds: float | None) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("digits/seed0/train_dense.tsv", ("train_dense", "digits/seed0")),
-        ("digits/seed0/prune_final/h_dwr.tsv", ("prune_final", "digits/seed0/h_dwr")),
-        ("digits/plot_dimensions.tsv", ("plot_dimensions", "digits")),
-        ("digits/ablate_predictor/rank.tsv", ("ablate_predictor", "digits/rank")),
-        ("tabulate_policies.tsv", ("tabulate_policies", "")),
-    ],
-)
-def test_a_file_tells_its_rule_and_job(path: str, expected: tuple[str, str]) -> None:
-    assert rule_and_job(Path(path), ".tsv") == expected
-
-
 def test_resources_are_summed_by_rule(log: Path, tmp_path: Path) -> None:
     AttemptLog(log).begin()
     AttemptLog(log).begin()
-    failed = failures(tmp_path / "logs")
+    failed = failures([log])
     assert [(f["rule"], f["job"], f["attempt"], f["reason"]) for f in failed] == [
         ("finetune_sample", "digits/seed0/d67_w62.5_r100", 1, "killed"),
         ("finetune_sample", "digits/seed0/d67_w62.5_r100", 2, "killed"),
     ]
     # The second is going on for the job that asks.
-    assert len(failures(tmp_path / "logs", running=log)) == 1
+    assert len(failures([log], running=log)) == 1
     for name, seconds, rss in (("a", 2.0, "100.5"), ("b", 4.0, "NA")):
         path = tmp_path / f"benchmarks/digits/seed0/finetune_sample/{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w") as stream:
             writer = csv.writer(stream, delimiter="\t")
             writer.writerows([("s", "max_rss", "cpu_time"), (seconds, rss, 3.0)])
-    (row,) = summarize(tmp_path / "benchmarks", failed)
+    (row,) = summarize((tmp_path / "benchmarks").rglob("*.tsv"), failed)
     assert (row["jobs"], row["attempts"], row["retries"]) == (2, 4, 2)
     assert (row["seconds"], row["seconds_mean"], row["seconds_longest"]) == (6.0, 3.0, 4.0)
     assert (row["cpu_seconds"], row["max_rss_mb"]) == (6.0, 100.5)

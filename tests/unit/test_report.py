@@ -156,7 +156,7 @@ def compare(root: Path) -> policies.Comparison:
         for policy in ("dwr", "depth", "width", "resolution")
     ]
     dense = [str(root / f"digits/seed{seed}/dense/metrics.json") for seed in (0, 1)]
-    return policies.compare(root, finals, dense)
+    return policies.compare(finals, dense)
 
 
 def test_the_method_is_billed_with_its_samples_and_the_scoring_of_blocks(results: Path) -> None:

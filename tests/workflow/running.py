@@ -109,6 +109,7 @@ class PlannedJob:
     rule: str
     input: tuple[str, ...]
     output: tuple[str, ...]
+    benchmark: str
 
 
 def _snakemake(folder: Path, arguments: list[str], told: Path) -> None:
@@ -135,7 +136,9 @@ def parse_jobs(text: str) -> list[PlannedJob]:
     for block in re.split(r"\n(?=(?:local)?rule )", text):
         name = re.match(r"(?:local)?rule (\w+):", block)
         if name:
-            jobs.append(PlannedJob(name.group(1), _files(block, "input"), _files(block, "output")))
+            files = (_files(block, kind) for kind in ("input", "output", "benchmark"))
+            inputs, outputs, benchmarks = files
+            jobs.append(PlannedJob(name.group(1), inputs, outputs, "".join(benchmarks)))
     return jobs
 
 

@@ -18,6 +18,8 @@ from prune3d.report.warnings import WARNINGS
 from prune3d.sampling.metrics_file import TEST, read_metrics
 from prune3d.sampling.table import read_samples
 from prune3d.sampling.tree import AXES
+from prune3d.workflow.experiment import SEARCHING
+from prune3d.workflow.paths import Final, Run, final_of, run_of
 from prune3d.workflow.provenance import job_seconds
 
 Row = dict[str, Any]
@@ -82,40 +84,38 @@ class Comparison:
     left_out: list[Row]
 
 
-def compare(root: str | Path, finals: Iterable[str], dense: Iterable[str]) -> Comparison:
+def compare(finals: Iterable[str | Path], dense: Iterable[str | Path]) -> Comparison:
     """Read the metrics of all networks.
 
     Parameters
     ----------
-    root
-        The folder ``results``.
     finals, dense
         Paths of the ``metrics.json`` of the final and of the dense networks.
     """
-    runs = [dense_row(Path(path).parent) for path in dense]
+    runs = [dense_row(run_of(path)) for path in dense]
     left_out = []
-    for path in map(Path, finals):
-        experiment, seed, _, budget, policy = path.parent.relative_to(root).parts
+    for path in finals:
+        final = final_of(path)
         names = {
-            "experiment": experiment,
-            "seed": int(seed.removeprefix("seed")),
-            "budget": budget,
-            "policy": policy,
+            "experiment": final.run.experiment,
+            "seed": final.run.seed,
+            "budget": final.budget,
+            "policy": final.policy,
         }
         metrics = read_metrics(path, final=True)
         if metrics.get("unreachable"):
             left_out.append({**names, "reason": metrics["unreachable"]})
         else:
-            runs.append({**names, **final_row(path.parent, policy, metrics)})
+            runs.append({**names, **final_row(final, metrics)})
     return Comparison(runs, left_out)
 
 
-def dense_row(folder: Path) -> Row:
-    """Return the row of a dense network from its folder."""
-    metrics, test = read_metrics(folder / "metrics.json"), TEST.read(folder / "test.json")
+def dense_row(run: Run) -> Row:
+    """Return the row of a dense network."""
+    metrics, test = read_metrics(run.dense("metrics.json")), TEST.read(run.dense("test.json"))
     return {
-        "experiment": folder.parts[-3],
-        "seed": int(folder.parts[-2].removeprefix("seed")),
+        "experiment": run.experiment,
+        "seed": run.seed,
         "budget": "",
         "policy": "dense",
         **_measured({**metrics, "test": test}),
@@ -123,25 +123,25 @@ def dense_row(folder: Path) -> Row:
         "search_cost_macs": 0,
         "training_cost_macs": metrics["cost_macs"],
         "search_seconds": 0.0,
-        "training_seconds": round(job_seconds(folder / "provenance.json"), 1),
+        "training_seconds": round(job_seconds(run.dense("provenance.json")), 1),
     }
 
 
-def final_row(folder: Path, policy: str, metrics: Mapping[str, Any]) -> Row:
-    """Return the part of a row that comes from the folder of a final network.
+def final_row(final: Final, metrics: Mapping[str, Any]) -> Row:
+    """Return the part of a row that comes from the files of a final network and its search.
 
     The method is billed with its samples, with the networks that were tried for the budget and with
     the scoring of blocks, the policy ``depth`` with the scoring: all of it for each budget,
     although one search serves all. The dense network's training, common to all, is in its own row,
     and held-out samples only judge the predictor.
     """
-    run = folder.parents[2]
+    run, budget, policy = final.run, final.budget, final.policy
     search = search_cost(run, policy)
     if policy == "dwr":
-        search += trials_cost(folder.parent)
+        search += trials_cost(run, budget)
     predicted = None
     if policy == "dwr":
-        optimum = read_target(folder.parent / "optimum.json", policy)
+        optimum = read_target(run.budget(budget, "optimum.json"), policy)
         predicted = optimum.get("predicted_accuracy")
     return {
         **_measured(metrics),
@@ -149,7 +149,7 @@ def final_row(folder: Path, policy: str, metrics: Mapping[str, Any]) -> Row:
         "search_cost_macs": search.macs,
         "training_cost_macs": metrics["cost_macs"],
         "search_seconds": round(search.seconds, 1),
-        "training_seconds": round(job_seconds(folder / "provenance.json"), 1),
+        "training_seconds": round(job_seconds(run.final(budget, policy, "provenance.json")), 1),
     }
 
 
@@ -172,25 +172,25 @@ class SearchCost:
         return SearchCost(self.macs + other.macs, self.seconds + other.seconds)
 
 
-def search_cost(run: Path, policy: str) -> SearchCost:
-    """Return the cost of the search of a policy, from the folder of an experiment's seed."""
+def search_cost(run: Run, policy: str) -> SearchCost:
+    """Return the cost of the search of a policy in a seed of an experiment."""
     macs, seconds = 0, 0.0
-    if policy in ("dwr", "depth"):
-        macs += BLOCKS.read(run / "dense/blocks.json")["cost_macs"]
-        seconds += job_seconds(run / "dense/blocks_provenance.json")
+    if policy in SEARCHING:
+        macs += BLOCKS.read(run.dense("blocks.json"))["cost_macs"]
+        seconds += job_seconds(run.dense("blocks_provenance.json"))
     if policy == "dwr":
-        samples = read_samples(run / "samples.csv")
+        samples = read_samples(run.samples)
         macs += int(samples.cost_macs[1:].sum())
         seconds += sum(
-            job_seconds(run / "samples" / name / "provenance.json") for name in samples.names[1:]
+            job_seconds(run.sample(name, "provenance.json")) for name in samples.names[1:]
         )
     return SearchCost(macs, seconds)
 
 
-def trials_cost(budget: Path) -> SearchCost:
-    """Return the cost of the networks that were tried, from the folder of a budget."""
-    trials = TRIALS.read(budget / "trials.csv")
-    files = [budget / f"trials/{row['round']}{row['place']}/provenance.json" for row in trials]
+def trials_cost(run: Run, budget: str) -> SearchCost:
+    """Return the cost of the networks that were tried for a budget."""
+    trials = TRIALS.read(run.budget(budget, "trials.csv"))
+    files = [run.trial(budget, row["round"], row["place"], "provenance.json") for row in trials]
     return SearchCost(sum(row["cost_macs"] for row in trials), sum(map(job_seconds, files)))
 
 

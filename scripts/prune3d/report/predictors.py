@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from prune3d.files import write_csv, write_text
 from prune3d.optimize.predictor_file import VALIDATION
 from prune3d.report.text import latex, markdown
+from prune3d.workflow.paths import run_of
 
 ERRORS = ("n", "mae", "rmse", "spearman", "kendall")
 INTERVALS = tuple(f"{error}_{end}" for error in ERRORS[1:] for end in ("low", "high"))
@@ -20,8 +20,8 @@ DETERMINED = {True: "yes", False: "by the ridge", None: None}
 def predictor_rows(paths: Iterable[str]) -> list[dict[str, Any]]:
     """Return a row for each run, predictor and way of judging, from ``validation.json`` files."""
     rows = []
-    for path in map(Path, paths):
-        experiment, seed = path.parts[-4], int(path.parts[-3].removeprefix("seed"))
+    for path in paths:
+        run = run_of(path)
         validation = VALIDATION.read(path)
         left_out = " ".join(validation["left_out"]) or None
         for kind, found in validation["predictors"].items():
@@ -29,8 +29,8 @@ def predictor_rows(paths: Iterable[str]) -> list[dict[str, Any]]:
                 if found[judged_on] is not None:
                     rows.append(
                         {
-                            "experiment": experiment,
-                            "seed": seed,
+                            "experiment": run.experiment,
+                            "seed": run.seed,
                             "predictor": kind,
                             "coefficients": found["coefficients"],
                             "determined": DETERMINED[found["determined"]],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 
 from prune3d.errors import UserError
 from prune3d.workflow.attempts import COMPLETED, SUFFIX, Attempt, read_attempts
+from prune3d.workflow.paths import job_of
 
 COLUMNS = (
     "rule",
@@ -36,33 +36,20 @@ class _Rule:
     reasons: list[str] = field(default_factory=list)
 
 
-def rule_and_job(path: Path, suffix: str) -> tuple[str, str]:
-    """Return the rule and the job of a log or benchmark file, relative to their folder.
-
-    They lie in ``{experiment}/seed{seed}/{rule}[/{job}]``, ``{experiment}/{rule}[/{job}]`` or
-    ``{rule}``.
-    """
-    parts = [*path.parts[:-1], path.name.removesuffix(suffix)]
-    per_seed = len(parts) > 2 and re.fullmatch(r"seed\d+", parts[1])
-    place = 2 if per_seed else min(1, len(parts) - 1)
-    return parts[place], "/".join(parts[:place] + parts[place + 1 :])
-
-
-def failures(folder: Path, running: Path | None = None) -> list[dict[str, Any]]:
+def failures(logs: Iterable[str | Path], running: Path | None = None) -> list[dict[str, Any]]:
     """Return a row for each attempt that did not succeed, with `RETRY_COLUMNS`.
 
     Parameters
     ----------
-    folder
-        ``results/logs``.
+    logs
+        Log files of jobs, beside which their attempts are noted.
     running
-        Log of the job that asks, whose latest attempt is no failure.
+        That of the job that asks, whose latest attempt is no failure.
     """
-    own = None if running is None else running.with_suffix(SUFFIX)
     rows = []
-    for path in sorted(folder.rglob(f"*{SUFFIX}")):
-        rule, job = rule_and_job(path.relative_to(folder), SUFFIX)
-        attempts = read_attempts(path)[: -1 if path == own else None]
+    for log in sorted(map(Path, logs)):
+        rule, job = job_of(log, log.suffix)
+        attempts = read_attempts(log.with_suffix(SUFFIX))[: -1 if log == running else None]
         rows += [_failure(rule, job, a) for a in attempts if a.outcome != COMPLETED]
     return rows
 
@@ -80,20 +67,22 @@ def _failure(rule: str, job: str, attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def summarize(benchmarks: Path, failed: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def summarize(
+    benchmarks: Iterable[str | Path], failed: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """Return a row for each rule, with `COLUMNS`, the rule that took longest first.
 
     Parameters
     ----------
     benchmarks
-        ``results/benchmarks``, with a file of Snakemake for each job that has succeeded.
+        What Snakemake measured, a file for each job that has succeeded.
     failed
         See `failures`.
     """
     rules: dict[str, _Rule] = {}
-    for path in sorted(benchmarks.rglob("*.tsv")):
+    for path in sorted(map(Path, benchmarks)):
         row = _read_benchmark(path)
-        rule = rules.setdefault(rule_and_job(path.relative_to(benchmarks), ".tsv")[0], _Rule())
+        rule = rules.setdefault(job_of(path, path.suffix)[0], _Rule())
         rule.seconds.append(row["s"])
         rule.cpu_seconds.append(row["cpu_time"])
         rule.max_rss_mb.append(row["max_rss"])

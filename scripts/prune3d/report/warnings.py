@@ -16,6 +16,7 @@ from typing import Any
 from prune3d.records import Fraction, Name, Record, TableKind
 from prune3d.sampling.metrics_file import TEST, read_metrics
 from prune3d.sampling.table import read_samples
+from prune3d.workflow.paths import Run, final_of, run_of
 
 Row = dict[str, Any]
 
@@ -135,31 +136,33 @@ def judge(experiment: str, leads: Sequence[Lead]) -> Row | None:
     }
 
 
-def find_warnings(root: str | Path, finals: Iterable[str], dense: Iterable[str]) -> list[Row]:
+def find_warnings(
+    finals: Iterable[str | Path], dense: Iterable[str | Path], samples: Iterable[str | Path]
+) -> list[Row]:
     """Return a row for each experiment whose dense network its pruned networks have overtaken.
 
     Final networks are judged on the test images, samples on the selection images.
 
     Parameters
     ----------
-    root
-        The folder ``results``.
     finals, dense
         Paths of the ``metrics.json`` of the final and of the dense networks.
+    samples
+        Paths of the tables of samples, of runs that have any.
     """
-    pairs: dict[str, dict[str, list[Pair]]] = {}
-    for path in map(Path, dense):
-        of_experiment = pairs.setdefault(path.relative_to(root).parts[0], {})
-        for name, pair in _sample_pairs(path):
-            of_experiment.setdefault(name, []).append(pair)
-    for path in map(Path, finals):
+    pairs: dict[str, dict[str, list[Pair]]] = {run_of(path).experiment: {} for path in dense}
+    for path in samples:
+        run = run_of(path)
+        for name, pair in _sample_pairs(run):
+            pairs[run.experiment].setdefault(name, []).append(pair)
+    for path in finals:
         metrics = read_metrics(path, final=True)
         if metrics.get("unreachable"):
             continue
-        experiment, seed, _, budget, policy = path.parent.relative_to(root).parts
-        test = TEST.read(Path(root, experiment, seed, "dense/test.json"))
-        name = f"budget {budget}, policy {policy}"
-        pairs[experiment].setdefault(name, []).append(_pair(test, metrics["test"]))
+        final = final_of(path)
+        test = TEST.read(final.run.dense("test.json"))
+        name = f"budget {final.budget}, policy {final.policy}"
+        pairs[final.run.experiment].setdefault(name, []).append(_pair(test, metrics["test"]))
     rows = (
         judge(experiment, [lead(name, found) for name, found in networks.items()])
         for experiment, networks in pairs.items()
@@ -167,13 +170,10 @@ def find_warnings(root: str | Path, finals: Iterable[str], dense: Iterable[str])
     return [row for row in rows if row is not None]
 
 
-def _sample_pairs(dense: Path) -> Iterable[tuple[str, Pair]]:
-    """Return the samples of a seed that there are, each beside the dense network."""
-    table = dense.parents[1] / "samples.csv"
-    if not table.exists():
-        return
-    selection = read_metrics(dense)["selection"]
-    samples = read_samples(table)
+def _sample_pairs(run: Run) -> Iterable[tuple[str, Pair]]:
+    """Return the samples of a seed, each beside the dense network."""
+    selection = read_metrics(run.dense("metrics.json"))["selection"]
+    samples = read_samples(run.samples)
     # The first is the dense network itself.
     for name, accuracy in zip(samples.names[1:], samples.accuracy[1:], strict=True):
         yield f"sample {name}", Pair(selection["top1"], float(accuracy), selection["images"])

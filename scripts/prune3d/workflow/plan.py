@@ -79,6 +79,19 @@ class Plan:
             for budget in one.config["budgets"] if one.is_method else ():
                 yield one, run, budget["name"]
 
+    def benchmarks(self) -> list[str]:
+        """Return what Snakemake measures of every job but the one that sums them up."""
+        names = ["tabulate_policies", "plot_policies"]
+        names += ["tabulate_predictors"] if self.method else []
+        files = [f"results/benchmarks/{name}.tsv" for name in names]
+        for one in self.experiments.values():
+            rules = ["read_pictures"] if one.pictures() else []
+            rules += ["plot_dimensions", "plot_predictions"] if one.is_method else []
+            files += [f"results/benchmarks/{one.name}/{rule}.tsv" for rule in rules]
+            files += [path for run in one.runs for path in _benchmarks(one, run)]
+            files += _per_budget(one, one.runs[0], "plot_surface") if one.is_method else []
+        return files
+
     def _runs(self) -> Iterator[tuple[Experiment, Run]]:
         for one in self.experiments.values():
             for run in one.runs:
@@ -87,3 +100,51 @@ class Plan:
 
 def _searches(experiment: Experiment) -> bool:
     return bool(set(SEARCHING) & set(experiment.config["policies"]))
+
+
+def _benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
+    """Yield the benchmarks of a seed's jobs."""
+    config = experiment.config
+    for rule in ("prepare_data", "analyze_dense", "train_dense", "evaluate_dense"):
+        yield run.benchmark(rule)
+    timed = _is_timed(experiment)
+    if timed or _searches(experiment):
+        yield run.benchmark("rank_blocks")
+    if timed:
+        yield run.benchmark("measure_latency")
+    if experiment.is_method:
+        yield from _search_benchmarks(experiment, run)
+    for budget in config["budgets"]:
+        for policy in config["policies"]:
+            chosen = ("choose_target",) if policy != "dwr" else ()
+            made = ("prune_final", "finetune_final", "evaluate_final", "export_onnx")
+            for rule in (*chosen, *made):
+                yield run.benchmark(rule, budget["name"], policy)
+
+
+def _search_benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
+    for point in experiment.tree.nodes:
+        yield run.benchmark("prune_sample", point)
+        yield run.benchmark("finetune_sample", point)
+    for rule in ("collect_samples", "collect_holdout", "fit_predictor", "validate_predictor"):
+        yield run.benchmark(rule)
+    yield from _per_budget(experiment, run, "find_optimum")
+    yield from _per_budget(experiment, run, "choose_optimum")
+    for budget in experiment.config["budgets"]:
+        for turn in ROUNDS:
+            for place in experiment.places(turn):
+                yield run.benchmark("try_candidate", budget["name"], f"{turn}{place}")
+
+
+def _per_budget(experiment: Experiment, run: Run, rule: str) -> list[str]:
+    return [run.benchmark(rule, budget["name"]) for budget in experiment.config["budgets"]]
+
+
+def _is_timed(experiment: Experiment) -> bool:
+    """Tell whether latencies are measured."""
+    seed = str(experiment.seeds[0])
+    return any(
+        experiment.latencies(seed, budget["name"], "" if policy == "dwr" else policy)
+        for budget in experiment.config["budgets"]
+        for policy in experiment.config["policies"]
+    )
