@@ -92,7 +92,7 @@ def module_macs(model: nn.Module, side: int) -> dict[str, int]:
         If the network cannot take images of that side.
     """
     try:
-        if _layers_make_all(get_spec(model).dense()):
+        if layers_make_all(get_spec(model).dense()):
             return _layer_macs(model, side, images=0)
         return _operator_macs(model, side)
     except Exception as error:
@@ -103,7 +103,7 @@ def module_macs(model: nn.Module, side: int) -> dict[str, int]:
 
 
 @cache
-def _layers_make_all(spec: NetworkSpec) -> bool:
+def layers_make_all(spec: NetworkSpec) -> bool:
     """Tell whether convolutions and linear layers, called without an image, make all MACs."""
     if spec.name in MODELS:
         return True

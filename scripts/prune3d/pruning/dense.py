@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from prune3d.costs.count import module_macs
+from prune3d.costs.count import layers_make_all, module_macs
 from prune3d.costs.structure import Removal
 from prune3d.errors import PruningError, UserError, what_failed
 from prune3d.models.assembly import dense_skeleton, get_spec, set_spec
@@ -22,6 +22,7 @@ from prune3d.pruning.channels.cut import keep_channels
 from prune3d.pruning.channels.follow import follow_pruned
 from prune3d.pruning.channels.groups import ChannelGraph, ChannelGroup
 from prune3d.pruning.channels.verify import follow_verified
+from prune3d.pruning.costable import leave_uncosted
 from prune3d.pruning.keep import kept_in, kept_layers, without_groups_of, without_removal_of
 from prune3d.pruning.removals import find_removal
 
@@ -172,6 +173,8 @@ def _look(spec: NetworkSpec) -> Dense:
     no_width, graph = None, None
     try:
         graph = follow_verified(model)
+        if not layers_make_all(spec):
+            graph = leave_uncosted(model, graph)
     except UserError as error:
         no_width = str(error)
     except Exception as error:  # whatever a network of somebody else's makes go wrong

@@ -9,15 +9,18 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from prune3d.costs.structure import Layer
 from prune3d.models.shapes import tensors_of
+from prune3d.pruning.blocks import Block
 from prune3d.pruning.channels.groups import ChannelGroup, owner_of
-from prune3d.pruning.dense import Dense
 
 # For each axis of a tensor the groups that it has, each with its places for one channel.
 Axes = dict[int, dict[str, int]]
 
 
 def describe_layers(
-    model: nn.Module, dense: Dense, macs: Sequence[dict[str, int]]
+    model: nn.Module,
+    blocks: Sequence[Block],
+    groups: Sequence[ChannelGroup],
+    macs: Sequence[dict[str, int]],
 ) -> tuple[Layer, ...]:
     """Describe every module with parameters or multiply-accumulates of its own.
 
@@ -25,13 +28,13 @@ def describe_layers(
     ----------
     model
         The dense network.
-    dense
-        Its blocks and groups.
+    blocks, groups
+        Its blocks and channel groups.
     macs
         What each module makes for one image, at each image side; see
         `prune3d.costs.count.module_macs`.
     """
-    terms = _Terms(model, dense)
+    terms = _Terms(model, blocks, groups)
     layers: list[Layer] = []
     for name, _ in model.named_modules():
         layers += terms.of_module(name, macs)
@@ -41,9 +44,12 @@ def describe_layers(
 class _Terms:
     """Describes the modules of a network, each parameter once."""
 
-    def __init__(self, model: nn.Module, dense: Dense) -> None:
-        self.dense = dense
-        self.pruned = _pruned_axes(dense.groups)
+    def __init__(
+        self, model: nn.Module, blocks: Sequence[Block], groups: Sequence[ChannelGroup]
+    ) -> None:
+        self.blocks = blocks
+        self.sizes = {group.name: group.channels for group in groups}
+        self.pruned = _pruned_axes(groups)
         self.seen: set[int] = set()
         self.modules = dict(model.named_modules())
         first = {id(tensor): name for name, tensor in tensors_of(model).items()}
@@ -60,7 +66,7 @@ class _Terms:
         """Return the terms of a module; ``macs`` are those of all at each image side."""
         owned = self.owned.get(module, {})
         made = [at.get(module, 0) for at in macs]
-        block = next((b.name for b in self.dense.blocks if b.holds(module)), None)
+        block = next((b.name for b in self.blocks if b.holds(module)), None)
         weight = self._weight(owned, made)
         layers: dict[str, Layer] = {}
         fixed = 0
@@ -103,7 +109,7 @@ class _Terms:
         self, name: str, block: str | None, tensor: str, weight: Tensor, made: Sequence[int]
     ) -> Layer:
         """Return the term of a weight, the product of two of its axes."""
-        axes, sizes = self.pruned.get(tensor, {}), self.dense.sizes
+        axes, sizes = self.pruned.get(tensor, {}), self.sizes
         reads, writes = (1, 0)
         if isinstance(self.modules.get(name), _ConvTransposeNd):
             reads, writes = writes, reads
@@ -139,7 +145,7 @@ class _Terms:
             inputs={},
             fixed_inputs=0,
             outputs=outputs,
-            fixed_outputs=count - _count(outputs, self.dense.sizes),
+            fixed_outputs=count - _count(outputs, self.sizes),
             params_per_output=parameter.numel() // count,
             positions=(0,) * sides,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 
 import numpy as np
 import torch
@@ -58,9 +58,16 @@ def follow_dense(model: nn.Module) -> ChannelGraph:
 def leave_runs(model: nn.Module, graph: ChannelGraph) -> ChannelGraph:
     """Return a graph in which channels that go in runs of several stay."""
     reason = "they go in runs, and the network puts those in an order that their number changes"
-    for group in graph.groups:
-        if group.multiple > 1:
-            graph.trace.classes.freeze(group.runs, reason)
+    runs = [group.runs for group in graph.groups if group.multiple > 1]
+    return leave_alone(model, graph, runs, reason)
+
+
+def leave_alone(
+    model: nn.Module, graph: ChannelGraph, ids: Iterable[Ids], reason: str
+) -> ChannelGraph:
+    """Return a graph in which some more channels stay."""
+    for some in ids:
+        graph.trace.classes.freeze(some, reason)
     _freeze_whole_axes(graph.trace)
     return describe(model, graph.trace)
 

@@ -11,8 +11,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from prune3d.models.shapes import tensors_of
+from prune3d.models.stand_ins import tensors
 from prune3d.pruning.channels.identities import NONE, Classes, Ids
-from prune3d.pruning.channels.labels import Labels, pattern, spread
+from prune3d.pruning.channels.labels import Labels, all_ids, pattern, spread
 
 Axis = tuple[str, int]
 IMAGES = ("the images", 1)
@@ -102,6 +103,8 @@ class Trace:
         For each module the identities whose ties in it are guessed from the sizes that it saw.
     choices
         By module and call, what was chosen where channels can be tied in more ways than one.
+    products
+        For each module the identities of what its own code multiplies and sums.
     taken, given
         For each module, at each of its calls, the identities along the one dimension in which those
         of its first input, and of its output, differ; None where there is not one such dimension.
@@ -114,6 +117,7 @@ class Trace:
     uses: list[SizeUse] = field(default_factory=list)
     guesses: dict[str, list[Ids]] = field(default_factory=dict)
     choices: dict[str, str] = field(default_factory=dict)
+    products: dict[str, list[Ids]] = field(default_factory=dict)
     taken: dict[str, list[Lane | None]] = field(default_factory=dict)
     given: dict[str, list[Lane | None]] = field(default_factory=dict)
 
@@ -177,6 +181,8 @@ class Tracer:
 
     def contract(self, func: Any, args: Any, kwargs: Any, places: dict[int, int]) -> Any:
         """Run an operator that sums over dimensions of some arguments."""
+        ids = [all_ids(self.labels(t)) for t in tensors((args, kwargs))]
+        self.trace.products.setdefault(self.module, []).extend(ids)
         return self.run(func, args, kwargs)
 
     def reduce(self, func: Any, args: Any, kwargs: Any, dims: tuple[int, ...]) -> Any:
