@@ -364,6 +364,72 @@ class Attention(nn.Module):
         return self.head(x.mean(1))
 
 
+class Heads(nn.Module):
+    """Attention that counts its heads by an attribute, with a norm and a bias for each head."""
+
+    def __init__(self, fused: bool = False) -> None:
+        super().__init__()
+        self.heads, self.each, self.all, self.fused = 4, 2, 8, fused
+        self.stem = nn.Conv2d(3, 6, 4, 4)
+        self.qkv, self.out = nn.Linear(6, 24), nn.Linear(8, 6)
+        self.norm, self.bias = nn.LayerNorm(2), nn.Parameter(torch.randn(4, 1, 1))
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).flatten(2).transpose(1, 2)
+        n, count, _ = x.shape
+        parts = self.qkv(x).reshape(n, count, 3, self.heads, self.each)
+        q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
+        q = self.norm(q)
+        if self.fused:
+            y = F.scaled_dot_product_attention(q, k, v, self.bias.expand(n, -1, count, count))
+        else:
+            y = (q @ k.transpose(-2, -1) * 0.5 + self.bias).softmax(-1) @ v
+        x = x + self.out(y.transpose(1, 2).reshape(n, count, self.all))
+        return self.head(x.mean(1))
+
+
+class FusedHeads(Heads):
+    """The same by torch's one operator."""
+
+    def __init__(self) -> None:
+        super().__init__(fused=True)
+
+
+class Padded(nn.Module):
+    """Pads with a constant before a pooling and a norm of groups that are not whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 12, 3, 2, 1), nn.GroupNorm(2, 12)
+        self.next, self.last = nn.Conv2d(12, 8, 3, 1, 1), nn.GroupNorm(4, 8)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.pad(self.stem(x), (1, 1, 1, 1)), 3, 2)
+        x = self.next(F.relu(F.group_norm(x, 2, self.norm.weight, self.norm.bias)))
+        return self.head(F.relu(self.last(x)).mean((2, 3)))
+
+
+class Selective(nn.Module):
+    """Paths that read parts of the channels and are weighted against each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width, self.paths = 8, 2
+        self.stem, self.select = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(12, 24, 1)
+        self.convs = nn.ModuleList(nn.Conv2d(4, 12, k, 1, k // 2) for k in (3, 5))
+        self.head = nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = torch.split(F.relu(self.stem(x)), self.width // self.paths, 1)
+        x = torch.stack([conv(p) for conv, p in zip(self.convs, parts, strict=True)], 1)
+        assert x.shape[1] == self.paths
+        scale = self.select(x.sum(1).mean((2, 3), keepdim=True))
+        scale = scale.view(len(x), self.paths, scale.shape[1] // self.paths, 1, 1)
+        return self.head((x * scale.softmax(1)).sum(1).mean((2, 3)))
+
+
 class Circular(nn.Module):
     """Paddings that torch makes by writing into parts of an empty tensor."""
 
@@ -465,6 +531,10 @@ class Upwards(nn.Module):
         (Constant, {"next": 8}, {"stem"}),
         (Buffered, {"stem": 6}, set()),
         (Attention, {"stem": 8}, {"qkv"}),
+        (Heads, {"stem": 6, "qkv": 4}, set()),
+        (FusedHeads, {"stem": 6, "qkv": 4}, set()),
+        (Padded, {"stem": 6, "next": 4}, set()),
+        (Selective, {"stem": 4, "select": 12}, set()),
         (Circular, {"stem": 6, "long": 2}, set()),
         (Standardized, {"stem": 6, "next": 8}, set()),
         (Normed, {"stem": 6, "next": 8, "last": 6}, set()),

@@ -66,7 +66,7 @@ def analyze(model: nn.Module, sides: Sequence[int] | None = None) -> Structure:
 
 
 def _structure(skeleton: nn.Module, dense: Dense, macs: dict[int, dict[str, int]]) -> Structure:
-    layers = describe_layers(skeleton, dense.blocks, dense.groups, list(macs.values()))
+    layers = describe_layers(skeleton, dense.blocks, dense.graph, list(macs.values()))
     return Structure(
         blocks=len(dense.blocks),
         removable=dense.removals,

@@ -52,7 +52,7 @@ def _composed(model: nn.Module, graph: ChannelGraph, kept: Mapping[str, Tensor])
     macs = module_macs(model, get_spec(model).side)
     sizes = {name: len(channels) for name, channels in kept.items()}
     composed: dict[str, int] = {}
-    for layer in describe_layers(model, (), graph.groups, [macs]):
+    for layer in describe_layers(model, (), graph, [macs]):
         inputs = layer.fixed_inputs + sum(n * sizes[g] for g, n in layer.inputs.items())
         outputs = layer.fixed_outputs + sum(n * sizes[g] for g, n in layer.outputs.items())
         made = layer.positions[0] * layer.weights_per_pair * inputs * outputs

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
 from prune3d.costs.structure import Layer
 from prune3d.models.shapes import tensors_of
 from prune3d.pruning.blocks import Block
-from prune3d.pruning.channels.groups import ChannelGroup, owner_of
+from prune3d.pruning.channels.groups import ChannelGraph, ChannelGroup, owner_of
+from prune3d.pruning.channels.identities import NONE, Ids
 
 # For each axis of a tensor the groups that it has, each with its places for one channel.
 Axes = dict[int, dict[str, int]]
+EMPTY: Ids = np.zeros(0, dtype=np.int64)
 
 
 def describe_layers(
     model: nn.Module,
     blocks: Sequence[Block],
-    groups: Sequence[ChannelGroup],
+    graph: ChannelGraph | None,
     macs: Sequence[dict[str, int]],
 ) -> tuple[Layer, ...]:
     """Describe every module with parameters or multiply-accumulates of its own.
@@ -28,13 +31,13 @@ def describe_layers(
     ----------
     model
         The dense network.
-    blocks, groups
-        Its blocks and channel groups.
+    blocks, graph
+        Its blocks, and its channels where they could be followed.
     macs
         What each module makes for one image, at each image side; see
         `prune3d.costs.count.module_macs`.
     """
-    terms = _Terms(model, blocks, groups)
+    terms = _Terms(model, blocks, graph)
     layers: list[Layer] = []
     for name, _ in model.named_modules():
         layers += terms.of_module(name, macs)
@@ -45,9 +48,10 @@ class _Terms:
     """Describes the modules of a network, each parameter once."""
 
     def __init__(
-        self, model: nn.Module, blocks: Sequence[Block], groups: Sequence[ChannelGroup]
+        self, model: nn.Module, blocks: Sequence[Block], graph: ChannelGraph | None
     ) -> None:
-        self.blocks = blocks
+        groups = () if graph is None else graph.groups
+        self.blocks, self.graph = blocks, graph
         self.sizes = {group.name: group.channels for group in groups}
         self.pruned = _pruned_axes(groups)
         self.seen: set[int] = set()
@@ -90,7 +94,7 @@ class _Terms:
                 layers[name] = self._matrix(name, block, name, tensor, nothing)
         if fixed or (any(made) and weight is None):
             rest = [0 for _ in macs] if weight is not None else made
-            layers["rest"] = _as_it_is(module, block, fixed, rest)
+            layers["rest"] = _as_it_is(module, block, fixed, rest, self._by_heads(module, rest))
         return list(layers.values())
 
     def _weight(self, owned: Mapping[str, Tensor], made: Sequence[int]) -> str | None:
@@ -104,6 +108,16 @@ class _Terms:
         ]
         pruned = [name for name in fits if name in self.pruned]
         return max(pruned or fits, key=lambda name: owned[name].numel(), default=None)
+
+    def _by_heads(self, module: str, made: Sequence[int]) -> ChannelGroup | None:
+        """Return the group with whose channels the MACs of a module grow that are no weight's."""
+        if self.graph is None or not any(made):
+            return None
+        ids = np.concatenate(self.graph.trace.products.get(module, [EMPTY]) or [EMPTY])
+        roots = self.graph.trace.classes.find(ids[ids != NONE])
+        met = [group for group in self.graph.groups if np.isin(group.runs, roots).any()]
+        whole = len(met) == 1 and all(count % met[0].channels == 0 for count in made)
+        return met[0] if whole else None
 
     def _matrix(
         self, name: str, block: str | None, tensor: str, weight: Tensor, made: Sequence[int]
@@ -151,17 +165,20 @@ class _Terms:
         )
 
 
-def _as_it_is(name: str, block: str | None, params: int, macs: Sequence[int]) -> Layer:
+def _as_it_is(
+    name: str, block: str | None, params: int, macs: Sequence[int], heads: ChannelGroup | None
+) -> Layer:
+    channels = 1 if heads is None else heads.channels
     return Layer(
         name=name,
         block=block,
         weights_per_pair=1,
         inputs={},
         fixed_inputs=1,
-        outputs={},
-        fixed_outputs=1,
+        outputs={} if heads is None else {heads.name: 1},
+        fixed_outputs=int(heads is None),
         params_per_output=0,
-        positions=tuple(macs),
+        positions=tuple(count // channels for count in macs),
         stored=False,
         fixed_params=params,
     )

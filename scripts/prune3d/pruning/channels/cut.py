@@ -80,7 +80,8 @@ def new_sizes(graph: ChannelGraph, kept: Mapping[str, Tensor]) -> dict[str, int]
     for use in graph.uses:
         roots = graph.trace.classes.find(use.ids)
         away = np.isin(roots, gone) & (use.ids != NONE)
-        if away.any():
+        # What would count none at all counts groups of them, of which each loses as many.
+        if away.any() and not away.all():
             place = "" if use.size.index is None else f":{use.size.index}"
             name = f"{use.size.module}:{use.size.attribute}{place}"
             left = len(roots) - int(away.sum())

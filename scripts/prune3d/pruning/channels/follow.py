@@ -36,6 +36,11 @@ def follow_dense(model: nn.Module) -> ChannelGraph:
         If the network cannot be traced.
     """
     trace = _traced(model, new_trace(model))
+    heads = head_axes(trace)
+    if heads:
+        again = new_trace(model)
+        again.choices.update(heads)
+        trace = _traced(model, again)
     error = TraceError("", NOBODY, NOBODY, "too much of it does not take fewer channels")
     for _ in range(MOST_TRIALS):
         graph = describe(model, trace)
@@ -53,6 +58,27 @@ def follow_dense(model: nn.Module) -> ChannelGraph:
         f"{get_spec(model).name} cannot be pruned along width: without some channels "
         f"'{error.module or 'its forward pass'}' fails ({_short(error.reason)})."
     )
+
+
+def head_axes(trace: Trace) -> dict[str, str]:
+    """Return for reshapes that split channels into heads which of the new axes counts these.
+
+    It is the one along which the head changes, and nothing else, where attention multiplies.
+    """
+    found: dict[str, str] = {}
+    for rows in trace.heads:
+        head_of = {i: row for row, ids in enumerate(rows.tolist()) for i in ids if i != NONE}
+        for key, ids in trace.splits.items():
+            if key in found:
+                continue
+            table = np.vectorize(lambda i, known=head_of: known.get(i, -1))(ids.numpy())
+            for axis, size in enumerate(table.shape):
+                lines = np.moveaxis(table, axis, 0).reshape(size, -1)
+                some = [set(line.tolist()) - {-1} for line in lines]
+                one_each = size > 1 and all(len(s) == 1 for s in some)
+                if one_each and len(set().union(*some)) == size:
+                    found[key] = str(axis)
+    return found
 
 
 def leave_runs(model: nn.Module, graph: ChannelGraph) -> ChannelGraph:
@@ -166,14 +192,14 @@ def _trial(model: nn.Module, graph: ChannelGraph, width: float, seed: int) -> Tr
     part = copy_network(model, get_spec(model).name)
     axes = remaining(graph, model, kept)
     keep_channels(part, graph, kept)
-    return check_identities(part, axes, len(graph.trace.classes))
+    return check_identities(part, axes, len(graph.trace.classes), graph.trace.classes.frozen())
 
 
 def check_identities(
-    model: nn.Module, axes: Mapping[tuple[str, int], Ids], count: int
+    model: nn.Module, axes: Mapping[tuple[str, int], Ids], count: int, alike: Iterable[int] = ()
 ) -> TraceError | None:
     """Return where identities meet that do not belong together, or the pass fails; else None."""
-    classes = Classes(strict=False)
+    classes = Classes(alike=alike)
     classes.new(count)
     classes.strict = True
     trace = Trace(dict(axes), classes)

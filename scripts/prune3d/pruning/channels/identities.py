@@ -24,10 +24,13 @@ class Classes:
     ----------
     strict
         Whether joining two classes is a `ConflictError`.
+    alike
+        Classes that may meet all the same, since all of them stay.
     """
 
-    def __init__(self, strict: bool = False) -> None:
+    def __init__(self, strict: bool = False, alike: Iterable[int] = ()) -> None:
         self.strict = strict
+        self._alike = np.array(sorted(alike), dtype=np.int64)
         self._parent: Ids = np.zeros(1, dtype=np.int64)
         self._frozen: list[tuple[Ids, str]] = []
 
@@ -67,7 +70,9 @@ class Classes:
         if not apart.any():
             return
         if self.strict:
-            raise ConflictError
+            if (apart & ~(np.isin(a, self._alike) & np.isin(b, self._alike))).any():
+                raise ConflictError
+            return
         for x, y in set(zip(a[apart].tolist(), b[apart].tolist(), strict=True)):
             low, high = sorted((self._root(x), self._root(y)))
             self._parent[high] = low

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from prune3d.pruning.channels.identities import NONE, Ids, merged
-from prune3d.pruning.channels.labels import Labels, all_ids, along, combine, named, pattern, spread
+from prune3d.pruning.channels.labels import Labels, along, combine, named, pattern, spread
 from prune3d.pruning.channels.moving import bind, elementwise
 from prune3d.pruning.channels.trace import Size, SizeUse, Tracer
 
@@ -132,11 +132,11 @@ def _place(func: Any, name: str) -> int:
 
 
 def batched_product(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
-    """Contract two batches of matrices."""
+    """Contract two batches of matrices; what goes along the batches, as heads do, goes on."""
     a, b = (args[1], args[2]) if func.overloadpacket.__name__ == "baddbmm" else args[:2]
     out = tracer.contract(func, args, kwargs, {len(args) - 2: 2})
     for tensor in (a, b):
-        tracer.freeze(all_ids(tracer.labels(tensor)), "they are multiplied with each other")
+        _keep_but_heads(tracer, tensor, 0)
     classes = tracer.classes
     for layer in tracer.labels(a).layers:
         found = pattern(layer)
@@ -152,6 +152,39 @@ def batched_product(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
         if found.dims and dim not in found.dims:
             layers.append(Labels([found.ids.expand(out.shape)]))
     tracer.set(out, combine(layers, out.shape, classes))
+    return out
+
+
+def _keep_but_heads(tracer: Tracer, tensor: Tensor, heads: int) -> list[Tensor]:
+    """Freeze identities that are multiplied with each other; return layers of whole heads."""
+    layers = []
+    for layer in tracer.labels(tensor).layers:
+        found, raw = pattern(layer, tracer.classes), pattern(layer)
+        if found.dims == (heads,):
+            layers.append(found.ids)
+        elif raw.ids.any():
+            tracer.freeze(raw.ids.flatten().numpy(), "they are multiplied with each other")
+            if heads in raw.dims and not tracer.checks:
+                rows = raw.ids.movedim(heads, 0).flatten(1).numpy()
+                tracer.trace.heads.append(rows)
+    return layers
+
+
+def attention(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
+    """Attend in one operator: whole heads go."""
+    given = bind(func, args, kwargs)
+    operands = [given[key] for key in ("query", "key", "value")]
+    operands += [t for key in ("attn_mask", "attn_bias") if isinstance(t := given.get(key), Tensor)]
+    out = tracer.contract(func, args, kwargs, {})
+    result = _first(out)
+    parts = []
+    for tensor in operands:
+        for ids in _keep_but_heads(tracer, tensor, 1):
+            if ids.shape[1] == result.shape[1]:
+                parts.append(Labels([ids.expand(result.shape)]))
+            else:
+                tracer.freeze(ids.flatten().numpy(), "several heads share them")
+    tracer.set(result, combine(parts, result.shape, tracer.classes))
     return out
 
 

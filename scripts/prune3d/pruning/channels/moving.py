@@ -75,6 +75,20 @@ def moved(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
     return out
 
 
+def padded(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
+    """Pad; along a dimension in which identities do not vary, what is added has them, too."""
+    given = bind(func, args, kwargs)
+    out = tracer.run(func, args, kwargs)
+    labels, pad, last = tracer.labels(given["self"]), list(given["pad"]), out.dim() - 1
+    layers = []
+    for layer in labels.layers:
+        found = pattern(layer)
+        own = [n if last - k // 2 in found.dims else 0 for k, n in enumerate(pad)]
+        layers.append(torch.nn.functional.pad(found.ids, own).expand(out.shape))
+    tracer.set(out, Labels(layers, labels.computed))
+    return out
+
+
 def _run_on_ids(func: Any, args: Any, kwargs: Any) -> Any:
     try:
         return func(*args, **kwargs)
@@ -118,6 +132,7 @@ def view(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
     source = args[0]
     before = [len(pattern(layer).dims) for layer in tracer.labels(source).layers]
     out = moved(tracer, func, args, kwargs)
+    _note_heads(tracer, out, before)
     for dims, layer in zip(before, tracer.labels(out).layers, strict=True):
         found = pattern(layer, tracer.classes)
         if dims == 1 and len(found.dims) > 1 and tracer.guess(found.ids.flatten().numpy()):
@@ -126,6 +141,28 @@ def view(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
         for dim in pattern(layer).dims:
             tracer.count(out.shape[dim], along_only(layer, dim))
     return out
+
+
+def _note_heads(tracer: Tracer, out: Tensor, before: list[int]) -> None:
+    """Note where one axis becomes several; where one of them counts heads, only these are told."""
+    key = tracer.next_call("heads")
+    chosen = tracer.trace.choices.get(key)
+    labels = tracer.labels(out)
+    for k, (dims, layer) in enumerate(zip(before, labels.layers, strict=True)):
+        found = pattern(layer)
+        if dims != 1 or len(found.dims) < 2:
+            continue
+        if chosen is None:
+            tracer.trace.splits[key] = found.ids
+            continue
+        heads = int(chosen)
+        if not tracer.checks:
+            tracer.guess(found.ids.flatten().numpy())
+            _tie_across(tracer, found.ids, heads)
+        first = found.ids
+        for dim in set(found.dims) - {heads}:
+            first = first.narrow(dim, 0, 1)
+        labels.layers[k] = first.expand(layer.shape)
 
 
 def along_only(layer: Tensor, dim: int) -> Ids:

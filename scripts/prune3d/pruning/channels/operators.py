@@ -72,6 +72,11 @@ def _rules() -> dict[str, Rule]:
         (mixing.matrix_product, "mm addmm mv dot vdot linear addmv"),
         (mixing.batched_product, "bmm baddbmm"),
         (
+            mixing.attention,
+            "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention "
+            "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention",
+        ),
+        (
             mixing.batch_norm,
             "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "
             "cudnn_batch_norm miopen_batch_norm _batch_norm_with_update _batch_norm_no_update",
@@ -84,7 +89,7 @@ def _rules() -> dict[str, Rule]:
             "sum mean var std var_mean std_mean amax amin aminmax max min prod norm "
             "linalg_vector_norm logsumexp any all median count_nonzero nansum",
         ),
-        (mixing.normalized, "_softmax softmax _log_softmax log_softmax"),
+        (mixing.normalized, "_softmax softmax _safe_softmax _log_softmax log_softmax"),
         (
             mixing.pooled,
             "max_pool2d_with_indices max_pool2d avg_pool2d _adaptive_avg_pool2d "
@@ -103,9 +108,10 @@ def _rules() -> dict[str, Rule]:
         (moving.gated, "glu"),
         (moving.indexed, "index index_select gather"),
         (restrided, "as_strided as_strided_"),
+        (moving.padded, "constant_pad_nd"),
         (
             moving.moved,
-            "cat stack pixel_unshuffle native_channel_shuffle channel_shuffle constant_pad_nd "
+            "cat stack pixel_unshuffle native_channel_shuffle channel_shuffle "
             "reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d flip "
             "roll repeat im2col unfold rot90 expand permute t transpose squeeze unsqueeze "
             "repeat_interleave diagonal movedim expand_as tril triu slice_scatter "

@@ -47,14 +47,15 @@ class TaggedInt(int):
 
     def __floordiv__(self, other: int) -> int:
         """Return a quotient that knows where it is from, if there is no remainder."""
-        exact = type(other) is int and other > 0 and int(self) % other == 0
-        value = int(self) // other
-        return (
-            TaggedInt(value, replace(self.size, times=other * self.size.times)) if exact else value
-        )
+        exact = isinstance(other, int) and other > 0 and int(self) % int(other) == 0
+        value = int(self) // int(other)
+        times = int(other) * self.size.times
+        return TaggedInt(value, replace(self.size, times=times)) if exact else value
 
     def __mul__(self, other: int) -> int:
-        """Return a product that knows where it is from."""
+        """Return a product that knows where it is from; of two such numbers it is not told."""
+        if isinstance(other, TaggedInt):
+            return int(self) * int(other)
         if type(other) is not int or other < 1:
             return int(self) * other
         return TaggedInt(int(self) * other, replace(self.size, over=other * self.size.over))

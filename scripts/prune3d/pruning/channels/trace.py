@@ -103,6 +103,10 @@ class Trace:
         For each module the identities whose ties in it are guessed from the sizes that it saw.
     choices
         By module and call, what was chosen where channels can be tied in more ways than one.
+    splits
+        For each reshape that makes several axes of one, by the key of its choice, its identities.
+    heads
+        Identities that were multiplied with each other, a row for each head.
     products
         For each module the identities of what its own code multiplies and sums.
     taken, given
@@ -117,6 +121,8 @@ class Trace:
     uses: list[SizeUse] = field(default_factory=list)
     guesses: dict[str, list[Ids]] = field(default_factory=dict)
     choices: dict[str, str] = field(default_factory=dict)
+    splits: dict[str, Tensor] = field(default_factory=dict)
+    heads: list[Ids] = field(default_factory=list)
     products: dict[str, list[Ids]] = field(default_factory=dict)
     taken: dict[str, list[Lane | None]] = field(default_factory=dict)
     given: dict[str, list[Lane | None]] = field(default_factory=dict)
@@ -230,10 +236,13 @@ class Tracer:
 
     def choice(self, kind: str, default: str) -> str:
         """Return what was chosen at this call of the dense network, or choose."""
+        return self.trace.choices.setdefault(self.next_call(kind), default)
+
+    def next_call(self, kind: str) -> str:
+        """Return the key of this call among those of its kind in the module that runs."""
         number = self.calls.get((self.module, kind), 0)
         self.calls[self.module, kind] = number + 1
-        key = f"{self.module}:{kind}:{number}"
-        return self.trace.choices.setdefault(key, default)
+        return f"{self.module}:{kind}:{number}"
 
     def axis_of(self, ids: Ids) -> Axis | None:
         """Return the axis whose positions some identities are."""
