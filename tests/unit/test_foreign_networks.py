@@ -161,6 +161,14 @@ def test_a_cost_that_torch_counts_differently_is_refused_with_both_numbers() -> 
     assert {str(one), str(two - one)} <= set(re.findall(r"\d+", str(refused.value)))
 
 
+def test_sides_at_which_an_auxiliary_head_fails_are_not_taken() -> None:
+    model = build("wide_auxiliary")
+    assert analyze(model).sides == tuple(range(9, SIDE + 1))
+    with pytest.raises(PruningError, match="it takes 9 to 16 pixels"):
+        prune3d.prune(model, resolution=0.5)
+    train_a_little(prune3d.prune(model, resolution=9 / SIDE))
+
+
 def composed(structure: Structure) -> tuple[np.ndarray, float]:
     """Return the weights of each layer and the parameters of the dense network."""
     level = compose(structure, (), structure.kept(np.ones(1)) or {"": np.ones(1)})

@@ -8,6 +8,7 @@ counted. `torch.utils.flop_counter` counts the same operations at two a MAC.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,6 +19,7 @@ from torch import nn
 from prune3d.costs.ratios import side_of
 from prune3d.errors import PruningError, what_failed
 from prune3d.models.assembly import dense_skeleton, get_spec
+from prune3d.models.foreign import copy_network
 from prune3d.models.registry import MODELS
 from prune3d.models.spec import NetworkSpec
 
@@ -169,8 +171,8 @@ def counted_by_torch(model: nn.Module) -> int:
 def macs_by_side(model: nn.Module) -> dict[int, dict[str, int]]:
     """Return for each image side that a network can take the MACs of its modules.
 
-    Every side in pixels up to the dense one is tried, the smallest one found with an image. See
-    `module_macs`.
+    Every side in pixels up to the dense one is tried, and from which of them on the network works
+    with an image, and can be trained. See `module_macs`.
     """
     found: dict[int, dict[str, int]] = {}
     for side in range(get_spec(model).image_size, 0, -1):
@@ -178,9 +180,10 @@ def macs_by_side(model: nn.Module) -> dict[int, dict[str, int]]:
             found[side] = module_macs(model, side)
         except PruningError:
             continue
-    while found and not takes_side(model, min(found)):
-        del found[min(found)]
-    return dict(sorted(found.items()))
+    sides = sorted(found)
+    if sides and not takes_side(model, sides[0]):
+        sides = sides[bisect_left(sides, True, key=lambda side: takes_side(model, side)) :]
+    return {side: found[side] for side in sides}
 
 
 def legal_sides(model: nn.Module) -> tuple[int, ...]:
@@ -189,9 +192,18 @@ def legal_sides(model: nn.Module) -> tuple[int, ...]:
 
 
 def takes_side(model: nn.Module, side: int) -> bool:
-    """Tell whether a network takes an image of a side in pixels."""
+    """Tell whether a network takes an image of a side in pixels, also while it is trained.
+
+    Auxiliary heads, which run while training only, may need a larger one.
+    """
+    spec = get_spec(model)
+    images = torch.zeros(2, spec.in_channels, side, side)
     try:
-        pass_image(model, torch.zeros(1, get_spec(model).in_channels, side, side))
+        pass_image(model, images[:1])
+        if spec.name not in MODELS:
+            copied = copy_network(model, spec.name).train()
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                copied(images.to(next(model.parameters()).device))
     except Exception:
         return False
     return True

@@ -434,3 +434,21 @@ class ByCount(nn.Module):
 
 def counts_images(num_classes: int) -> nn.Module:
     return ByCount(num_classes)
+
+
+class WideAuxiliary(nn.Module):
+    """Has a head that needs larger maps, while training only."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.stem, self.body, self.head = stem(), nn.Conv2d(8, 8, 3, 1, 1), head(8, num_classes)
+        self.wide, self.aux = nn.Conv2d(8, 4, 5), nn.Linear(4, num_classes)
+
+    def forward(self, x):
+        x = self.stem(x)
+        logits = self.head(torch.relu(self.body(x)))
+        return (logits, self.aux(self.wide(x).mean((2, 3)))) if self.training else logits
+
+
+def wide_auxiliary(num_classes: int) -> nn.Module:
+    return WideAuxiliary(num_classes)
