@@ -50,9 +50,15 @@ try:
 except UserError as error:
     raise WorkflowError(f"config: {error}") from None
 
+
+def ordered(answer):
+    """Sort settings by name: in another order in a config they would be others to Snakemake."""
+    return dict(sorted(answer.items())) if isinstance(answer, dict) else answer
+
+
 EXPERIMENTS = {n: Experiment(n, c, tuple(config["seeds"])) for n, c in checked.items()}
 PLAN = Plan(EXPERIMENTS)
-STYLES = config["figures"]
+STYLES = {name: ordered(style) for name, style in config["figures"].items()}
 
 
 wildcard_constraints:
@@ -92,7 +98,7 @@ def of(method, *given):
         # A default stands for a wildcard that the rule does not have.
         rest = [known.get(n) or wildcards.get(n, default) for n, default in names]
         try:
-            return function(EXPERIMENTS[wildcards.experiment], *given, *rest)
+            return ordered(function(EXPERIMENTS[wildcards.experiment], *given, *rest))
         except UserError as error:
             raise WorkflowError(f"config: {error}") from None
 
