@@ -18,6 +18,8 @@ from prune3d.models.registry import usual_size
 from prune3d.pruning import PruningOptions
 from prune3d.pruning.analyze import analyze
 from prune3d.pruning.blocks import Block
+from prune3d.pruning.channels.follow import follow
+from prune3d.pruning.channels.verify import follow_verified
 from prune3d.pruning.dense import present_blocks
 
 RANDOM = PruningOptions(channel_criterion="random", seed=3)
@@ -123,6 +125,16 @@ def test_without_channels_outputs_are_those_of_the_network_with_silent_ones(name
     pruned = prune3d.prune(model, width=0.6, options=RANDOM)
     assert len(list(pruned.modules())) == len(list(model.modules()))
     close(pruned, silence_what_is_gone(model, pruned), model.spec.side)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_trials_find_nothing_that_the_trace_of_a_registered_model_does_not_tell(name: str) -> None:
+    model = build(name)
+    traced, tried = follow(model), follow_verified(model)
+    assert [(g.name, g.channels, g.multiple) for g in traced.groups] == [
+        (g.name, g.channels, g.multiple) for g in tried.groups
+    ]
 
 
 @pytest.mark.parametrize("name", [n for n in MODELS if "vgg" not in n])

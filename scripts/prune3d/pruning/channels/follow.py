@@ -23,12 +23,8 @@ MOST_TRIALS = 60
 NOBODY: Ids = np.zeros(0, dtype=np.int64)
 
 
-def follow_dense(model: nn.Module) -> ChannelGraph:
-    """Return the channels of a dense network that can go without anything falling out of step.
-
-    Parts of the network are cut out by lot and the rest is traced with the identities of what is
-    left: where some meet that do not belong together, or the network's code does not take the new
-    sizes, those channels are left alone, and it is tried again.
+def follow(model: nn.Module) -> ChannelGraph:
+    """Return the channels of a dense network, as far as its trace tells; see `follow_dense`.
 
     Raises
     ------
@@ -41,9 +37,25 @@ def follow_dense(model: nn.Module) -> ChannelGraph:
         again = new_trace(model)
         again.choices.update(heads)
         trace = _traced(model, again)
+    return describe(model, trace)
+
+
+def follow_dense(model: nn.Module) -> ChannelGraph:
+    """Return the channels of a dense network that can go without anything falling out of step.
+
+    Parts of the network are cut out by lot and the rest is traced with the identities of what is
+    left: where some meet that do not belong together, or the network's code does not take the new
+    sizes, those channels are left alone, and it is tried again.
+
+    Raises
+    ------
+    PruningError
+        If the network cannot be traced.
+    """
+    graph = follow(model)
+    trace = graph.trace
     error = TraceError("", NOBODY, NOBODY, "too much of it does not take fewer channels")
     for _ in range(MOST_TRIALS):
-        graph = describe(model, trace)
         failed = _trial(model, graph, 0.5, 0) or _trial(model, graph, 0.75, 1)
         if failed is None:
             return graph
@@ -54,6 +66,7 @@ def follow_dense(model: nn.Module) -> ChannelGraph:
         where = f"'{error.module}'" if error.module else "the network's own forward"
         trace.classes.freeze(ids, f"{where} does not take fewer of them ({_short(error.reason)})")
         _freeze_whole_axes(trace)
+        graph = describe(model, trace)
     raise PruningError(
         f"{get_spec(model).name} cannot be pruned along width: without some channels "
         f"'{error.module or 'its forward pass'}' fails ({_short(error.reason)})."
