@@ -174,6 +174,15 @@ rule optimum:
         R + "/dense/structure",
         R + "/dense/blocks",
     output:
+        R + "/budgets/{budget}/predicted",
+    shell:
+        "touch {output}"
+
+
+rule choice:
+    input:
+        R + "/budgets/{budget}/predicted",
+    output:
         R + "/budgets/{budget}/optimum",
     shell:
         "touch {output}"

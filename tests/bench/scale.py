@@ -88,6 +88,7 @@ def config(size: Size) -> dict[str, Any]:
             "sampling": sampling,
             "budgets": budgets,
             "policies": POLICIES,
+            "rerank": {"candidates": 0},
         },
     }
 

@@ -98,7 +98,7 @@ EXPECTED: dict[str, Rerun] = {
         for key, v in (RECIPE | FINETUNING).items()
     },
     **{
-        f"defaults.final.{key}": Rerun(v, TRIALS, "dwr") for key, v in (RECIPE | FINETUNING).items()
+        f"defaults.final.{key}": Rerun(v, TRIALS, ALL) for key, v in (RECIPE | FINETUNING).items()
     },
     "defaults.compute.precision": Rerun("float32", DENSE, ALL),
     "defaults.compute.channels_last": Rerun("never", DENSE, ALL),
