@@ -26,7 +26,7 @@ class Named(dict):
     def __iter__(self):
         return iter(self.values())
 snakemake = SimpleNamespace(
-    input=Named(), output=Named(model="out/model.safetensors"), params=Named(settings={}),
+    input=Named(), output=Named(model="out/model.safetensors"), params=SimpleNamespace(settings={}),
     wildcards=Named(experiment="digits", seed="3"), resources={}, threads=1, rule="train_dense",
     log=["logs/a.log"],
 )
