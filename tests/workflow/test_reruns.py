@@ -97,9 +97,7 @@ EXPECTED: dict[str, Rerun] = {
         f"defaults.finetune.{key}": Rerun(v, EVERY_SAMPLE, "dwr")
         for key, v in (RECIPE | FINETUNING).items()
     },
-    **{
-        f"defaults.final.{key}": Rerun(v, TRIALS, ALL) for key, v in (RECIPE | FINETUNING).items()
-    },
+    **{f"defaults.final.{key}": Rerun(v, TRIALS, ALL) for key, v in (RECIPE | FINETUNING).items()},
     "defaults.compute.precision": Rerun("float32", DENSE, ALL),
     "defaults.compute.channels_last": Rerun("never", DENSE, ALL),
     "defaults.compute.compile": Rerun(True, DENSE, ALL),
