@@ -97,7 +97,7 @@ def test_a_training_killed_at_20_random_moments_ends_bit_equal(tmp_path: Path) -
     epochs = set()
     while kills < 20:
         attempts += 1
-        assert attempts < 300
+        assert attempts < 60
         server.stdin.write("run\n")
         server.stdin.flush()
         pid = int(server.stdout.readline())
@@ -109,7 +109,8 @@ def test_a_training_killed_at_20_random_moments_ends_bit_equal(tmp_path: Path) -
         kills += status == str(-signal.SIGKILL)
         epochs.add(state.stat().st_mtime_ns if state.exists() else 0)
         if (tmp_path / "end").exists() and kills < 20:
-            # It came to its end; another round from the beginning.
+            # It came to its end; another round from the beginning, the machine may be faster now.
+            whole *= 0.8
             state.unlink()
             (tmp_path / "end").unlink()
     server.stdin.write("run\n")
