@@ -37,7 +37,7 @@ def deliver(
     """  # noqa: D301
     from prune3d.cli.pictures import labelled
     from prune3d.export import export
-    from prune3d.export.classifier import judge, open_classifier
+    from prune3d.export.classifier import open_classifier, score
     from prune3d.export.pictures_inside import take_pictures
     from prune3d.files import atomic_path
     from prune3d.models.assembly import get_spec
@@ -54,7 +54,7 @@ def deliver(
     take_pictures(onnx, output / "pictures.onnx")
     classifier, judged = open_classifier(onnx), None
     if pictures is not None:
-        judged = judge(classifier, *labelled(pictures, classifier.classes, classifier.num_classes))
+        judged = score(classifier, *labelled(pictures, classifier.classes, classifier.num_classes))
     latencies = []
     for size in BATCHES:
         options = LatencyOptions(size, runs, "torch", threads)

@@ -28,11 +28,11 @@ def evaluate(
       prune3d evaluate small.onnx pictures --json
     """  # noqa: D301
     from prune3d.cli.pictures import labelled
-    from prune3d.export.classifier import judge, open_classifier
+    from prune3d.export.classifier import open_classifier, score
 
     classifier = open_classifier(file, code)
     paths, labels = labelled(folder, classifier.classes, classifier.num_classes)
-    found = judge(classifier, paths, labels)
+    found = score(classifier, paths, labels)
     show(
         asdict(found),
         as_json,

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prune3d.data.source import Labelled
+from prune3d.data.source import SMALLEST_SPREAD, Labelled
 from prune3d.data.storage import load_part
 from prune3d.errors import UserError
 
@@ -270,7 +270,7 @@ def scales(
     Kept there: a copy for each batch would make a GPU wait.
     """
     here, there = (torch.tensor(values, device=device) for values in (mean, spread))
-    return here.view(1, -1, 1, 1), there.view(1, -1, 1, 1).clamp_min(1e-6)
+    return here.view(1, -1, 1, 1), there.view(1, -1, 1, 1).clamp_min(SMALLEST_SPREAD)
 
 
 def split_batches(order: Tensor, size: int) -> list[Tensor]:

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+# By which pixels are divided at least, however alike the training images are.
+SMALLEST_SPREAD = 1e-6
+
 
 @dataclass(frozen=True)
 class Labelled:

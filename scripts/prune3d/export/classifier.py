@@ -148,7 +148,7 @@ def told_by(session: Any, path: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Score:
     """Accuracy of a classifier on pictures.
 
     Attributes
@@ -171,7 +171,7 @@ class Judgement:
     images: int
 
 
-def judge(classifier: Classifier, paths: Sequence[Path], labels: NDArray[np.int64]) -> Judgement:
+def score(classifier: Classifier, paths: Sequence[Path], labels: NDArray[np.int64]) -> Score:
     """Classify pictures whose classes are known, each once."""
     logits = np.concatenate(list(classifier.logits(paths))).astype(np.float64)
     top = min(5, logits.shape[1])
@@ -181,7 +181,7 @@ def judge(classifier: Classifier, paths: Sequence[Path], labels: NDArray[np.int6
     loss = float((sums - logits[np.arange(len(labels)), labels]).mean())
     right, n = int(best[:, 0].sum()), len(labels)
     low, high = wilson(right, n)
-    return Judgement(right / n, float(best.any(1).mean()), low, high, loss, n)
+    return Score(right / n, float(best.any(1).mean()), low, high, loss, n)
 
 
 def wilson(right: int, of: int) -> tuple[float, float]:

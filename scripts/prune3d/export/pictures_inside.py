@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from prune3d.data.source import SMALLEST_SPREAD
 from prune3d.errors import UserError
 from prune3d.export.classifier import open_session, told_by
-from prune3d.export.preprocessing import SMALLEST_SPREAD, Preprocessing
+from prune3d.export.preprocessing import Preprocessing
 from prune3d.files import atomic_path
 
 PICTURES = "pictures"

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prune3d.data.source import SMALLEST_SPREAD
 from prune3d.errors import UserError
-
-SMALLEST_SPREAD = 1e-6
 
 
 @dataclass(frozen=True)

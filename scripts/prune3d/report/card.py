@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prune3d._version import __version__
-from prune3d.export.classifier import Judgement
+from prune3d.export.classifier import Score
 from prune3d.models.lineage import Step
 from prune3d.models.registry import is_own
 from prune3d.models.spec import NetworkSpec
@@ -44,7 +44,7 @@ class Card:
     latencies: Sequence[tuple[str, int, float]]
     device: str
     threads: int
-    judged: Judgement | None = None
+    judged: Score | None = None
     pictures: str = ""
     licence: str = "not stated"
 
