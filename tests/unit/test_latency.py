@@ -61,6 +61,15 @@ def test_real_networks_are_timed_and_read_back(tmp_path: Path) -> None:
     assert table.device and len(told) == 2
 
 
+@pytest.mark.slow
+def test_a_table_says_what_ran_the_networks() -> None:
+    dense = prune3d.build("resnet8", 10, 16)
+    options = LatencyOptions(runs=1, runtime="onnxruntime", threads=2)
+    found = measure_table(dense, [], 3, range(15, 17), 1, options, lambda told: None)
+    assert {row["threads"] for row in found} == {2}
+    assert all(row["device"].endswith("ONNX Runtime") for row in found)
+
+
 def test_a_latency_is_the_median_of_the_passes_after_the_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -216,9 +216,11 @@ def measure_table(
         )
         for _ in range(CHECKED)
     ]
+    in_onnx = options.runtime == "onnxruntime"
+    device = device_name(torch.device("cpu") if in_onnx else next(dense.parameters()).device)
     known = {
-        "device": device_name(next(dense.parameters()).device),
-        "threads": torch.get_num_threads(),
+        "device": f"{device}, ONNX Runtime" if in_onnx else device,
+        "threads": options.threads or torch.get_num_threads(),
         "batch_size": options.batch_size,
         "runs": options.runs,
     }
