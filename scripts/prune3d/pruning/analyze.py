@@ -99,8 +99,9 @@ def _check_count(skeleton: nn.Module, structure: Structure) -> None:
     if composed != counted:
         raise PruningError(
             f"{name} cannot be costed: its layers add up to {composed} multiply-accumulates for "
-            f"an image, but torch counts {counted}; what it computes for an image must not depend "
-            "on how many there are."
+            f"an image, but torch counts {counted}; if what it computes for an image does not "
+            "depend on how many there are, this is a defect of prune3d, please report it with your "
+            "model."
         )
 
 
