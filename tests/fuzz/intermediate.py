@@ -35,7 +35,15 @@ from prune3d.optimize.predictor_file import PREDICTOR, VALIDATION, read_predicto
 from prune3d.optimize.rerank import choose, propose
 from prune3d.optimize.surrogate import KINDS as KINDS_OF_FIT
 from prune3d.optimize.surrogate import Settings, chosen, fit_both, refit
-from prune3d.optimize.target_file import CANDIDATES, OPTIMUM, TARGET, TIED, TRIALS, read_target
+from prune3d.optimize.target_file import (
+    CANDIDATES,
+    OPTIMUM,
+    TARGET,
+    TIED,
+    TRIALS,
+    read_target,
+    write_tied,
+)
 from prune3d.pruning.latency import LATENCIES, read_latencies
 from prune3d.records import JsonKind, TableKind
 from prune3d.report.figures import Style, draw_policies, draw_predictions, draw_surface
@@ -191,8 +199,7 @@ def sound(folder: Path) -> dict[str, Path]:
     refits = refit(predictor, samples, 10, 0)
     optimum = optimal_target(predictor, samples, candidates, budget, OptimumOptions(), refits)
     members = optimum.pop("members")
-    tied = [{k: v for k, v in member.items() if k != "index"} for member in members]
-    TIED.write(paths["tied"], tied)
+    write_tied(paths["tied"], members)
     proposed = propose(optimum, members, candidates, budget, predictor, 2)
     CANDIDATES.write(paths["candidates"], {"limits": optimum["limits"], "networks": proposed})
     trials = [read_metrics(paths["metrics"])] * len(proposed)

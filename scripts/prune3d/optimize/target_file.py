@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -131,6 +132,12 @@ OPTIMUM = JsonKind("optimum", 1, OptimumRecord)
 TIED = TableKind("tied", 1, TiedRow, may_be_empty=True)
 CANDIDATES = JsonKind("candidates", 1, CandidatesRecord)
 TRIALS = TableKind("trials", 1, TrialRow, may_be_empty=True)
+
+
+def write_tied(path: str | Path, members: Sequence[Mapping[str, Any]]) -> None:
+    """Write the networks of `prune3d.optimize.choice.Ties`, without their places in the lattice."""
+    rows = [{k: v for k, v in member.items() if k != "index"} for member in members]
+    TIED.write(path, rows)
 
 
 def read_target(path: str | Path, policy: str) -> dict[str, Any]:

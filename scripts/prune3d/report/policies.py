@@ -136,11 +136,9 @@ def final_row(final: Final, metrics: Mapping[str, Any]) -> Row:
     and held-out samples only judge the predictor.
     """
     run, budget, policy = final.run, final.budget, final.policy
-    search = search_cost(run, policy)
+    search, predicted = search_cost(run, policy), None
     if policy == "dwr":
         search += trials_cost(run, budget)
-    predicted = None
-    if policy == "dwr":
         optimum = read_target(run.budget(budget, "optimum.json"), policy)
         predicted = optimum.get("predicted_accuracy")
     return {
