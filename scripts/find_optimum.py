@@ -11,9 +11,10 @@ with Job(snakemake) as job:
         read_candidates,
     )
     from prune3d.optimize.predictor_file import read_predictor
-    from prune3d.optimize.rerank import RerankOptions, propose
+    from prune3d.optimize.rerank import propose
+    from prune3d.optimize.rounds import RerankOptions
     from prune3d.optimize.surrogate import chosen, refit
-    from prune3d.optimize.target_file import CANDIDATES, OPTIMUM, TIED
+    from prune3d.optimize.target_file import CANDIDATES, OPTIMUM, write_tied
     from prune3d.sampling.table import read_samples
 
     fitted = read_predictor(job.input.predictor)
@@ -37,8 +38,7 @@ with Job(snakemake) as job:
     members = target.pop("members")
     count = job.read(RerankOptions).candidates
     networks = propose(target, members, candidates, budget, predictor, count)
-    tied = [{k: v for k, v in member.items() if k != "index"} for member in members]
-    TIED.write(job.output.tied, tied)
+    write_tied(job.output.tied, members)
     CANDIDATES.write(job.output.candidates, {"limits": target["limits"], "networks": networks})
     OPTIMUM.write(job.output.predicted, target)
     if "unreachable" in target:

@@ -3,7 +3,8 @@
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.optimize.rerank import RerankOptions, taken_by
+    from prune3d.optimize.rerank import taken_by
+    from prune3d.optimize.rounds import ROUNDS, RerankOptions
     from prune3d.optimize.target_file import CANDIDATES
     from prune3d.sampling.metrics_file import METRICS
     from prune3d.workflow.finals import prune_dense
@@ -11,7 +12,7 @@ with Job(snakemake) as job:
 
     place, name = int(job.wildcards.place), job.wildcards.round
     proposed = CANDIDATES.read(job.input.candidates)
-    first = [METRICS.read(path) for path in job.input.first] if name == "second" else None
+    first = [METRICS.read(path) for path in job.input.first] if name == ROUNDS[1] else None
     network = taken_by(place, proposed["networks"], first)
     session = Session(job, stage=f"{job.wildcards.budget}/{name}{place}")
     if network is None:

@@ -165,7 +165,8 @@ def test_a_tree_that_is_wrong_is_told_with_the_experiment() -> None:
 
 def test_the_plan_lists_the_files_of_all_runs() -> None:
     rival = made({"policies": ["width"]})
-    plan = Plan({"digits": made(), "rival": Experiment("rival", rival.config, (5,))})
+    tried = made({"rerank": {"candidates": 4, "keep": 2}})
+    plan = Plan({"digits": tried, "rival": Experiment("rival", rival.config, (5,))})
     assert plan.method == ["digits"]
     assert len(plan.finals("metrics.json")) == 2 * 4 + 1
     assert plan.every_run("samples.csv", method_only=True) == [
@@ -182,10 +183,17 @@ def test_the_plan_lists_the_files_of_all_runs() -> None:
     assert plan.surfaces("pdf") == ["results/figures/digits_seed0_macs25_surface.pdf"]
 
 
-def test_planning_imports_neither_torch_nor_snakemake() -> None:
+def test_nothing_is_tried_where_size_or_speed_decides_among_equals() -> None:
+    assert len(made().trials("first", "0", "macs25")) == 2 + 3
+    by_size = made({"optimum": {"prefer": "params"}})
+    assert by_size.trials("first", "0", "macs25") == []
+    assert by_size.optimum("macs25")["candidates"] == 0
+
+
+def test_planning_imports_neither_torch_nor_scipy_nor_snakemake() -> None:
     code = (
         "import sys; import prune3d.workflow.experiment, prune3d.workflow.plan\n"
-        "print([name for name in ('torch', 'snakemake') if name in sys.modules])"
+        "print([name for name in ('torch', 'scipy', 'snakemake') if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

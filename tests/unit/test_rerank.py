@@ -15,13 +15,13 @@ from prune3d.optimize import Budget
 from prune3d.optimize.policies import LatticeOptions, enumerate_candidates, optimal_target
 from prune3d.optimize.rerank import (
     NETWORK,
-    RerankOptions,
     choose,
     propose,
     ranking,
     spread,
     taken_by,
 )
+from prune3d.optimize.rounds import RerankOptions
 from prune3d.optimize.target_file import CANDIDATES, OPTIMUM, TRIALS
 from prune3d.predictor import LowRankPolynomialRegressor, bootstrap
 from prune3d.pruning.analyze import analyze

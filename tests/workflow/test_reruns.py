@@ -126,7 +126,8 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.lattice.width_step": Rerun(0.05, TARGETS, "dwr width"),
     "defaults.lattice.side_step": Rerun(2, TARGETS, "dwr resolution"),
     "defaults.optimum.refits": Rerun(200, OPTIMUM, "dwr"),
-    "defaults.optimum.prefer": Rerun("params", OPTIMUM, "dwr"),
+    # Then nothing is tried.
+    "defaults.optimum.prefer": Rerun("params", OPTIMUM - {"try_candidate"}, "dwr"),
     "defaults.optimum.extrapolate": Rerun(True, OPTIMUM, "dwr"),
     "defaults.rerank.candidates": Rerun(2, OPTIMUM, "dwr"),
     "defaults.rerank.keep": Rerun(3, TRIALS, "dwr"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,46 +19,11 @@ from prune3d.optimize.budget import Budget
 from prune3d.optimize.choice import BudgetError
 from prune3d.optimize.one_axis import AXES, largest_within
 from prune3d.optimize.policies import Candidates, describe, extrapolated
+from prune3d.optimize.rounds import ROUNDS
 from prune3d.optimize.search import describe as describe_index
 
-ROUNDS = ("first", "second")
 ROW = (*AXES, "macs", "params", "predicted_accuracy")
 NETWORK = (*ROW, "index", "macs_ratio", "latency_ms", "width_asked")
-
-
-@dataclass(frozen=True)
-class RerankOptions:
-    """How many networks are tried, and for how long.
-
-    Attributes
-    ----------
-    candidates
-        Networks spread over the tied ones that are tried, the best predicted among them; 0 tries
-        none. The best network of each single dimension comes beside them.
-    keep
-        Networks of the first round that are tried once more, for longer; below 2 none.
-    part
-        Part of the final epochs that a network is fine-tuned for in the first round, in (0, 0.5];
-        in the second it is twice that.
-    """
-
-    candidates: int = 0
-    keep: int = 2
-    part: float = 0.2
-
-    def places(self, round_name: str) -> int:
-        """Return how many networks a round can have."""
-        if self.candidates == 0:
-            return 0
-        first = self.candidates + len(AXES)
-        if round_name == ROUNDS[0]:
-            return first
-        # One alone has nothing to be compared with.
-        return min(self.keep, first) if self.keep > 1 else 0
-
-    def part_of(self, round_name: str) -> float:
-        """Return the part of the final epochs that a network is fine-tuned for in a round."""
-        return self.part * (1 + ROUNDS.index(round_name))
 
 
 def spread(points: NDArray[np.float64], first: int, count: int) -> list[int]:

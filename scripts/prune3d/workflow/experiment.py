@@ -21,7 +21,7 @@ from prune3d.models.registry import facts as model_facts
 from prune3d.models.registry import is_own, own_file
 from prune3d.models.sources import read_sources
 from prune3d.optimize.budget import Budget
-from prune3d.optimize.rerank import ROUNDS, RerankOptions
+from prune3d.optimize.rounds import ROUNDS, RerankOptions
 from prune3d.sampling.tree import AXES, DENSE, Node, SamplingTree, sampling_tree
 from prune3d.train.recipe import SCHEDULE_KEYS, matters
 from prune3d.workflow.config import design_of
@@ -160,7 +160,14 @@ class Experiment:
 
     def places(self, name: str) -> range:
         """Return the places of the networks that are tried in a round, from 1 on."""
-        return range(1, RerankOptions(**self.config["rerank"]).places(name) + 1)
+        return range(1, self.rerank.places(name) + 1)
+
+    @cached_property
+    def rerank(self) -> RerankOptions:
+        """How many networks are tried; none where size or speed decides among equals."""
+        if self.config["optimum"]["prefer"] != "none":
+            return RerankOptions()
+        return RerankOptions(**self.config["rerank"])
 
     def target(self, seed: str, budget: str, policy: str) -> str:
         """Return the file that says what a policy prunes to."""
@@ -301,7 +308,7 @@ class Experiment:
         """Return how the optimum within a budget is found."""
         config = self.config
         own = {**self.limits(budget), **config["optimum"], **config["lattice"]}
-        tried = {"candidates": config["rerank"]["candidates"]}
+        tried = {"candidates": self.rerank.candidates}
         return {**own, **tried, "round_to": config["pruning"]["round_to"]}
 
     def trial(self) -> Settings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from prune3d.optimize.rerank import ROUNDS
+from prune3d.optimize.rounds import ROUNDS
 from prune3d.workflow.experiment import SEARCHING, Experiment
 from prune3d.workflow.paths import Run
 
@@ -50,7 +50,7 @@ class Plan:
 
     def rankings(self, name: str) -> list[str]:
         """Return one file of every ranking of blocks by which policies are billed."""
-        return [run.dense(name) for one, run in self._runs() if _searches(one)]
+        return [run.dense(name) for one, run in self._runs() if _removes_blocks(one)]
 
     def sampled(self, name: str) -> list[str]:
         """Return one file of every fitted sample."""
@@ -98,7 +98,7 @@ class Plan:
                 yield one, run
 
 
-def _searches(experiment: Experiment) -> bool:
+def _removes_blocks(experiment: Experiment) -> bool:
     return bool(set(SEARCHING) & set(experiment.config["policies"]))
 
 
@@ -108,7 +108,7 @@ def _benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
     for rule in ("prepare_data", "analyze_dense", "train_dense", "evaluate_dense"):
         yield run.benchmark(rule)
     timed = _is_timed(experiment)
-    if timed or _searches(experiment):
+    if timed or _removes_blocks(experiment):
         yield run.benchmark("rank_blocks")
     if timed:
         yield run.benchmark("measure_latency")
