@@ -1,24 +1,11 @@
 """Known networks are pruned along all dimensions, with most of their channels not left alone."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import pytest
+
+import known_networks
 
 pytest.importorskip("timm")
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    """Return the bench, under another name than that of the package `coverage`."""
-    file = Path(__file__).resolve().parents[1] / "bench/coverage.py"
-    spec = importlib.util.spec_from_file_location("known_networks", file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(
@@ -31,18 +18,16 @@ def bench() -> ModuleType:
         "timm/convnext_atto",
     ],
 )
-def test_known_networks_are_pruned_along_all_dimensions(bench: ModuleType, name: str) -> None:
-    found = bench.judge(name)
+def test_known_networks_are_pruned_along_all_dimensions(name: str) -> None:
+    found = known_networks.judge(name)
     assert [found[key] for key in ("width", "depth", "resolution")] == [True] * 3
     assert found["torch_macs"] is True
     assert found["free_macs"] >= 0.8
     assert found["seconds"] < 60
 
 
-def test_the_list_has_a_hundred_networks_of_timm_and_those_of_torchvision(
-    bench: ModuleType,
-) -> None:
-    listed = bench.names()
+def test_the_list_has_a_hundred_networks_of_timm_and_those_of_torchvision() -> None:
+    listed = known_networks.names()
     assert len(set(listed)) == len(listed)
     assert len([name for name in listed if name.startswith("timm/")]) >= 100
     assert len([name for name in listed if name.startswith("torchvision/")]) > 60

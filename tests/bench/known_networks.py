@@ -1,4 +1,4 @@
-"""How many known networks can be pruned, beside torch-pruning: `python tests/bench/coverage.py`.
+"""How many known networks can be pruned, beside torch-pruning: `python tests/bench/known_networks.py`.
 
 Each network has a process of its own, with limits on time and memory. A line of JSON for each
 goes to the file given by --out as soon as it is there, and what is there already is not done again;
@@ -308,7 +308,7 @@ def table(out: Path) -> str:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("coverage.jsonl"))
+    parser.add_argument("--out", type=Path, default=Path("networks.jsonl"))
     parser.add_argument("--only", default="", help="a part of the names")
     parser.add_argument("--memory", type=int, default=8, help="GB for each network")
     parser.add_argument("--minutes", type=float, default=1e9, help="none begins after these")
