@@ -1,4 +1,6 @@
-"""How many known networks can be pruned, beside torch-pruning: `python tests/bench/known_networks.py`.
+"""How many known networks can be pruned, beside torch-pruning.
+
+`python tests/bench/known_networks.py` runs them.
 
 Each network has a process of its own, with limits on time and memory. A line of JSON for each
 goes to the file given by --out as soon as it is there, and what is there already is not done again;
