@@ -1,6 +1,8 @@
 # make demo    install, run the default experiment, show its table
 # make unlock  after make demo was killed with no chance to clean up
 # make test    install, check the code, run all tests
+# make check, make unit, make workflow   the parts of it: lint and types, unit tests, runs of the workflow
+# make coverage   the quick unit tests, and which lines of the library they do not reach
 # make kills   kill a whole run twenty times and compare what it ends with
 # make bench   time the parts that must be fast
 # make bench-gpu   what one GPU gives, in under five minutes
@@ -14,7 +16,7 @@ BIN := $(VENV)/bin
 # PYTEST_ARGS="-m 'not slow'" leaves out the slow tests.
 PYTEST_ARGS ?=
 
-.PHONY: demo unlock test check kills bench bench-gpu docs pins clean
+.PHONY: demo unlock test check unit workflow coverage kills bench bench-gpu docs pins clean
 
 $(VENV)/uv: requirements.txt
 	@$(PYTHON) -c 'import os, re, sys; place = os.getcwd(); sys.exit("the path of this folder has a blank or a sign of the shell, with which no job would start: " + place + "; move it to another folder") if re.search(r"[\s\x22\x27\\$$&;()<>|*?`:]", place) else None'
@@ -45,9 +47,16 @@ check: $(VENV)/installed-dev
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 
-test: check
+test: check unit workflow
+
+unit: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/fuzz $(PYTEST_ARGS)
+
+workflow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest tests/workflow tests/slurm $(PYTEST_ARGS)
+
+coverage: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report term-missing:skip-covered tests/unit
 
 kills: $(VENV)/installed-dev
 	PRUNE3D_KILLS=20 $(BIN)/python -m pytest tests/workflow/test_kills.py

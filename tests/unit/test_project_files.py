@@ -150,7 +150,25 @@ def test_python_in_the_documents_runs(
 
 
 def test_links_in_the_documents_lead_somewhere() -> None:
-    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
     for document in documents:
         for target in re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_what_continuous_integration_calls_is_there() -> None:
+    """Targets of the Makefile, and the programs that the hooks of a commit run."""
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    jobs = read_yaml(".github/workflows/ci.yml")["jobs"]
+    runs = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    called = {name for run in runs for name in re.findall(r"\bmake ([a-z-]+)", run)}
+    assert called and called <= targets
+    # Together they are what `make test` runs.
+    [whole] = re.findall(r"^test: (.+)$", makefile, re.MULTILINE)
+    assert called == set(whole.split())
+    [local] = read_yaml(".pre-commit-config.yaml")["repos"]
+    for hook in local["hooks"]:
+        program = Path(hook["entry"].split()[0])
+        assert program.parts[:2] == (".venv", "bin")
+        assert (Path(sys.executable).parent / program.name).exists()
