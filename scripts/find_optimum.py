@@ -12,7 +12,6 @@ with Job(snakemake) as job:
     )
     from prune3d.optimize.predictor_file import read_predictor
     from prune3d.optimize.rerank import propose
-    from prune3d.optimize.rounds import RerankOptions
     from prune3d.optimize.surrogate import chosen, refit
     from prune3d.optimize.target_file import CANDIDATES, OPTIMUM, write_tied
     from prune3d.sampling.table import read_samples
@@ -36,8 +35,7 @@ with Job(snakemake) as job:
         refit(predictor, samples, job.params["refits"], job.seed("refits")),
     )
     members = target.pop("members")
-    count = job.read(RerankOptions).candidates
-    networks = propose(target, members, candidates, budget, predictor, count)
+    networks = propose(target, members, candidates, budget, predictor, job.params["candidates"])
     write_tied(job.output.tied, members)
     CANDIDATES.write(job.output.candidates, {"limits": target["limits"], "networks": networks})
     OPTIMUM.write(job.output.predicted, target)

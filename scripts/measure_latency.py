@@ -15,7 +15,7 @@ with Job(snakemake) as job:
         structure.blocks,
         structure.sides,
         job.params["round_to"],
-        job.read(LatencyOptions),
+        job.read(LatencyOptions, runtime="torch", threads=None),
         job.say,
     )
     LATENCIES.write(job.output[0], rows)

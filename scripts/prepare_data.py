@@ -1,14 +1,12 @@
 """Read a data set, check its images and write its train, selection and test part."""
 
-from dataclasses import replace
-
 from prune3d.data.settings import DataSettings, GlyphSettings
 from prune3d.data.split import Fractions, read_checked, split
 from prune3d.data.storage import load_source, save_part
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    settings = replace(job.read(DataSettings), glyphs=job.read(GlyphSettings))
+    settings = job.read(DataSettings, glyphs=job.read(GlyphSettings))
     pictures = job.optional_input("pictures")
     source = (
         load_source(pictures)

@@ -1,7 +1,5 @@
 """Prune the parent of a sample to the sample's ratios."""
 
-from dataclasses import replace
-
 from prune3d.pruning import PruningOptions, prune
 from prune3d.workflow.job import Job
 
@@ -15,7 +13,7 @@ with Job(snakemake) as job:
         check_structure(job, structure)
 
     device = job.device()
-    options = replace(job.read(PruningOptions), seed=job.seed("pruning"))
+    options = job.read(PruningOptions, seed=job.seed("pruning"), keep=())
     images = load_splits(job.input.train, job.input.selection)
     pruned = prune(
         load(job.input.parent, device, job.params["own_network"]),

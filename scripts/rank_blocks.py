@@ -1,7 +1,5 @@
 """Rank the blocks of the dense network, the least important first."""
 
-from dataclasses import replace
-
 from prune3d.pruning.options import PruningOptions
 from prune3d.workflow.job import Job
 
@@ -13,7 +11,7 @@ with Job(snakemake) as job:
     from prune3d.pruning.depth import order_blocks
 
     device = job.device()
-    options = replace(job.read(PruningOptions), seed=job.seed("pruning"))
+    options = job.read(PruningOptions, seed=job.seed("pruning"), keep=())
     model = load(job.input.model, device, job.params["own_network"])
     images = load_splits(job.input.train, job.input.selection)
     probe = images.probe(options.probe_images, options.seed).to(device)

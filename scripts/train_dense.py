@@ -1,7 +1,5 @@
 """Train the dense network, or take its weights from a file."""
 
-from dataclasses import replace
-
 from prune3d.data.storage import describe, holds_pixels
 from prune3d.workflow.job import Job
 
@@ -26,7 +24,7 @@ with Job(snakemake) as job:
         load_weights(model, weights[0])
         session.keep(model)
     else:
-        sparsity = replace(job.read(Sparsity), seed=job.seed("sparsity"))
+        sparsity = job.read(Sparsity, seed=job.seed("sparsity"))
         session.train(model, "dense", penalty=channel_penalty(model, sparsity))
     session.write_metrics(model)
     job.write_provenance(job.output.provenance, seconds=session.seconds)

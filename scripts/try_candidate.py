@@ -21,6 +21,6 @@ with Job(snakemake) as job:
         METRICS.write(job.output.metrics, {"unreachable": reason})
     else:
         model = prune_dense(job, {**network, "limits": proposed["limits"]})
-        session.train(model, "final", job.read(RerankOptions).part_of(name))
+        session.train(model, "final", RerankOptions(part=job.params["part"]).part_of(name))
         session.write_metrics(model)
     job.write_provenance(job.output.provenance, seconds=session.seconds)

@@ -105,7 +105,11 @@ def test_budgets_and_what_they_need() -> None:
 def test_rivals_depend_on_the_steps_of_their_own_dimension() -> None:
     one, name = made(), "macs25"
     steps = [one.rival(name, p)[s] for p in ("width", "resolution") for s in STEPS]
-    assert steps == [0.001, None, None, 1]
+    # Off is a value: the full width alone, every side.
+    assert steps == [0.001, 1, 1.0, 1]
+    coarse = made({"lattice": {"width_step": 0.05, "side_step": 4}, "pruning": {"round_to": 8}})
+    assert coarse.rival(name, "depth") == one.rival(name, "depth")
+    assert coarse.rival(name, "resolution")["side_step"] == 4
     assert one.target("0", name, "dwr").endswith("budgets/macs25/optimum.json")
     assert one.target("0", name, "width").endswith("budgets/macs25/width/target.json")
     assert one.removal_order("0", "depth") and not one.removal_order("0", "width")

@@ -74,18 +74,40 @@ def test_parameters_are_read_into_a_dataclass(tmp_path: Path) -> None:
     assert Job(snakemake(tmp_path)).read(Some) == Some(False, 3)
 
 
-def test_a_field_keeps_its_default_where_a_parameter_is_absent_or_none(tmp_path: Path) -> None:
-    @dataclass
-    class Some:
-        epochs: int = 9
-        flip: bool = True
-        criterion: str = "dbp"
-        seed: int = 5
+@dataclass
+class Some:
+    """Settings as jobs read them."""
 
-    values = params({"epochs": None, "flip": False, "seed": 0, "unknown": 1})
-    found = Job(snakemake(tmp_path, params=values)).read(Some)
+    epochs: int = 9
+    flip: bool = True
+    seed: int = 5
+
+
+def test_a_setting_without_effect_keeps_the_default(tmp_path: Path) -> None:
+    values = params({"epochs": None, "flip": False, "seed": 0, "of another": 1})
     # A value that is false or zero is a value.
-    assert found == Some(epochs=9, flip=False, criterion="dbp", seed=0)
+    assert Job(snakemake(tmp_path, params=values)).read(Some) == Some(9, False, 0)
+
+
+@pytest.mark.parametrize(
+    "values, given, told",
+    [
+        ({"epochs": 3, "seed": 0}, {}, "train_dense: 'flip' is no parameter of Some"),
+        ({"epochs": 3, "flip": True}, {"sed": 1, "seed": 1}, "'sed' is no field of Some"),
+        ({"epochs": 3, "flip": True, "seed": 1}, {"seed": 2}, "'seed' is given beside a parameter"),
+    ],
+)
+def test_names_that_are_missing_unknown_or_twice_are_refused(
+    tmp_path: Path, values: dict[str, Any], given: dict[str, Any], told: str
+) -> None:
+    job = Job(snakemake(tmp_path, params=params(values)))
+    with pytest.raises(TypeError, match=told):
+        job.read(Some, **given)
+
+
+def test_what_no_config_has_is_given(tmp_path: Path) -> None:
+    values = params({"epochs": None, "flip": False})
+    assert Job(snakemake(tmp_path, params=values)).read(Some, seed=7) == Some(9, False, 7)
 
 
 def test_seeds_derive_from_the_wildcard_and_the_purpose(tmp_path: Path) -> None:

@@ -365,6 +365,7 @@ def fake_job(
         input=SimpleNamespace(**files),
         output=SimpleNamespace(**{name: folder / name for name in ("model", "history", "metrics")}),
         params=params,
+        rule="finetune_sample",
         threads=1,
         gpus=0,
         device=lambda: torch.device("cpu"),
@@ -373,7 +374,7 @@ def fake_job(
         tensorboard_folder=lambda output: None,
         say=said.append,
     )
-    job.read = lambda kind: Job.read(job, kind)
+    job.read = lambda kind, **given: Job.read(job, kind, **given)
     return job
 
 
@@ -381,7 +382,13 @@ def params_of(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe as a job's parameters."""
     values = dataclasses.asdict(recipe)
     recipes = {key: value for key, value in values.items() if key not in ("name", "original")}
-    return {**recipes, "own_network": None}
+    compute = {
+        "precision": "auto",
+        "channels_last": "auto",
+        "cuda_graph": "auto",
+        "compile": False,
+    }
+    return {**recipes, **compute, "own_network": None}
 
 
 def test_a_session_bills_training_and_judging_on_the_selection_images(

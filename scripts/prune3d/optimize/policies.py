@@ -40,7 +40,7 @@ class LatticeOptions:
     Attributes
     ----------
     width_step
-        Step of the width ratio; 1 leaves the full width alone.
+        Step of the width ratio; 1.0 is off: it leaves the full width alone.
     side_step
         Step of the image side in pixels, down from the dense network's.
     round_to

@@ -203,7 +203,8 @@ class Experiment:
         """Return the settings with which pictures are read."""
         data = self.config["data"]
         keys = ("root", "side", "resident_gb")
-        return {"name": data["name"], **{key: self._of_data(key) for key in keys}}
+        own = {key: self._of_data(key) for key in keys}
+        return {"name": data["name"], **own, "normalization": None}
 
     def data(self) -> Settings:
         """Return the settings with which the images are read and split."""
@@ -233,6 +234,7 @@ class Experiment:
         return {
             **self._recipe("dense"),
             **{key: value if sparse else None for key, value in sparsity.items()},
+            "penalty": sparsity["penalty"] if sparse else "none",
             **self.architecture(),
         }
 
@@ -246,6 +248,8 @@ class Experiment:
         return {
             **self.network(),
             "block_criterion": pruning["block_criterion"],
+            "channel_criterion": None,
+            "round_to": None,
             "probe_images": pruning["probe_images"],
         }
 
@@ -267,6 +271,7 @@ class Experiment:
         pruning = self.config["pruning"]
         return {
             **self.network(),
+            "block_criterion": None,
             "channel_criterion": self._channel_criterion(policy),
             "round_to": pruning["round_to"] if policy in ("dwr", "width") else None,
             "probe_images": pruning["probe_images"],
@@ -322,9 +327,10 @@ class Experiment:
         widths, sides = policy == "width", policy == "resolution"
         return {
             **self.limits(budget),
-            "width_step": lattice["width_step"] if widths else None,
-            "side_step": lattice["side_step"] if sides else None,
-            "round_to": pruning["round_to"] if widths else None,
+            # These are off: the full width alone, every side, every channel.
+            "width_step": lattice["width_step"] if widths else 1.0,
+            "side_step": lattice["side_step"] if sides else 1,
+            "round_to": pruning["round_to"] if widths else 1,
         }
 
     # Work and resources.

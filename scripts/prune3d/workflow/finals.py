@@ -6,7 +6,6 @@ Apart from the trainings (`prune3d.workflow.session`), which the code of the sea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -32,7 +31,7 @@ def prune_dense(job: Job, target: Mapping[str, Any]) -> nn.Module:
         Ratios and costs, and the ``limits`` of the budget.
     """
     device = job.device()
-    options = replace(job.read(PruningOptions), seed=job.seed("pruning"))
+    options = job.read(PruningOptions, seed=job.seed("pruning"), keep=())
     images = load_splits(job.input.train, job.input.selection)
     pruned = prune(
         load(job.input.dense, device, job.params["own_network"]),

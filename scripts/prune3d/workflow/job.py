@@ -189,14 +189,34 @@ class Job:
         """Return an input that is not always there, or None."""
         return self.input.get(name) or None
 
-    def read(self, kind: type[T]) -> T:
+    def read(self, kind: type[T], **given: Any) -> T:
         """Make a dataclass from the parameters of the same names.
 
-        A field keeps its default where there is no such parameter or its value is None, which
-        stands for a setting that this job does not depend on.
+        Parameters
+        ----------
+        kind
+            The dataclass. Every field is a parameter or given; its default is never taken in place
+            of one. A parameter that is None has no effect on this job, so that there any value
+            will do: the default.
+        given
+            Fields that no config has, by name.
+
+        Raises
+        ------
+        TypeError
+            If a field is neither a parameter nor given, both, or there is no field of that name.
         """
         names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-        return kind(**{n: self.params[n] for n in names if self.params.get(n) is not None})
+        set_here = {n: self.params[n] for n in names if self.params.get(n) is not None}
+        wrong = {
+            "is no parameter": [n for n in names if n not in self.params and n not in given],
+            "is given beside a parameter": [n for n in given if n in set_here],
+            "is no field": [n for n in given if n not in names],
+        }
+        for reason, those in wrong.items():
+            if those:
+                raise TypeError(f"{self.rule}: '{those[0]}' {reason} of {kind.__name__}")
+        return kind(**set_here, **given)
 
     def seed(self, *purpose: str) -> int:
         """Return a seed derived from the ``seed`` wildcard; see `prune3d.seeds.derive_seed`."""

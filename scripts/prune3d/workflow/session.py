@@ -92,8 +92,8 @@ class Session:
     def _compute(self) -> Compute:
         job = self._job
         on_gpu = job.device().type == "cuda"
-        return replace(
-            job.read(Compute),
+        return job.read(
+            Compute,
             # Without a GPU one thread trains.
             workers=job.threads if on_gpu else job.threads - 1,
             processes=max(1, job.gpus) if on_gpu else 1,
@@ -118,7 +118,7 @@ class Session:
 
 def read_recipe(job: Job, section: str) -> Recipe:
     """Return the recipe that a job's parameters hold, with the one that it rewinds, if any."""
-    recipe = replace(job.read(Recipe), name=section)
+    recipe = job.read(Recipe, name=section, original=None)
     if recipe.schedule != "rewind":
         return recipe
     given = {key: job.params[f"original_{key}"] for key in SCHEDULE_KEYS}
