@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 import prune3d
 import prune3d.models.assembly as assembly
+from prune3d.costs.structure import enumerate_lattice
 from prune3d.models.assembly import set_spec
 from prune3d.models.spec import NetworkSpec
 from prune3d.pruning import PruningOptions
@@ -24,6 +26,7 @@ from prune3d.pruning.analyze import analyze
 from prune3d.pruning.channels.compare import compare, expected_outputs, liven
 from prune3d.pruning.channels.cut import keep_channels
 from prune3d.pruning.channels.follow import by_lot, follow_dense, follow_pruned
+from prune3d.pruning.channels.groups import ChannelGraph
 from prune3d.pruning.channels.verify import follow_verified
 from prune3d.pruning.dense import look_at_dense
 
@@ -102,13 +105,19 @@ def carried(model: nn.Module) -> Iterator[tuple[Place, Place]]:
         handle.remove()
 
 
-def classes_by_force(model: nn.Module) -> list[set[Place]]:
-    """Return the places that must go together, as far as brute force sees."""
+def classes_by_force(model: nn.Module, even: set[str]) -> list[set[Place]]:
+    """Return the places that must go together, as far as brute force sees.
+
+    Of some grouped convolutions as many channels of each group go, of others whole groups.
+    """
     pairs = list(carried(model))
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Conv2d) and layer.groups > 1:
             ins, outs = layer.in_channels // layer.groups, layer.out_channels // layer.groups
-            for g in range(layer.groups):
+            for side, size in (("in", ins), ("out", outs)) if name in even else ():
+                places = range(size, size * layer.groups)
+                pairs += [((name, side, p % size), (name, side, p)) for p in places]
+            for g in range(layer.groups) if name not in even else ():
                 group = [(name, "in", g * ins + k) for k in range(ins)]
                 group += [(name, "out", g * outs + k) for k in range(outs)]
                 pairs += [(group[0], other) for other in group[1:]]
@@ -119,11 +128,12 @@ def classes_by_force(model: nn.Module) -> list[set[Place]]:
     return found
 
 
-def classes_of_graph(model: nn.Module) -> list[set[Place]]:
+def classes_of_graph(graph: ChannelGraph) -> list[set[Place]]:
     """Return the runs of the channel graph; inputs of grouped layers have no place of their own."""
     runs = []
-    for group in follow_dense(model).groups:
-        sides = [("out", m) for m in group.writers] + [("in", m) for m in group.readers]
+    for group in graph.groups:
+        readers = [m for m in group.readers if getattr(m.layer, "groups", 1) == 1]
+        sides = [("out", m) for m in group.writers] + [("in", m) for m in readers]
         for run in range(len(group.runs)):
             part = slice(run * group.multiple, (run + 1) * group.multiple)
             runs.append(
@@ -188,14 +198,43 @@ class RandomGraph(nn.Module):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_runs_that_a_shuffle_would_put_in_another_order_stay(
+def test_runs_that_a_shuffle_would_put_in_another_order_go_evenly(
     registered: Callable[[nn.Module], nn.Module], seed: int
 ) -> None:
     torch.manual_seed(seed)
     model = registered(RandomGraph([("grouped", 0, 0), ("shuffle", 0, 0)]))
     graph = follow_verified(model)
-    assert all(group.multiple == 1 for group in graph.groups)
-    assert any("in an order" in frozen.reason for frozen in graph.frozen)
+    assert {g.name: len(g.runs) for g in graph.groups} == {"stem": 4, "layers.0": 4}
+    assert {frozen.name for frozen in graph.frozen} == {"head"}
+
+
+class Shuffled(nn.Module):
+    """Grouped convolutions with a shuffle between them, whose channels a depthwise one ties."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.first = nn.Conv2d(3, 16, 3, 2, 1), nn.Conv2d(16, 24, 1, groups=2)
+        self.deep = nn.Conv2d(24, 24, 3, 1, 1, groups=24)
+        self.last, self.head = nn.Conv2d(24, 16, 1, groups=2), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        y = F.relu(self.first(x)).unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
+        return self.head(F.relu(x + self.last(self.deep(y))).mean((2, 3)))
+
+
+class Radix(nn.Module):
+    """Groups whose outputs are added, so that whole ones could only go all at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.split = nn.Conv2d(3, 12, 3, 2, 1), nn.Conv2d(12, 16, 3, 1, 1, groups=2)
+        self.up = nn.ConvTranspose2d(8, 12, 2, 2, groups=2)
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.split(F.relu(self.stem(x)))).unflatten(1, (2, -1)).sum(1)
+        return self.head(F.relu(self.up(x)).unflatten(1, (2, -1)).sum(1).mean((2, 3)))
 
 
 KINDS = ["conv", "depthwise", "grouped", "cat", "split", "add", "shuffle"]
@@ -218,17 +257,19 @@ def test_random_graphs_are_followed_as_brute_force_finds_them(
 ) -> None:
     torch.manual_seed(seed)
     model = registered(RandomGraph(steps))
-    runs = classes_of_graph(model)
+    graph = follow_dense(model)
+    runs = classes_of_graph(graph)
+    even = {key.split(":")[0] for key, kind in graph.trace.choices.items() if kind == "even"}
     owner = {place: k for k, run in enumerate(runs) for place in run}
     grouped = {n for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and m.groups > 1}
-    for found in classes_by_force(model):
+    for found in classes_by_force(model, even):
         places = {p for p in found if not (p[0] in grouped and p[1] == "in")}
         # A run holds all of what must go together, and goes as a whole or not at all.
         assert len({owner.get(place) for place in places}) == 1, found
     if not {"split", "shuffle"} & {kind for kind, _, _ in steps}:
         forced = {
             frozenset(p for p in c if not (p[0] in grouped and p[1] == "in"))
-            for c in classes_by_force(model)
+            for c in classes_by_force(model, even)
         }
         assert all(frozenset(run) in forced for run in runs)
 
@@ -541,6 +582,8 @@ class Upwards(nn.Module):
         (Shared, {"stem": 6}, set()),
         (ByHand, {"wide": 12, "back": 6}, set()),
         (Upwards, {"stem": 4}, set()),
+        (Shuffled, {"stem": 8, "first": 6}, set()),
+        (Radix, {"stem": 6, "split": 4, "up": 6}, set()),
     ],
 )
 def test_what_is_followed_is_pruned_saved_and_trained(
@@ -573,6 +616,47 @@ def test_what_is_followed_is_pruned_saved_and_trained(
         prune3d.prune(model, width=0.75, options=options), width=0.5, options=options
     )
     assert prune3d.cost(in_steps) == prune3d.cost(small)
+
+
+class SplitBlock(nn.Module):
+    """A block between two layers, in which channels have two places; its output's have one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(8, 16, 3, 1, 1, groups=2), nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.b(F.relu(self.a(x).unflatten(1, (2, -1)).sum(1))))
+
+
+class Bottlenecks(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.out = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 1)
+        self.block, self.again = SplitBlock(), SplitBlock()
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.out(self.again(self.block(F.relu(self.stem(x)))))
+        return self.head(F.relu(y).mean((2, 3)))
+
+
+def test_blocks_go_where_the_channels_around_them_have_as_many_places(
+    registered: Callable[[nn.Module], nn.Module],
+) -> None:
+    torch.manual_seed(0)
+    model = registered(Bottlenecks())
+    structure = analyze(model)
+    assert structure.groups and structure.no_width is None
+    options = PruningOptions(block_criterion="random", channel_criterion="random")
+    for name in structure.removable:
+        order = [name, *(other for other in structure.removable if other != name)]
+        ratio = (structure.blocks - 1) / structure.blocks
+        small = prune3d.prune(model, depth=ratio, options=options, removal_order=order)
+        lattice = enumerate_lattice(structure, order, np.array([1.0, 0.5]), [SIDE])
+        assert prune3d.cost(small).macs == lattice.macs[1, 0, 0]
+        half = prune3d.prune(small, width=0.5, options=options)
+        assert prune3d.cost(half).macs == lattice.macs[1, 1, 0]
 
 
 def test_what_stays_is_told_with_the_reason(

@@ -57,8 +57,11 @@ def test_the_file_tells_which_logit_is_which_class(tmp_path: Path, pruned: nn.Mo
 def test_a_file_that_computes_something_else_is_refused(
     tmp_path: Path, pruned: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = np.zeros((4, 10), np.float32)
-    monkeypatch.setattr("prune3d.export.onnx_file._run", lambda path, images: wrong)
+    class Wrong:
+        def run(self, names: None, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+            return [np.zeros((len(given["images"]), 10), np.float32)]
+
+    monkeypatch.setattr("prune3d.export.onnx_file._session", lambda path: Wrong())
     with pytest.raises(UserError, match="the ONNX file of resnet14 differs from the network by"):
         export(pruned, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

@@ -150,20 +150,27 @@ def _operator_macs(model: nn.Module, side: int) -> dict[str, int]:
     return counter.macs
 
 
-def counted_by_torch(model: nn.Module) -> int:
+def counted_by_torch(model: nn.Module, images: int = 1) -> int:
     """Return the MACs that one image more makes by torch's `FlopCounterMode`.
 
     What is computed from weights alone is made once for any number of images, and falls out.
+
+    Parameters
+    ----------
+    model
+        The network.
+    images
+        To how many images the one is added.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
     from prune3d.costs.operators import flop_formulas
 
     spec, totals = get_spec(model), []
-    for images in (1, 2):
+    for count in (images, images + 1):
         counter = FlopCounterMode(display=False, custom_mapping=flop_formulas())
         with counter:
-            pass_image(model, torch.zeros(images, spec.in_channels, spec.side, spec.side))
+            pass_image(model, torch.zeros(count, spec.in_channels, spec.side, spec.side))
         totals.append(counter.get_total_flops())
     return (totals[1] - totals[0]) // 2
 
@@ -213,9 +220,11 @@ def pass_image(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Pass images through a network, without gradients and in evaluation mode."""
     device = next(model.parameters()).device
     training = model.training
-    model.eval()
+    if any(module.training for module in model.modules()):
+        model.eval()
     try:
         with torch.no_grad():
             return model(images.to(device))
     finally:
-        model.train(training)
+        if training:
+            model.train()

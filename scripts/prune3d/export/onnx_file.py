@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from prune3d.models.foreign import copy_network
 from prune3d.models.meaning import Meaning, get_meaning
 
 TOLERANCE = 1e-3
-TRACED_IMAGES, OTHER_IMAGES = 4, 3
+TRACED_IMAGES, OTHER_IMAGES = 2, 3
 
 
 class ExportError(UserError):
@@ -111,7 +112,9 @@ def _write_and_compare(model: nn.Module, side: int, path: Path) -> float:
     for fixed_sides in (True, False):
         try:
             _write(model, _images(model, TRACED_IMAGES, side), path, Equivalents(fixed_sides))
-            return max(_difference(model, side, n, path) for n in (TRACED_IMAGES, OTHER_IMAGES))
+            session = _session(path)
+            counts = (TRACED_IMAGES, OTHER_IMAGES)
+            return max(_difference(model, session, _images(model, n, side)) for n in counts)
         except Exception as error:  # the exporter's are of many types
             reasons.append(error if isinstance(error, ExportError) else _as_told(model, error))
     raise reasons[0] from None
@@ -171,9 +174,9 @@ def _without_output() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _difference(model: nn.Module, side: int, count: int, path: Path) -> float:
-    images = _images(model, count, side)
-    found = _run(path, images)
+def _difference(model: nn.Module, session: Any, images: torch.Tensor) -> float:
+    count = len(images)
+    found: np.ndarray = session.run(None, {"images": images.numpy()})[0]
     with torch.no_grad():
         expected = model(images).numpy()
     if found.shape != expected.shape:
@@ -189,9 +192,7 @@ def _difference(model: nn.Module, side: int, count: int, path: Path) -> float:
     return difference
 
 
-def _run(path: Path, images: torch.Tensor) -> np.ndarray:
+def _session(path: Path) -> Any:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    outputs: list[np.ndarray] = session.run(None, {"images": images.numpy()})
-    return outputs[0]
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

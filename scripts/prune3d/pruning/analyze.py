@@ -51,18 +51,19 @@ def analyze(model: nn.Module, sides: Sequence[int] | None = None) -> Structure:
     macs = macs_by_side(skeleton)
     structure = _structure(skeleton, dense, macs)
     _check_count(skeleton, structure)
-    reason = _failure(_try_width, skeleton, structure)
+    narrow = copy_network(skeleton, get_spec(model).name)
+    reason = _failure(_try_width, narrow, structure)
     if reason is not None:
-        dense = dense.without_width(reason)
+        dense, narrow = dense.without_width(reason), skeleton
         structure = _structure(skeleton, dense, macs)
     reason = _failure(_try_depth, skeleton, structure)
     if reason is not None:
         structure = _structure(skeleton, dense.without_depth(reason), macs)
     if get_spec(model).name in MODELS:
         return structure
-    return replace(
-        structure, no_onnx=why_not_onnx(skeleton, (structure.sides[-1], structure.sides[0]))
-    )
+    # Of the same operators as the dense network, and written in a part of the time.
+    no_onnx = why_not_onnx(narrow.eval(), (structure.sides[-1], structure.sides[0]))
+    return replace(structure, no_onnx=no_onnx)
 
 
 def _structure(skeleton: nn.Module, dense: Dense, macs: dict[int, dict[str, int]]) -> Structure:
@@ -96,35 +97,42 @@ def _check_count(skeleton: nn.Module, structure: Structure) -> None:
     if name in MODELS:
         return
     composed, counted = dense_macs(structure), counted_by_torch(skeleton)
-    if composed != counted:
+    if composed == counted:
+        return
+    third = counted_by_torch(skeleton, images=2)
+    if third != counted:
         raise PruningError(
-            f"{name} cannot be costed: its layers add up to {composed} multiply-accumulates for "
-            f"an image, but torch counts {counted}; if what it computes for an image does not "
-            "depend on how many there are, this is a defect of prune3d, please report it with your "
-            "model."
+            f"{name} cannot be costed: what it computes for an image depends on how many there are "
+            f"(its layers make {composed} multiply-accumulates for one, a second adds {counted}, a "
+            f"third {third}), so that its logits for an image may depend on the others; see "
+            "whether a reshape or a squeeze mixes the images of a batch."
         )
+    raise PruningError(
+        f"{name} cannot be costed: its layers add up to {composed} multiply-accumulates for an "
+        f"image, but torch counts {counted}; this is a defect of prune3d, please report it with "
+        "your model."
+    )
 
 
 def _failure(
-    attempt: Callable[[nn.Module, Structure], None], skeleton: nn.Module, structure: Structure
+    attempt: Callable[[nn.Module, Structure], None], model: nn.Module, structure: Structure
 ) -> str | None:
     """Return why pruning does not work, or None."""
     try:
-        attempt(skeleton, structure)
+        attempt(model, structure)
     except UserError as error:
         return str(error).rstrip(".")
     except Exception as error:  # whatever a network of somebody else's makes go wrong
-        return f"pruning {get_spec(skeleton).name} failed ({what_failed(error)})"
+        return f"pruning {get_spec(model).name} failed ({what_failed(error)})"
     return None
 
 
-def _try_width(skeleton: nn.Module, structure: Structure) -> None:
-    """Prune half of the channels by lot, to see whether the groups are right."""
+def _try_width(copied: nn.Module, structure: Structure) -> None:
+    """Prune half of a copy's channels by lot, in place, to see whether the groups are right."""
     if structure.groups:
-        pruned = copy_network(skeleton, get_spec(skeleton).name)
-        liven(pruned)
-        prune_width(pruned, 0.5, PruningOptions(channel_criterion="random"))
-        _check_pruned(pruned, structure, 0.5)
+        liven(copied)
+        prune_width(copied, 0.5, PruningOptions(channel_criterion="random"))
+        _check_pruned(copied, structure, 0.5)
 
 
 def _try_depth(skeleton: nn.Module, structure: Structure) -> None:

@@ -20,7 +20,7 @@ from prune3d.models.stand_ins import put_in_place, replace_modules
 from prune3d.pruning.blocks import Block, find_blocks
 from prune3d.pruning.channels.cut import keep_channels
 from prune3d.pruning.channels.follow import follow, follow_pruned
-from prune3d.pruning.channels.groups import ChannelGraph, ChannelGroup
+from prune3d.pruning.channels.groups import ChannelGraph, ChannelGroup, of_model
 from prune3d.pruning.channels.verify import follow_verified
 from prune3d.pruning.costable import leave_uncosted
 from prune3d.pruning.keep import kept_in, kept_layers, without_groups_of, without_removal_of
@@ -130,6 +130,9 @@ def channel_graph(model: nn.Module) -> ChannelGraph:
     dense = look_at_dense(model)
     if dense.graph is None:
         raise PruningError(str(dense.no_width))
+    spec = get_spec(model)
+    if not spec.shapes and not spec.removed_blocks:
+        return of_model(dense.graph, model)
     return follow_pruned(model, dense.graph)
 
 

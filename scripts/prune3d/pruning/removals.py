@@ -34,7 +34,11 @@ def find_removal(block: Block, graph: ChannelGraph | None, followed: bool) -> Re
     if comes_in == goes_out:
         return Removal()
     if len(comes_in) == len(goes_out) == 1:
-        return Removal(joins=((comes_in.pop(), goes_out.pop()),))
+        ((one,), (other,)) = comes_in, goes_out
+        channels = {group.name: group.channels for group in inside}
+        # A channel may have several places, and then another number of channels fits.
+        if channels[one] == channels[other]:
+            return Removal(joins=((one, other),))
     return _joined(block, graph)
 
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from prune3d.models.assembly import get_spec, set_spec
 from prune3d.models.shapes import replace_tensors, set_attributes, tensors_of
-from prune3d.pruning.channels.groups import ChannelGraph, ChannelGroup
+from prune3d.pruning.channels.groups import ChannelGraph, ChannelGroup, owner_of
 from prune3d.pruning.channels.identities import NONE, Ids
 from prune3d.pruning.channels.trace import Axis
 
@@ -34,12 +35,36 @@ def keep_channels(model: nn.Module, graph: ChannelGraph, kept: Mapping[str, Tens
     for (name, axis), mask in stay.items():
         value = new.get(name, tensors[name].detach())
         new[name] = value.index_select(axis, mask.nonzero().flatten().to(value.device))
-    sizes = new_sizes(graph, kept)
+    sizes = new_sizes(graph, kept) | _even_convolutions(model, graph, new)
     replace_tensors(model, new)
     set_attributes(model, sizes)
     if sizes:
         spec = get_spec(model)
         set_spec(model, replace(spec, attributes={**spec.attributes, **sizes}))
+
+
+def _even_convolutions(
+    model: nn.Module, graph: ChannelGraph, new: Mapping[str, Tensor]
+) -> dict[str, int]:
+    """Return the attributes of convolutions that keep all their groups, which no shape tells."""
+    sizes: dict[str, int] = {}
+    present = dict(model.named_modules())  # of a block that is gone a choice may be known
+    for key, kind in graph.trace.choices.items():
+        name, what, _ = key.rsplit(":", 2)
+        layer = present.get(name)
+        if (what, kind) != ("grouped", "even") or not isinstance(layer, _ConvNd):
+            continue
+        changed = [t for tensor, t in new.items() if owner_of(tensor) == (name, "weight")]
+        shape = max((tuple(t.shape) for t in changed if t.dim() > 2), default=None)
+        if shape is not None:
+            one, other = shape[:2]
+            if layer.transposed:
+                channels = one, other * layer.groups
+            else:
+                channels = other * layer.groups, one
+            sizes[f"{name}:groups"] = layer.groups
+            sizes[f"{name}:in_channels"], sizes[f"{name}:out_channels"] = channels
+    return sizes
 
 
 def _staying(

@@ -23,7 +23,7 @@ MOST_TRIALS = 60
 NOBODY: Ids = np.zeros(0, dtype=np.int64)
 
 
-def follow(model: nn.Module) -> ChannelGraph:
+def follow(model: nn.Module, choices: Mapping[str, str] | None = None) -> ChannelGraph:
     """Return the channels of a dense network, as far as its trace tells; see `follow_dense`.
 
     Raises
@@ -31,28 +31,28 @@ def follow(model: nn.Module) -> ChannelGraph:
     PruningError
         If the network cannot be traced.
     """
-    trace = _traced(model, new_trace(model))
-    heads = head_axes(trace)
-    if heads:
-        again = new_trace(model)
-        again.choices.update(heads)
-        trace = _traced(model, again)
+    made = dict(choices or {})
+    trace = _traced(model, new_trace(model, made))
+    better = {**made, **head_axes(trace), **even_groups(trace)}
+    if better != made:
+        trace = _traced(model, new_trace(model, better))
     return describe(model, trace)
 
 
-def follow_dense(model: nn.Module) -> ChannelGraph:
+def follow_dense(model: nn.Module, choices: Mapping[str, str] | None = None) -> ChannelGraph:
     """Return the channels of a dense network that can go without anything falling out of step.
 
     Parts of the network are cut out by lot and the rest is traced with the identities of what is
     left: where some meet that do not belong together, or the network's code does not take the new
-    sizes, those channels are left alone, and it is tried again.
+    sizes, those channels are left alone, and it is tried again. Where channels can be tied in more
+    ways than one, some may be chosen before.
 
     Raises
     ------
     PruningError
         If the network cannot be traced.
     """
-    graph = follow(model)
+    graph = follow(model, choices)
     trace = graph.trace
     error = TraceError("", NOBODY, NOBODY, "too much of it does not take fewer channels")
     for _ in range(MOST_TRIALS):
@@ -61,6 +61,11 @@ def follow_dense(model: nn.Module) -> ChannelGraph:
             return graph
         error = failed
         ids = _to_freeze(model, trace, error)
+        if not len(ids):
+            ids = _failing_alone(model, graph)
+            even = even_groups(trace, ids)
+            if even:
+                return follow_dense(model, {**trace.choices, **even})
         if not len(ids):
             break
         where = f"'{error.module}'" if error.module else "the network's own forward"
@@ -94,6 +99,20 @@ def head_axes(trace: Trace) -> dict[str, str]:
     return found
 
 
+def even_groups(trace: Trace, runs: Ids | None = None) -> dict[str, str]:
+    """Return for convolutions that cannot lose whole groups that they lose as many of each.
+
+    Those of which all groups could only go at once; or of whose groups some are among given runs.
+    """
+    stays, found = trace.classes.frozen(), {}
+    for key, ids in trace.grouped.items():
+        roots = np.unique(trace.classes.find(ids[ids != NONE]))
+        alone = len(roots) == 1 and int(roots[0]) not in stays
+        if alone or (runs is not None and np.isin(roots, runs).any()):
+            found[key] = "even"
+    return found
+
+
 def leave_runs(model: nn.Module, graph: ChannelGraph) -> ChannelGraph:
     """Return a graph in which channels that go in runs of several stay."""
     reason = "they go in runs, and the network puts those in an order that their number changes"
@@ -113,8 +132,7 @@ def leave_alone(
 
 def follow_pruned(model: nn.Module, dense: ChannelGraph) -> ChannelGraph:
     """Return the channels of a pruned network, whose dense network's are known."""
-    trace = new_trace(model)
-    trace.choices.update(dense.trace.choices)
+    trace = new_trace(model, dense.trace.choices)
     reasons = dense.trace.classes.frozen()
     for axis in dense.trace.written & set(trace.axes):
         roots = dense.trace.classes.find(dense.trace.axes[axis])
@@ -205,17 +223,16 @@ def _trial(model: nn.Module, graph: ChannelGraph, width: float, seed: int) -> Tr
     part = copy_network(model, get_spec(model).name)
     axes = remaining(graph, model, kept)
     keep_channels(part, graph, kept)
-    return check_identities(part, axes, len(graph.trace.classes), graph.trace.classes.frozen())
+    return check_identities(part, axes, graph.trace)
 
 
-def check_identities(
-    model: nn.Module, axes: Mapping[tuple[str, int], Ids], count: int, alike: Iterable[int] = ()
-) -> TraceError | None:
+def check_identities(model: nn.Module, axes: Mapping[Axis, Ids], dense: Trace) -> TraceError | None:
     """Return where identities meet that do not belong together, or the pass fails; else None."""
-    classes = Classes(alike=alike)
-    classes.new(count)
+    classes = Classes(alike=dense.classes.frozen())
+    classes.new(len(dense.classes))
     classes.strict = True
-    trace = Trace(dict(axes), classes)
+    ties = {key: kind for key, kind in dense.choices.items() if kind in ("whole", "even")}
+    trace = Trace(dict(axes), classes, choices=ties)
     try:
         _run(model, trace, checks=True)
     except TraceError as error:
@@ -244,6 +261,16 @@ def _to_freeze(model: nn.Module, trace: Trace, error: TraceError) -> Ids:
         if len(ids):
             return ids
     return NOBODY
+
+
+def _failing_alone(model: nn.Module, graph: ChannelGraph) -> Ids:
+    """Return the runs of the groups of which half cannot go even where all others stay."""
+    failing = [NOBODY]
+    for group in graph.groups:
+        alone = ChannelGraph((group,), (), graph.trace)
+        if _trial(model, alone, 0.5, 0) is not None:
+            failing.append(group.runs)
+    return np.concatenate(failing)
 
 
 def _short(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -152,6 +152,19 @@ class ChannelGraph:
     def uses(self) -> list[SizeUse]:
         """Attributes of modules that count channels."""
         return self.trace.uses
+
+
+def of_model(graph: ChannelGraph, model: nn.Module) -> ChannelGraph:
+    """Return the same channels with the layers of a copy of the network."""
+
+    def own(members: Sequence[Member]) -> list[Member]:
+        return [replace(member, layer=model.get_submodule(member.name)) for member in members]
+
+    groups = [
+        replace(g, writers=own(g.writers), norms=own(g.norms), readers=own(g.readers))
+        for g in graph.groups
+    ]
+    return replace(graph, groups=tuple(groups))
 
 
 ALONE = "they can only go all at once"

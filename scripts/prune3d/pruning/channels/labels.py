@@ -10,6 +10,10 @@ from torch import Tensor
 
 from prune3d.pruning.channels.identities import NONE, Classes, Ids, merged
 
+# Patterns are kept with the layers, and hold as long as this number. (Torch's own versions of
+# tensors do not count within a dispatch mode.)
+_writes = 0
+
 
 @dataclass
 class Labels:
@@ -46,6 +50,24 @@ class Pattern:
 
 def pattern(layer: Tensor, classes: Classes | None = None) -> Pattern:
     """Return a layer's pattern; with classes, that of the roots of its identities."""
+    if classes is None:
+        state = _writes, layer.shape
+        before, known = getattr(layer, "_pattern", (None, None))
+        if known is None or before != state:
+            known = _pattern(layer, None)
+            layer._pattern = state, known  # type: ignore[attr-defined]
+        return known
+    return _pattern(layer, classes)
+
+
+def write(layer: Tensor, new: Tensor) -> Tensor:
+    """Write into a layer's memory, at which others may look; what was known of them is not."""
+    global _writes
+    _writes += 1
+    return layer.copy_(new)
+
+
+def _pattern(layer: Tensor, classes: Classes | None) -> Pattern:
     ids, dims = layer, []
     for dim, size in enumerate(layer.shape):
         if size > 1 and layer.stride(dim) == 0:

@@ -21,12 +21,16 @@ def convolution(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
     at = x.dim() - weight.dim() + 1
     reads, writes = (0, 1) if given["transposed"] else (1, 0)
     channels = along(tracer.labels(x), at, x.shape[at], tracer.classes)
-    out = tracer.contract(func, args, kwargs, {0: at} if groups == 1 else {})
-    made = _made(tracer, weight, writes, out.shape[at], groups if given["transposed"] else 1)
-    if groups == 1 or given["transposed"]:
-        _meet_weight(tracer, weight, reads, channels)
-    if groups > 1:
-        made = _grouped(tracer, channels, made, groups)
+    kind = tracer.choice("grouped", "whole") if groups > 1 else ""
+    out = tracer.contract(func, args, kwargs, {} if kind == "whole" else {0: at})
+    if kind == "even":
+        made = _even(tracer, channels, weight, given["transposed"], groups)
+    else:
+        made = _made(tracer, weight, writes, out.shape[at], groups if given["transposed"] else 1)
+        if groups == 1 or given["transposed"]:
+            _meet_weight(tracer, weight, reads, channels)
+        if groups > 1:
+            made = _grouped(tracer, channels, made, groups)
     if bias is not None:
         tracer.classes.unite(made, along(tracer.labels(bias), 0, len(made), tracer.classes))
     layers = [spread(made, at, out.shape)]
@@ -78,7 +82,30 @@ def _grouped(tracer: Tracer, channels: Ids, made: Ids, groups: int) -> Ids:
         for column in table.T:
             tracer.classes.unite(first, column.copy())
     tracer.count(groups, first)
+    if inputs.shape[1] > 1 or outputs.shape[1] > 1:
+        tracer.trace.grouped[tracer.last_call("grouped")] = first
     return np.where(made == NONE, np.repeat(first, outputs.shape[1]), made)
+
+
+def _even(tracer: Tracer, channels: Ids, weight: Tensor, transposed: bool, groups: int) -> Ids:
+    """Tie the inputs of a convolution's groups place by place, and the outputs; return these."""
+    inputs = _alike(tracer, channels, groups)
+    if transposed:
+        _meet_weight(tracer, weight, 0, channels)
+        return np.tile(_made(tracer, weight, 1, weight.shape[1], 1), groups)
+    _meet_weight(tracer, weight, 1, inputs)
+    made = _made(tracer, weight, 0, weight.shape[0], 1)
+    _alike(tracer, made, groups)
+    return made
+
+
+def _alike(tracer: Tracer, ids: Ids, groups: int) -> Ids:
+    """Tie the identities of groups place by place; return those of one."""
+    table = ids.reshape(groups, -1)
+    first = merged(table, table.shape[1])
+    for row in table:
+        tracer.classes.unite(first, row.copy())
+    return first
 
 
 def matrix_product(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:

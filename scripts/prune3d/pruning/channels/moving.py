@@ -11,7 +11,7 @@ from torch import Tensor
 
 from prune3d.models.stand_ins import tensors
 from prune3d.pruning.channels.identities import Ids
-from prune3d.pruning.channels.labels import Labels, along, combine, named, pattern
+from prune3d.pruning.channels.labels import Labels, along, combine, named, pattern, write
 from prune3d.pruning.channels.trace import Tracer
 
 
@@ -53,7 +53,7 @@ def _written_into(old: Labels, new: Labels) -> Labels:
     """Keep the memory of what is written into, since other views may look at it."""
     for k, layer in enumerate(new.layers[: len(old.layers)]):
         if old.layers[k].shape == layer.shape and 0 not in old.layers[k].stride():
-            new.layers[k] = old.layers[k].copy_(layer)
+            new.layers[k] = write(old.layers[k], layer)
     return Labels(new.layers or old.layers, new.computed)
 
 

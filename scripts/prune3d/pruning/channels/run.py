@@ -157,14 +157,16 @@ def _hooks(tracer: Tracer, model: nn.Module) -> Iterator[None]:
     def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
         name = tracer.names[module]
         tracer.stack.append((name, (args, kwargs)))
-        first = next(tensors((args, kwargs)), None)
-        lane = None if first is None else tracer.lane(first)
-        tracer.trace.taken.setdefault(name, []).append(lane)
+        if not tracer.checks:
+            first = next(tensors((args, kwargs)), None)
+            lane = None if first is None else tracer.lane(first)
+            tracer.trace.taken.setdefault(name, []).append(lane)
 
     def leave(module: nn.Module, args: Any, output: Any) -> None:
         name, _ = tracer.stack.pop()
-        lane = tracer.lane(output) if isinstance(output, Tensor) else None
-        tracer.trace.given.setdefault(name, []).append(lane)
+        if not tracer.checks:
+            lane = tracer.lane(output) if isinstance(output, Tensor) else None
+            tracer.trace.given.setdefault(name, []).append(lane)
 
     handles = []
     for module in model.modules():

@@ -105,6 +105,9 @@ class Trace:
         By module and call, what was chosen where channels can be tied in more ways than one.
     splits
         For each reshape that makes several axes of one, by the key of its choice, its identities.
+    grouped
+        For each convolution that loses whole groups of more than one channel, by the key of that
+        choice, the identities of these.
     heads
         Identities that were multiplied with each other, a row for each head.
     products
@@ -122,6 +125,7 @@ class Trace:
     guesses: dict[str, list[Ids]] = field(default_factory=dict)
     choices: dict[str, str] = field(default_factory=dict)
     splits: dict[str, Tensor] = field(default_factory=dict)
+    grouped: dict[str, Ids] = field(default_factory=dict)
     heads: list[Ids] = field(default_factory=list)
     products: dict[str, list[Ids]] = field(default_factory=dict)
     taken: dict[str, list[Lane | None]] = field(default_factory=dict)
@@ -240,9 +244,12 @@ class Tracer:
 
     def next_call(self, kind: str) -> str:
         """Return the key of this call among those of its kind in the module that runs."""
-        number = self.calls.get((self.module, kind), 0)
-        self.calls[self.module, kind] = number + 1
-        return f"{self.module}:{kind}:{number}"
+        self.calls[self.module, kind] = self.calls.get((self.module, kind), 0) + 1
+        return self.last_call(kind)
+
+    def last_call(self, kind: str) -> str:
+        """Return the key of the call of a kind that came last in the module that runs."""
+        return f"{self.module}:{kind}:{self.calls[self.module, kind] - 1}"
 
     def axis_of(self, ids: Ids) -> Axis | None:
         """Return the axis whose positions some identities are."""
@@ -263,7 +270,7 @@ def labelled_axes(tensor: Tensor) -> list[int]:
     return [dim for dim in dims if tensor.shape[dim] > 1]
 
 
-def new_trace(model: nn.Module) -> Trace:
+def new_trace(model: nn.Module, choices: Mapping[str, str]) -> Trace:
     """Return an empty trace with an identity for each position of each axis of each tensor."""
     classes = Classes()
     axes = {
@@ -271,7 +278,7 @@ def new_trace(model: nn.Module) -> Trace:
         for name, tensor in tensors_of(model).items()
         for dim in labelled_axes(tensor)
     }
-    return Trace(axes, classes)
+    return Trace(axes, classes, choices=dict(choices))
 
 
 def _first_ids(axes: Mapping[Axis, Ids]) -> Iterator[tuple[Axis, int]]:

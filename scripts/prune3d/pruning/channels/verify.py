@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from torch import nn
 
 from prune3d.errors import PruningError
@@ -9,7 +10,7 @@ from prune3d.models.assembly import get_spec
 from prune3d.models.foreign import copy_network
 from prune3d.pruning.channels.compare import compare, expected_outputs, liven
 from prune3d.pruning.channels.cut import keep_channels
-from prune3d.pruning.channels.follow import by_lot, follow_dense, leave_runs
+from prune3d.pruning.channels.follow import by_lot, even_groups, follow_dense, leave_runs
 from prune3d.pruning.channels.groups import ChannelGraph
 
 
@@ -17,7 +18,9 @@ def follow_verified(model: nn.Module) -> ChannelGraph:
     """Return the channels of a dense network; see `follow_dense`.
 
     Channels of one run have one identity, so that it does not show when a shuffle puts what is left
-    of them in another order. Where there are such runs the outputs of a pruned copy are compared.
+    of them in another order. Where there are such runs the outputs of a pruned copy are compared,
+    and where they are wrong, grouped convolutions lose as many channels of each group, if that is
+    right.
 
     Raises
     ------
@@ -27,6 +30,12 @@ def follow_verified(model: nn.Module) -> ChannelGraph:
     graph = follow_dense(model)
     if all(group.multiple == 1 for group in graph.groups) or _is_right(model, graph):
         return graph
+    runs = np.concatenate([group.runs for group in graph.groups if group.multiple > 1])
+    even = even_groups(graph.trace, runs)
+    if even:
+        other = follow_dense(model, {**graph.trace.choices, **even})
+        if _is_right(model, other):
+            return other
     return leave_runs(model, graph)
 
 
