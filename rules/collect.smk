@@ -10,7 +10,7 @@
 rule prune_sample:
     input:
         own=of("sample_code"),
-        structure=of("structure_first"),
+        structure=of("structure_checked"),
         parent=of("parent"),
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",

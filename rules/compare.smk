@@ -12,7 +12,7 @@ rule choose_target:
     input:
         blocks=of("removal_order"),
         latency=of("latencies"),
-        structure=f"{DENSE}/structure.json",
+        structure=of("structure"),
     output:
         f"{FINAL}/target.json",
     log:

@@ -2,7 +2,7 @@
 #
 # inputs:   {run}/data/{train,selection,test}.safetensors
 # outputs:  {run}/dense/model.safetensors, metrics.json, provenance.json, history.csv
-#           {run}/dense/structure.json, blocks.json, blocks_provenance.json, test.json
+#           {run}/dense/structure.json, structure_kept.json, blocks.json, blocks_provenance.json, test.json
 
 
 rule analyze_dense:
@@ -25,6 +25,29 @@ rule analyze_dense:
         settings=of("architecture"),
     script:
         "../scripts/analyze_dense.py"
+
+
+rule analyze_kept:
+    input:
+        own=of("model_code"),
+        structure=f"{DENSE}/structure.json",
+        train=f"{RUN}/data/train.safetensors",
+    output:
+        f"{DENSE}/structure_kept.json",
+    log:
+        f"{LOGS}/analyze_kept.log",
+    benchmark:
+        f"{BENCHMARKS}/analyze_kept.tsv"
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        runtime=of("minutes", "once"),
+        mem_mb=of("memory_mb", "once"),
+    params:
+        code=digest_of("analyze_kept"),
+        settings=of("kept"),
+    script:
+        "../scripts/analyze_kept.py"
 
 
 rule train_dense:

@@ -13,7 +13,7 @@
 rule measure_latency:
     input:
         model=f"{DENSE}/model.safetensors",
-        structure=f"{DENSE}/structure.json",
+        structure=of("structure"),
         blocks=f"{DENSE}/blocks.json",
     output:
         f"{DENSE}/latency.csv",
@@ -39,7 +39,7 @@ rule find_optimum:
         latency=of("latencies"),
         predictor=f"{RUN}/predictor/predictor.json",
         samples=f"{RUN}/samples.csv",
-        structure=f"{DENSE}/structure.json",
+        structure=of("structure"),
         blocks=f"{DENSE}/blocks.json",
     output:
         predicted=f"{BUDGET}/predicted.json",

@@ -5,12 +5,15 @@ from prune3d.workflow.job import Job
 with Job(snakemake) as job:
     from prune3d.costs.structure_file import read_removal_order, read_structure
     from prune3d.models.checkpoint import load
+    from prune3d.pruning.dense import keep_layers
     from prune3d.pruning.latency import LATENCIES, LatencyOptions, LatencyTable, measure_table
 
     structure = read_structure(job.input.structure)
     device = job.device(only_cpu=job.params["device"] == "cpu")
+    model = load(job.input.model, device, job.params["own_network"])
+    keep_layers(model, job.params["keep"] or ())
     rows = measure_table(
-        load(job.input.model, device, job.params["own_network"]),
+        model,
         read_removal_order(job.optional_input("blocks"), structure),
         structure.blocks,
         structure.sides,

@@ -8,11 +8,13 @@ with Job(snakemake) as job:
     from prune3d.data.images import load_splits
     from prune3d.models.checkpoint import load
     from prune3d.models.lineage import bill, get_lineage, name_stage
+    from prune3d.pruning.dense import keep_layers
     from prune3d.pruning.depth import order_blocks
 
     device = job.device()
     options = job.read(PruningOptions, seed=job.seed("pruning"), keep=())
     model = load(job.input.model, device, job.params["own_network"])
+    keep_layers(model, options.keep)
     images = load_splits(job.input.train, job.input.selection)
     probe = images.probe(options.probe_images, options.seed).to(device)
     order = order_blocks(model, options, probe)

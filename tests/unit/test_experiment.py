@@ -207,3 +207,19 @@ def test_planning_imports_neither_torch_nor_scipy_nor_snakemake() -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_kept_layers_matter_where_something_is_cut_or_removed() -> None:
+    free, keeps = made(), made({"pruning": {"keep": ["conv1"]}})
+    assert free.structure("0").endswith("/structure.json")
+    assert keeps.structure("0", "width").endswith("/structure_kept.json")
+    assert keeps.structure("0", "resolution") == free.structure("0", "resolution")
+    assert keeps.ranking()["keep"] == keeps.latency()["keep"] == keeps.trial()["keep"] == ["conv1"]
+    assert keeps.dense_training() == free.dense_training()
+    assert keeps.final_pruning("depth")["keep"] == ["conv1"]
+    assert keeps.final_pruning("resolution") == free.final_pruning("resolution")
+    smaller, narrower = "d100_w100_r50", "d100_w60_r100"
+    assert keeps.pruning(smaller) == free.pruning(smaller)
+    assert keeps.structure_checked("0", smaller) == []
+    assert keeps.pruning(narrower)["keep"] == ["conv1"]
+    assert keeps.structure_checked("0", narrower) == [keeps.structure("0")]

@@ -12,9 +12,11 @@ from torch import nn
 import prune3d
 from prune3d.costs.structure import enumerate_lattice
 from prune3d.errors import PruningError
+from prune3d.models.registry import all_facts
 from prune3d.pruning import PruningOptions
 from prune3d.pruning.analyze import analyze
 from prune3d.pruning.dense import channel_groups, keep_layers, look_at_dense
+from prune3d.pruning.keep import layer_names
 
 Network = Callable[..., nn.Module]
 
@@ -100,3 +102,14 @@ def test_patterns_that_cannot_be_kept_are_refused(make_network: Network) -> None
     with pytest.raises(PruningError, match=r"the block 'layer1.1' was removed already"):
         keep_layers(shallow, ["layer1.1"])
     assert shallow.spec.keep == ()
+
+
+@pytest.mark.parametrize("name", ["resnet20", "densenet40", "mobilenet_v2"])
+def test_the_names_of_layers_are_known_before_a_network_is_built(name: str) -> None:
+    known = all_facts()[name].layers
+    assert list(known) == layer_names(prune3d.build(name, 7, 64))
+    owners = {
+        parameter.rpartition(".")[0]
+        for parameter, _ in prune3d.build(name, 7, 64).named_parameters()
+    }
+    assert set(known) == owners

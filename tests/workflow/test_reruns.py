@@ -107,6 +107,10 @@ EXPECTED: dict[str, Rerun] = {
     ),
     "defaults.pruning.channel_criterion": Rerun("l1", EVERY_SAMPLE, "dwr width"),
     "defaults.pruning.round_to": Rerun(4, TARGETS | EVERY_SAMPLE, "dwr width"),
+    # The dense network and what is only made smaller in its images stay.
+    "defaults.pruning.keep": Rerun(
+        ["conv1"], {"analyze_kept", "rank_blocks"} | TARGETS | EVERY_SAMPLE, "dwr depth width"
+    ),
     "defaults.pruning.probe_images": Rerun(128, {"rank_blocks"} | TARGETS | EVERY_SAMPLE, ALL),
     "defaults.sampling.design": Rerun("axes", COLLECT, "dwr"),
     # The tiny run has the design grid.

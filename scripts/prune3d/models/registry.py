@@ -55,6 +55,8 @@ class ModelFacts:
         kept must be a multiple of, and how many such groups there are.
     smallest_side
         Smallest image side in pixels that the network takes.
+    layers
+        Names of the layers with parameters.
     """
 
     num_classes: int
@@ -65,6 +67,7 @@ class ModelFacts:
     removable: int
     groups: tuple[tuple[int, int, int], ...]
     smallest_side: int
+    layers: tuple[str, ...]
 
     @property
     def fewest_blocks(self) -> int:
@@ -113,7 +116,13 @@ def all_facts() -> dict[str, ModelFacts]:
     """Read the facts of all registered models."""
     content = json.loads(FACTS_FILE.read_text(encoding="utf-8"))
     return {
-        name: ModelFacts(**{**known, "groups": tuple(map(tuple, known["groups"]))})
+        name: ModelFacts(
+            **{
+                **known,
+                "groups": tuple(map(tuple, known["groups"])),
+                "layers": tuple(known["layers"].split()),
+            }
+        )
         for name, known in content.items()
     }
 

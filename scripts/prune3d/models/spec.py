@@ -37,7 +37,7 @@ class NetworkSpec:
         Names of the parameters that no training changes; None means those that the network's own
         code freezes.
     keep
-        Patterns of layers that are neither cut nor removed; see `prune3d.pruning.keep`.
+        Patterns of layers that are neither cut nor removed; see `prune3d.pruning.patterns`.
     """
 
     name: str

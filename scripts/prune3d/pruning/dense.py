@@ -90,7 +90,7 @@ def keep_layers(model: nn.Module, patterns: Sequence[str]) -> None:
     model
         A network built by prune3d.
     patterns
-        See `prune3d.pruning.keep`.
+        See `prune3d.pruning.patterns`.
 
     Raises
     ------

@@ -1,15 +1,9 @@
-"""Parts left alone: layers that are neither cut nor removed, named by patterns.
-
-A pattern is a layer's name, in which ``*`` stands for any text and ``?`` for any sign, or the name
-of a module, which stands for all layers inside.
-"""
+"""Parts left alone: layers that are neither cut nor removed; see `prune3d.pruning.patterns`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
-from itertools import accumulate
 
 from torch import nn
 
@@ -17,6 +11,12 @@ from prune3d.errors import PruningError
 from prune3d.models.assembly import get_spec
 from prune3d.pruning.blocks import Block
 from prune3d.pruning.channels.groups import ChannelGraph, ChannelGroup, Frozen, owner_of
+from prune3d.pruning.patterns import matches, why_unmatched
+
+
+def layer_names(model: nn.Module) -> list[str]:
+    """Return the names of the layers with parameters, in the network's order."""
+    return list(dict.fromkeys(_owner(name) for name, _ in model.named_parameters()))
 
 
 def kept_layers(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:
@@ -27,14 +27,11 @@ def kept_layers(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:
     PruningError
         If a pattern matches none.
     """
-    layers = dict.fromkeys(_owner(name) for name, _ in model.named_parameters())
-    for pattern in patterns:
-        if not any(_matches(layer, pattern) for layer in layers):
-            raise PruningError(
-                f"keep: '{pattern}' matches no layer of {get_spec(model).name}; its layers are "
-                f"named like {', '.join(list(layers)[:6])}."
-            )
-    found = {layer: [p for p in patterns if _matches(layer, p)] for layer in layers}
+    layers = layer_names(model)
+    wrong = why_unmatched(patterns, layers, get_spec(model).name)
+    if wrong is not None:
+        raise PruningError(f"keep: {wrong}.")
+    found = {layer: [p for p in patterns if matches(layer, p)] for layer in layers}
     return {layer: which[0] for layer, which in found.items() if which}
 
 
@@ -68,9 +65,3 @@ def _owner(tensor: str) -> str:
     """Return the module of a parameter, or the parameter's own name where that is the network."""
     module, key = owner_of(tensor)
     return module or key
-
-
-def _matches(layer: str, pattern: str) -> bool:
-    """Tell whether a pattern matches a layer or a module that it is in."""
-    names = accumulate(layer.split("."), lambda outer, inner: f"{outer}.{inner}")
-    return any(fnmatchcase(name, pattern) for name in names)

@@ -44,7 +44,7 @@ class PruningOptions:
     seed
         For the choice of those images and for the random criteria.
     keep
-        Patterns of layers that are neither cut nor removed; see `prune3d.pruning.keep`.
+        Patterns of layers that are neither cut nor removed; see `prune3d.pruning.patterns`.
     """
 
     block_criterion: str = "dbp"
@@ -53,6 +53,10 @@ class PruningOptions:
     probe_images: int = 2048
     seed: int = 0
     keep: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Take the patterns from a list as well, as a config has them."""
+        object.__setattr__(self, "keep", tuple(self.keep))
 
 
 def check_criterion(registry: Mapping[str, str], name: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import difflib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from prune3d.models.registry import facts as model_facts
 from prune3d.optimize.budget import Budget
 from prune3d.predictor.design import check_design
 from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA, check_criterion
+from prune3d.pruning.patterns import why_unmatched
 from prune3d.sampling.optimal_design import Polynomial, TreeCost, optimal_points
 from prune3d.sampling.tree import (
     AXES,
@@ -248,11 +249,13 @@ def check_experiment(name: str, settings: Config) -> None:
         with _about(name, "sampling.points or sampling.holdout"):
             sampling_tree(design)
     known = model_facts(settings["model"]["name"])
-    # Of other models the first job finds out what can be pruned, and then checks the samples.
+    # Of other models, or beside layers that are kept, a job finds out what can be pruned, and then
+    # checks the samples.
     if known is not None:
         with _about(name, "model.name"):
             prunable = Prunable.of_facts(known, data.side)
-        if samples:
+        _check_keep(name, settings, known.layers)
+        if samples and not settings["pruning"]["keep"]:
             check_sampling(name, settings, prunable)
 
 
@@ -362,7 +365,7 @@ def check_sampling(name: str, settings: Config, prunable: Prunable) -> None:
 
 
 def check_structure(job: Job, structure_file: str) -> None:
-    """Check the samples of a model of which nothing was known when the run began.
+    """Check the samples and the kept layers of a model that were not known when the run began.
 
     Raises
     ------
@@ -374,8 +377,15 @@ def check_structure(job: Job, structure_file: str) -> None:
     structure = read_structure(structure_file)
     experiment = str(job.wildcards.experiment)
     settings = overlay(job.config["defaults"], job.config["experiments"][experiment] or {})
+    _check_keep(experiment, settings, [layer.name for layer in structure.layers])
     if "dwr" in settings["policies"]:
         check_sampling(experiment, settings, Prunable.of_structure(structure))
+
+
+def _check_keep(name: str, settings: Config, layers: Collection[str]) -> None:
+    wrong = why_unmatched(settings["pruning"]["keep"], layers, settings["model"]["name"])
+    if wrong is not None:
+        raise ConfigError(f"experiment '{name}', pruning.keep: {wrong}.")
 
 
 def _check_distinct(made: Sequence[tuple[Point, tuple[float, float, float]]]) -> None:

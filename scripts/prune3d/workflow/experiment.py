@@ -130,10 +130,27 @@ class Experiment:
         path = self.config["model"]["checkpoint"]
         return [path] if path else []
 
+    def structure(self, seed: str, policy: str = "") -> str:
+        """Return the file that says what can be pruned: without the layers that are kept.
+
+        None of them matters to a policy that changes the image side alone.
+        """
+        keeps = self.keep and policy != "resolution"
+        return self.run(seed).dense("structure_kept.json" if keeps else "structure.json")
+
     def structure_first(self, seed: str) -> list[str]:
-        """Return the structure of a model that is not registered, looked at before training."""
+        """Return the structure of a model that is not registered, looked at before training.
+
+        Whatever is kept, which must not train the dense network anew.
+        """
         known = model_facts(self.config["model"]["name"])
         return [self.run(seed).dense("structure.json")] if known is None else []
+
+    def structure_checked(self, seed: str, point: str) -> list[str]:
+        """Return the structure where only it tells whether a sample can be pruned as asked for."""
+        if self._keeps_in(point):
+            return [self.structure(seed)]
+        return self.structure_first(seed)
 
     def pictures(self) -> OptionalFile:
         """Return the file of pictures that all seeds share, where the data set has pictures."""
@@ -251,7 +268,12 @@ class Experiment:
             "channel_criterion": None,
             "round_to": None,
             "probe_images": pruning["probe_images"],
+            "keep": self.keep,
         }
+
+    def kept(self) -> Settings:
+        """Return what is found out of the dense network with some layers left alone."""
+        return {**self.architecture(), "keep": self.keep}
 
     def pruning(self, point: str) -> Settings:
         """Return how a sample is pruned: along which dimensions, and by what criteria."""
@@ -263,6 +285,7 @@ class Experiment:
             "channel_criterion": pruning["channel_criterion"] if along["width"] else None,
             "round_to": pruning["round_to"] if along["width"] else None,
             "probe_images": pruning["probe_images"],
+            "keep": self.keep if self._keeps_in(point) else None,
             **{axis: getattr(node.point, axis) if along[axis] else None for axis in AXES},
         }
 
@@ -275,6 +298,7 @@ class Experiment:
             "channel_criterion": self._channel_criterion(policy),
             "round_to": pruning["round_to"] if policy in ("dwr", "width") else None,
             "probe_images": pruning["probe_images"],
+            "keep": self.keep if policy != "resolution" else None,
         }
 
     def samples(self, role: str) -> Settings:
@@ -298,7 +322,8 @@ class Experiment:
     def latency(self) -> Settings:
         """Return how latencies are measured."""
         round_to = self.config["pruning"]["round_to"]
-        return {**self.network(), **self.config["latency"], "round_to": round_to}
+        own = {**self.network(), **self.config["latency"]}
+        return {**own, "round_to": round_to, "keep": self.keep}
 
     def budget(self, budget: str) -> Settings:
         """Return a budget: its name and its limits."""
@@ -319,7 +344,8 @@ class Experiment:
     def trial(self) -> Settings:
         """Return how a network that may be the optimum is pruned and trained for a while."""
         part = self.config["rerank"]["part"]
-        return {"part": part, **self.config["pruning"], **self.training("final")}
+        pruning = {**self.config["pruning"], "keep": self.keep}
+        return {"part": part, **pruning, **self.training("final")}
 
     def rival(self, budget: str, policy: str) -> Settings:
         """Return how a rival policy chooses what to prune to."""
@@ -332,6 +358,16 @@ class Experiment:
             "side_step": lattice["side_step"] if sides else 1,
             "round_to": pruning["round_to"] if widths else 1,
         }
+
+    @property
+    def keep(self) -> list[str] | None:
+        """Patterns of layers that are left alone, None where there are none."""
+        return list(self.config["pruning"]["keep"]) or None
+
+    def _keeps_in(self, point: str) -> bool:
+        """Tell whether layers that are kept matter to the pruning of a sample."""
+        prunes = any(self.is_pruned_along(axis, point) for axis in ("depth", "width"))
+        return bool(self.keep) and prunes
 
     # Work and resources.
 

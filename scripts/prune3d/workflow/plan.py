@@ -107,6 +107,8 @@ def _benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
     config = experiment.config
     for rule in ("prepare_data", "analyze_dense", "train_dense", "evaluate_dense"):
         yield run.benchmark(rule)
+    if experiment.keep:
+        yield run.benchmark("analyze_kept")
     timed = _is_timed(experiment)
     if timed or _removes_blocks(experiment):
         yield run.benchmark("rank_blocks")
