@@ -1,11 +1,13 @@
-# Final: prune the dense network to a policy's target, fine-tune it, judge it once, export it.
+# Final: prune the dense network to a policy's target, fine-tune it, judge it once, and make of its
+# folder one that stands alone.
 #
 # inputs:   {run}/data/{train,selection,test}.safetensors
 #           {run}/dense/model.safetensors, blocks.json
 #           {run}/budgets/{budget}/optimum.json, or {policy}/target.json of a rival
 # outputs:  {run}/budgets/{budget}/{policy}/pruned.safetensors, pruned_provenance.json
 #           {run}/budgets/{budget}/{policy}/model.safetensors, model_provenance.json, history.csv
-#           {run}/budgets/{budget}/{policy}/metrics.json, provenance.json, model.onnx
+#           {run}/budgets/{budget}/{policy}/metrics.json, provenance.json
+#           {run}/budgets/{budget}/{policy}/model.onnx, pictures.onnx, README.md
 
 
 rule prune_final:
@@ -98,8 +100,11 @@ rule evaluate_final:
 rule export_onnx:
     input:
         model=f"{FINAL}/model.safetensors",
+        metrics=f"{FINAL}/metrics.json",
     output:
-        f"{FINAL}/model.onnx",
+        onnx=f"{FINAL}/model.onnx",
+        pictures=f"{FINAL}/pictures.onnx",
+        card=f"{FINAL}/README.md",
     log:
         f"{LOGS}/export_onnx/{{budget}}_{{policy}}.log",
     benchmark:

@@ -30,6 +30,7 @@ def test_every_file_of_the_contract_is_written(finished: Project) -> None:
     dense = ("model.safetensors", "metrics.json", "provenance.json", "history.csv")
     sample = ("pruned.safetensors", "model.safetensors", "metrics.json", "history.csv")
     final = ("pruned.safetensors", "model.safetensors", "metrics.json", "model.onnx")
+    final += ("pictures.onnx", "README.md")
     expected = [run / "dense" / name for name in dense]
     expected += [run / "samples/d67_w50_r75" / name for name in sample]
     expected += [run / "predictor" / name for name in ("predictor.json", "validation.json")]
@@ -223,6 +224,9 @@ def test_an_unreachable_policy_is_left_out_with_the_reason(clone_of_finished: Pr
     assert "its smallest network has 0.2" in reasons[0]
     with (project.folder / "results/tables/left_out.csv").open() as stream:
         assert "depth" in {row["policy"] for row in csv.DictReader(stream)}
+    folder = project.folder / RUN / "budgets/tenth/depth"
+    assert "its smallest network has 0.2" in (folder / "README.md").read_text()
+    assert (folder / "pictures.onnx").stat().st_size
 
 
 @pytest.mark.slow

@@ -65,11 +65,11 @@ def deliver(
         get_lineage(model),
         realized(model),
         get_meaning(model).classes,
+        judged,
+        f"{pictures.name}, by model.onnx" if pictures else "",
         latencies,
         device_name(next(model.parameters()).device),
         threads,
-        judged,
-        pictures.name if pictures else "",
         licence,
     )
     with atomic_path(output / "model.safetensors") as temporary:

@@ -1,13 +1,13 @@
-"""The card of a network: a README that says what it is and how it is used."""
+"""The card of a network: a README that says what it is and how it is used. Needs no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prune3d._version import __version__
-from prune3d.export.classifier import Score
+from prune3d.export.classifier import Score, wilson
 from prune3d.models.lineage import Step
 from prune3d.models.registry import is_own
 from prune3d.models.spec import NetworkSpec
@@ -25,32 +25,38 @@ class Card:
         See `prune3d.pruning.realized.realized`.
     classes
         Names in the order of the logits, where they are known.
+    judged
+        Its accuracy; None where it was not judged.
+    pictures
+        On what.
     latencies
         Rows of runtime, images a pass and milliseconds.
     device, threads
         Where those were measured.
-    judged
-        Accuracy of ``model.onnx``, and on what pictures; None where it was not judged.
-    pictures
-        Name of those pictures.
     licence
         Of the network.
+    made_by
+        A sentence on the run that made it.
+    lacks
+        For each ONNX file that could not be written, why.
     """
 
     spec: NetworkSpec
     lineage: Sequence[Step]
     realized: Mapping[str, Any]
     classes: Sequence[str] | None
-    latencies: Sequence[tuple[str, int, float]]
-    device: str
-    threads: int
     judged: Score | None = None
     pictures: str = ""
+    latencies: Sequence[tuple[str, int, float]] = ()
+    device: str = ""
+    threads: int = 1
     licence: str = "not stated"
+    made_by: str = ""
+    lacks: Mapping[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
         """Return it as Markdown."""
-        parts = (self._head(), self._numbers(), _USE, self._own_code(), self._origin())
+        parts = (self._head(), self._numbers(), self._use(), self._own_code(), self._origin())
         return "\n".join(part for part in parts if part)
 
     def _head(self) -> str:
@@ -76,14 +82,20 @@ class Card:
         ]
         if judged is not None:
             found = f"{judged.top1:.2%} (95 % interval {judged.low:.2%} to {judged.high:.2%})"
-            rows.append((f"accuracy of model.onnx on {self.pictures}", found))
-            rows.append(("pictures judged", f"{judged.images:,}"))
+            rows.append((f"accuracy on {self.pictures}", found))
+            rows.append(("of them", f"{judged.images:,}"))
         rows += [
             (f"ms for {size} in {runtime}", f"{took:.3g}") for runtime, size, took in self.latencies
         ]
         lines = [f"| {name} | {value} |" for name, value in rows]
         measured = f"Times are medians on {self.device}, threads: {self.threads}.\n"
-        return "\n".join(["| | |", "| --- | --- |", *lines, "", measured])
+        below = ["", measured] if self.latencies else [""]
+        return "\n".join(["| | |", "| --- | --- |", *lines, *below])
+
+    def _use(self) -> str:
+        lacking = [f"There is no {name}: {why.rstrip('.')}." for name, why in self.lacks.items()]
+        with_runtime = "" if "pictures.onnx" in self.lacks else _USE_ONNX
+        return "\n".join([_USE + with_runtime, *(f"{line}\n" for line in lacking)])
 
     def _own_code(self) -> str:
         if not is_own(self.spec.name):
@@ -105,9 +117,17 @@ class Card:
         table = ["| stage | step | image passes |", "| --- | --- | ---: |", *steps]
         return (
             f"\n## Where it comes from\n\nPruned by prune3d {__version__} from {spec.name} for "
-            f"images of {spec.image_size} x {spec.image_size}. Blocks removed: {gone}.{kept}\n\n"
+            f"images of {spec.image_size} x {spec.image_size}. Blocks removed: {gone}.{kept}"
+            f"{f' {self.made_by}' if self.made_by else ''}\n\n"
             + ("\n".join(table) + "\n" if steps else "")
         )
+
+
+def score_of(judged: Mapping[str, Any]) -> Score:
+    """Return what `prune3d.train.evaluate.evaluate` told, with the interval of its accuracy."""
+    n = judged["images"]
+    low, high = wilson(round(judged["top1"] * n), n)
+    return Score(judged["top1"], judged["top5"], low, high, judged["loss"], n)
 
 
 _USE = """
@@ -123,7 +143,9 @@ classifier = open_classifier(Path("model.safetensors"))
 (logits,) = classifier.logits([Path("picture.png")])
 print(classifier.name_of(int(logits[0].argmax())))
 ```
+"""
 
+_USE_ONNX = """
 With ONNX Runtime alone; resizing and normalization are inside `pictures.onnx`, and `model.onnx`
 takes inputs that are normalized already (its metadata tell how):
 

@@ -7,6 +7,7 @@
     {experiment}/seed{seed}/dense/model.safetensors                      the trained network
                                   metrics.json, provenance.json, history.csv
                                   structure.json      what can be pruned, and what it costs
+                                  structure_kept.json the same beside the layers that are kept
                                   blocks.json         its blocks in the order of removal
                                   test.json           accuracy on the test images
                                   latency.csv         milliseconds of pruned networks
@@ -22,7 +23,8 @@
                                                       metrics.json, provenance.json, history.csv
                                     {budget}/optimum.json, trials.csv    the best of them
                                     {budget}/{policy}/target.json        what to prune to (rivals)
-                                    {budget}/{policy}/{pruned,model}.safetensors, model.onnx
+                                    {budget}/{policy}/{pruned,model}.safetensors
+                                                      model.onnx, pictures.onnx, README.md
                                                       metrics.json, provenance.json, history.csv
     {experiment}/seed{seed}/scratch/{point}/...                          samples trained anew
     {logs,benchmarks}/[{experiment}/[seed{seed}/]]{rule}[/{job}].{log,tsv}
