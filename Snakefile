@@ -22,6 +22,7 @@ include: "rules/final.smk"
 include: "rules/compare.smk"
 include: "rules/paper.smk"
 include: "rules/ablate.smk"
+include: "rules/device.smk"
 include: "rules/resources.smk"
 
 

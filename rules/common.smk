@@ -81,6 +81,8 @@ localrules:
     plot_predictions,
     plot_surface,
     tabulate_resources,
+    tabulate_latency,
+    tabulate_int8,
 
 
 def of(method, *given):

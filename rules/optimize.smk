@@ -23,6 +23,7 @@ rule measure_latency:
         f"{BENCHMARKS}/measure_latency.tsv"
     conda:
         "../envs/torch.yaml"
+    threads: of("timing_threads")
     resources:
         runtime=of("minutes", "once"),
         mem_mb=of("memory_mb", "once"),

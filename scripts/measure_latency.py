@@ -9,7 +9,8 @@ with Job(snakemake) as job:
     from prune3d.pruning.latency import LATENCIES, LatencyOptions, LatencyTable, measure_table
 
     structure = read_structure(job.input.structure)
-    device = job.device(only_cpu=job.params["device"] == "cpu")
+    options = job.read(LatencyOptions)
+    device = job.device(only_cpu="cpu" in (job.params["device"], options.runs_on))
     model = load(job.input.model, device, job.params["own_network"])
     keep_layers(model, job.params["keep"] or ())
     rows = measure_table(
@@ -18,7 +19,7 @@ with Job(snakemake) as job:
         structure.blocks,
         structure.sides,
         job.params["round_to"],
-        job.read(LatencyOptions, runtime="torch", threads=None),
+        options,
         job.say,
     )
     LATENCIES.write(job.output[0], rows)

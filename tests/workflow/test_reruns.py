@@ -137,7 +137,10 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.rerank.keep": Rerun(3, TRIALS, "dwr"),
     "defaults.rerank.part": Rerun(0.25, TRIALS, "dwr"),
     # No budget of the tiny run needs latencies.
+    "defaults.latency.runtime": Rerun("onnxruntime", set()),
     "defaults.latency.device": Rerun("cpu", set()),
+    "defaults.latency.threads": Rerun(2, set()),
+    "defaults.latency.throughput_batch_size": Rerun(8, set()),
     "defaults.latency.batch_size": Rerun(2, set()),
     "defaults.latency.runs": Rerun(5, set()),
     "defaults.budgets": Rerun([{"name": "half", "macs": 0.4}], TARGETS, ALL),
@@ -152,6 +155,9 @@ EXPECTED: dict[str, Rerun] = {
     # Ablations are no part of `all`.
     "figures.ablation.size": Rerun([5.0, 3.0], set()),
     "figures.ablation.dpi": Rerun(60, set()),
+    # Nor are latencies of the final networks.
+    "figures.latency.size": Rerun([5.0, 3.0], set()),
+    "figures.latency.dpi": Rerun(60, set()),
     "figures.policies.size": Rerun([5.0, 3.0], {"plot_policies"}),
     "figures.policies.dpi": Rerun(60, {"plot_policies"}),
 }

@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 from prune3d.data.folders import class_names, layout, list_pictures
 from prune3d.errors import UserError
 
-# Pictures by which the ranges of 8-bit integers are set.
-CALIBRATED = 256
-
 if TYPE_CHECKING:
     from torch import nn
 
@@ -73,6 +70,7 @@ def _places(
 def some_inputs(file: Path, folder: Path) -> list[NDArray[np.float32]]:
     """Return training pictures, evenly spaced over the classes, as inputs of an ONNX file."""
     from prune3d.export.classifier import open_classifier
+    from prune3d.export.int8 import CALIBRATED
 
     classifier = open_classifier(file)
     train, _ = layout(folder)

@@ -15,6 +15,8 @@ from prune3d.errors import UserError, what_failed
 from prune3d.export.classifier import open_session
 from prune3d.files import atomic_path
 
+# Images by which the ranges of 8-bit integers are set.
+CALIBRATED = 256
 # Images of a pass; the last, smaller one counts as well.
 BATCH = 32
 

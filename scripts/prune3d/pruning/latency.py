@@ -75,6 +75,11 @@ class LatencyOptions:
     runtime: str = "torch"
     threads: int | None = None
 
+    @property
+    def runs_on(self) -> str | None:
+        """``cpu`` where the runtime has nothing else, or None."""
+        return "cpu" if self.runtime == "onnxruntime" else None
+
 
 @dataclass(frozen=True)
 class LatencyTable:
@@ -197,8 +202,6 @@ def measure_table(
     list of dict
         Rows of `LatencyRow`.
     """
-    import torch
-
     from prune3d.pruning.dense import look_at_dense
 
     can_go = min(len(removal_order), max(blocks - 1, 0))
@@ -216,14 +219,10 @@ def measure_table(
         )
         for _ in range(CHECKED)
     ]
-    in_onnx = options.runtime == "onnxruntime"
-    device = device_name(torch.device("cpu") if in_onnx else next(dense.parameters()).device)
-    known = {
-        "device": f"{device}, ONNX Runtime" if in_onnx else device,
-        "threads": options.threads or torch.get_num_threads(),
-        "batch_size": options.batch_size,
-        "runs": options.runs,
-    }
+    where = where_measured(options, next(dense.parameters()).device)
+    in_onnx = where.pop("runtime") == "onnxruntime"
+    device = f"{where['device']}, ONNX Runtime" if in_onnx else where["device"]
+    known = {**where, "device": device, "batch_size": options.batch_size}
     rows = []
     points = [("grid", d, w, levels) for d, w in product(depths, widths)]
     points += [("check", d, w, [side]) for d, w, side in between]
@@ -264,6 +263,19 @@ def latency(model: nn.Module, side: int, options: LatencyOptions) -> float:
             return _median(lambda: model(images), options.runs, lambda: _wait(device))
     finally:
         torch.set_num_threads(threads)
+
+
+def where_measured(options: LatencyOptions, device: torch.device) -> dict[str, Any]:
+    """Return ``runtime``, the name of the ``device``, ``threads`` and ``runs``."""
+    import torch
+
+    used = torch.device(options.runs_on or device)
+    return {
+        "runtime": options.runtime,
+        "device": device_name(used),
+        "threads": options.threads or torch.get_num_threads(),
+        "runs": options.runs,
+    }
 
 
 def latency_of(model: nn.Module, options: LatencyOptions) -> float:

@@ -159,6 +159,38 @@ def draw_policies(
     return figure
 
 
+def draw_latencies(summary: Sequence[Mapping[str, Any]], style: Style) -> Figure:
+    """Draw latency against MACs, both to the dense network, a panel for each experiment.
+
+    Parameters
+    ----------
+    summary
+        Rows of `prune3d.report.latencies.SUMMARY`.
+    style
+        Size of the figure.
+    """
+    experiments = list(dict.fromkeys(row["experiment"] for row in summary))
+    policies = list(dict.fromkeys(row["policy"] for row in summary))
+    figure = style.figure()
+    panels = figure.subplots(1, len(experiments), squeeze=False)[0]
+    for experiment, panel in zip(experiments, panels, strict=True):
+        panel.plot([0, 100], [0, 100], color="0.7", linewidth=0.8, label="time as MACs")
+        for i, policy in enumerate(policies):
+            rows = [r for r in summary if r["experiment"] == experiment and r["policy"] == policy]
+            panel.plot(
+                [100 * row["macs_ratio"] for row in rows],
+                [100 / row["speedup"] for row in rows],
+                MARKERS[i % len(MARKERS)],
+                color=COLORS[i % len(COLORS)],
+                label=policy,
+            )
+        panel.set_title(experiment)
+        panel.set_xlabel("MACs (% of the dense network)")
+    panels[0].set_ylabel("milliseconds (% of the dense network)")
+    panels[0].legend(frameon=False)
+    return figure
+
+
 def draw_ablation(summary: Sequence[Mapping[str, Any]], style: Style) -> Figure:
     """Draw the errors of an ablation: by setting, or over samples and cost where those vary.
 

@@ -186,6 +186,14 @@ class Experiment:
             return RerankOptions()
         return RerankOptions(**self.config["rerank"])
 
+    def finals(self, name: str, seed: str) -> list[str]:
+        """Return one file of every final network of a seed."""
+        return [
+            self.run(seed).final(budget["name"], policy, name)
+            for budget in self.config["budgets"]
+            for policy in self.config["policies"]
+        ]
+
     def target(self, seed: str, budget: str, policy: str) -> str:
         """Return the file that says what a policy prunes to."""
         run = self.run(seed)
@@ -322,8 +330,17 @@ class Experiment:
     def latency(self) -> Settings:
         """Return how latencies are measured."""
         round_to = self.config["pruning"]["round_to"]
-        own = {**self.network(), **self.config["latency"]}
-        return {**own, "round_to": round_to, "keep": self.keep}
+        measured = {k: v for k, v in self.timing().items() if k != "throughput_batch_size"}
+        return {**measured, "round_to": round_to, "keep": self.keep}
+
+    def timing(self) -> Settings:
+        """Return how the final networks are timed."""
+        return {**self.network(), **self.config["latency"]}
+
+    def quantized(self) -> Settings:
+        """Return how the networks in 8-bit integers are timed, which ONNX Runtime runs."""
+        config = self.config["latency"]
+        return {key: config[key] for key in ("threads", "batch_size", "runs")}
 
     def budget(self, budget: str) -> Settings:
         """Return a budget: its name and its limits."""
@@ -377,7 +394,13 @@ class Experiment:
 
     def times_on_gpu(self) -> int:
         """Tell whether latencies are measured on a GPU where there is one: 1 or 0."""
-        return int(self.config["latency"]["device"] != "cpu")
+        latency = self.config["latency"]
+        return int(latency["device"] != "cpu" and latency["runtime"] == "torch")
+
+    def timing_threads(self) -> int:
+        """Return the threads with which latencies are measured."""
+        threads: int = self.config["latency"]["threads"]
+        return threads
 
     def workload(self, section: str) -> Workload:
         """Return the images that a job passes: by the recipe of a section, or ``once``."""

@@ -32,12 +32,7 @@ class Plan:
 
     def finals(self, name: str) -> list[str]:
         """Return one file of every final network."""
-        return [
-            run.final(budget["name"], policy, name)
-            for one, run in self._runs()
-            for budget in one.config["budgets"]
-            for policy in one.config["policies"]
-        ]
+        return [path for one, run in self._runs() for path in one.finals(name, str(run.seed))]
 
     def surfaces(self, kind: str) -> list[str]:
         """Return the figures of the surfaces of all budgets, for the first seed."""

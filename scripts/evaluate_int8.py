@@ -1,0 +1,28 @@
+"""Judge a final network in 8-bit integers on the test images, beside the same in floats."""
+
+from prune3d.workflow.job import Job
+
+with Job(snakemake) as job:
+    from pathlib import Path
+
+    from prune3d.data.images import load_images
+    from prune3d.export.stored import accuracy_of, why_no_network
+    from prune3d.pruning.latency import LatencyOptions, latency_of_file
+    from prune3d.report.int8 import INT8
+
+    reason = why_no_network(job.input.int8)
+    if reason is None:
+        images, options = load_images(job.input.test), job.read(LatencyOptions)
+        measured = {}
+        for name in ("onnx", "int8"):
+            path = Path(job.input[name])
+            measured[name] = {
+                "top1": accuracy_of(path, images),
+                "bytes": path.stat().st_size,
+                "latency_ms": latency_of_file(path, options),
+            }
+        told = {"float": measured["onnx"], "int8": measured["int8"], "images": len(images)}
+        job.say("accuracy {float[top1]:.2%} in floats, {int8[top1]:.2%} in int8".format(**told))
+    else:
+        told = {"unreachable": reason}
+    INT8.write(job.output[0], told)

@@ -1,0 +1,10 @@
+"""Draw latency against MACs of all policies."""
+
+from prune3d.workflow.job import Job
+
+with Job(snakemake) as job:
+    from prune3d.report.figures import Style, draw_latencies
+    from prune3d.report.latencies import SUMMARY
+
+    style = job.read(Style)
+    style.save(draw_latencies(SUMMARY.read(job.input[0]), style), job.output)

@@ -1,0 +1,127 @@
+"""The table of latencies: what the final networks take beside the dense one. Needs no torch."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from prune3d.records import Fraction, Name, Positive, Ratio, Record, TableKind
+from prune3d.report.text import markdown, percent
+
+Row = dict[str, Any]
+Number = Annotated[int, Field(ge=1)]
+
+
+class TimedRow(Record):
+    """A network that was timed: the dense one, without a budget, or a final one."""
+
+    experiment: Name
+    seed: Annotated[int, Field(ge=0)]
+    budget: Name | None = None
+    policy: Name
+    macs_ratio: Ratio
+    params: Number
+    test_top1: Fraction
+    latency_ms: Positive
+    throughput_ms: Positive
+    batch_size: Number
+    throughput_batch_size: Number
+    runtime: Name
+    device: Name
+    threads: Number
+    runs: Number
+
+
+class LatencySummaryRow(Record):
+    """Means over the seeds of a policy; speed-ups are to the dense network of the same seed."""
+
+    experiment: Name
+    budget: Name | None = None
+    policy: Name
+    seeds: Number
+    macs_ratio: Ratio
+    params: Positive
+    test_top1: Fraction
+    latency_ms: Positive
+    speedup: Positive
+    throughput_ms: Positive
+    throughput_speedup: Positive
+    images_per_second: Positive
+    batch_size: Number
+    throughput_batch_size: Number
+    runtime: Name
+    device: Name
+    threads: Number
+
+
+TIMED = TableKind("timed", 1, TimedRow)
+SUMMARY = TableKind("latencies", 1, LatencySummaryRow)
+AVERAGED = ("macs_ratio", "params", "test_top1", "latency_ms", "throughput_ms")
+SAME = ("batch_size", "throughput_batch_size", "runtime", "device", "threads")
+
+
+def summarize(files: Iterable[str | Path]) -> list[Row]:
+    """Return the means over the seeds.
+
+    Parameters
+    ----------
+    files
+        Tables of `TIMED`, one for each seed of each experiment.
+
+    Returns
+    -------
+    list of dict
+        Rows of `SUMMARY`: of each experiment the dense network, then the final ones.
+    """
+    groups: dict[tuple[str, str | None, str], list[Row]] = {}
+    for file in files:
+        rows = TIMED.read(file)
+        dense = next(row for row in rows if row["budget"] is None)
+        for row in rows:
+            for kind, name in (("latency", "speedup"), ("throughput", "throughput_speedup")):
+                row[name] = dense[f"{kind}_ms"] / row[f"{kind}_ms"]
+            row["images_per_second"] = 1000 * row["throughput_batch_size"] / row["throughput_ms"]
+            key = (row["experiment"], row["budget"], row["policy"])
+            groups.setdefault(key, []).append(row)
+    return [_mean(key, rows) for key, rows in groups.items()]
+
+
+def _mean(key: tuple[str, str | None, str], rows: Sequence[Row]) -> Row:
+    averaged = (*AVERAGED, "speedup", "throughput_speedup", "images_per_second")
+    means = {name: statistics.fmean(row[name] for row in rows) for name in averaged}
+    named = dict(zip(("experiment", "budget", "policy"), key, strict=True))
+    return {**named, "seeds": len(rows), **means, **{name: rows[0][name] for name in SAME}}
+
+
+def readable(summary: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table for people, in Markdown."""
+    header = ["experiment", "budget", "policy", "seeds", "test top-1 %", "MACs %"]
+    header += ["ms", "speed-up", "ms a batch", "images/s", "speed-up of the batch"]
+    cells = [
+        [
+            row["experiment"],
+            row["budget"] or "-",
+            row["policy"],
+            str(row["seeds"]),
+            percent(row["test_top1"]),
+            percent(row["macs_ratio"], digits=1),
+            f"{row['latency_ms']:.3g}",
+            f"{row['speedup']:.2f}",
+            f"{row['throughput_ms']:.3g}",
+            f"{row['images_per_second']:.0f}",
+            f"{row['throughput_speedup']:.2f}",
+        ]
+        for row in summary
+    ]
+    measured = {
+        f"{row['runtime']} on {row['device']}, threads: {row['threads']}; ms are medians for "
+        f"{row['batch_size']} image(s), a batch is {row['throughput_batch_size']}"
+        for row in summary
+    }
+    notes = [f"- Measured with {told}." for told in sorted(measured)]
+    notes.append("- Speed-ups are to the dense network, measured by the same job.")
+    return markdown(header, cells) + "\n" + "\n".join(notes) + "\n"

@@ -1,0 +1,51 @@
+"""Latencies and 8-bit integers of the final networks: targets of their own."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import onnx
+import pytest
+
+from running import Project
+
+TARGETS = ("results/tables/latency.csv", "results/figures/latency.png", "results/tables/int8.csv")
+POLICIES = ["dwr", "depth", "width", "resolution"]
+
+
+@pytest.mark.slow
+def test_final_networks_are_timed_and_quantized(clone_of_finished: Project) -> None:
+    project = clone_of_finished
+    latency = {"runtime": "onnxruntime", "throughput_batch_size": 8, "runs": 5}
+    config = project.with_config("device", {"defaults": {"latency": latency}})
+    assert project.planned(config=config) == []
+    done = project.run("--cores", "2", *TARGETS, config=config)
+    assert done.returncode == 0, done.stderr[-5000:]
+    tables = project.folder / "results/tables"
+
+    rows = read(tables / "latency.csv")
+    assert [row["policy"] for row in rows] == ["dense", *POLICIES]
+    assert rows[0]["speedup"] == "1.0" and rows[0]["runtime"] == "onnxruntime"
+    for row in rows:
+        per_second = 8000 / float(row["throughput_ms"])
+        assert float(row["images_per_second"]) == pytest.approx(per_second)
+        ratio = float(rows[0]["latency_ms"]) / float(row["latency_ms"])
+        assert float(row["speedup"]) == pytest.approx(ratio)
+    assert "a batch is 8" in (tables / "latency.md").read_text()
+
+    rows = read(tables / "int8.csv")
+    assert [row["policy"] for row in rows] == POLICIES
+    runs = {row["policy"]: row for row in read(tables / "runs.csv")}
+    for row in rows:
+        folder = project.folder / "results/digits/seed0/budgets/half" / row["policy"]
+        kinds = {t.data_type for t in onnx.load(folder / "int8.onnx").graph.initializer}
+        assert onnx.TensorProto.INT8 in kinds
+        assert float(row["int8_bytes"]) == (folder / "int8.onnx").stat().st_size
+        in_torch = float(runs[row["policy"]]["test_top1"])
+        assert float(row["float_top1"]) == pytest.approx(in_torch, abs=0.006)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
