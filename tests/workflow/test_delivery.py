@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from PIL import Image
 import prune3d
 from prune3d.data.images import load_images
 from prune3d.export.classifier import wilson
-from running import Project
+from running import ROOT, Project
 
 RUN = Path("results/digits/seed0")
 POLICIES = ("dwr", "depth", "width", "resolution")
@@ -67,7 +68,12 @@ def test_the_code_of_the_card_runs(folder: Path, finished: Project) -> None:
 
 def run(code: str, folder: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
