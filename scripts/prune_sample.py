@@ -13,7 +13,7 @@ with Job(snakemake) as job:
         check_structure(job, structure)
 
     device = job.device()
-    options = job.read(PruningOptions, seed=job.seed("pruning"), keep=())
+    options = job.read(PruningOptions, seed=job.seed("pruning"))
     images = load_splits(job.input.train, job.input.selection)
     pruned = prune(
         load(job.input.parent, device, job.params["own_network"]),

@@ -12,7 +12,7 @@ with Job(snakemake) as job:
     from prune3d.pruning.depth import order_blocks
 
     device = job.device()
-    options = job.read(PruningOptions, seed=job.seed("pruning"), keep=())
+    options = job.read(PruningOptions, seed=job.seed("pruning"))
     model = load(job.input.model, device, job.params["own_network"])
     keep_layers(model, options.keep)
     images = load_splits(job.input.train, job.input.selection)

@@ -45,12 +45,12 @@ SECTIONS: dict[str, tuple[type, set[str], set[str]]] = {
     "finetune": (Recipe, {"name", "original"}, set()),
     "final": (Recipe, {"name", "original"}, set()),
     "compute": (Compute, {"workers", "processes"}, set()),
-    "pruning": (PruningOptions, {"seed", "keep"}, set()),
+    "pruning": (PruningOptions, {"seed"}, set()),
     "predictor": (PredictorSettings, set(), set()),
     "lattice": (LatticeOptions, {"round_to"}, set()),
     "optimum": (OptimumOptions, set(), {"refits"}),
     "rerank": (RerankOptions, set(), set()),
-    "latency": (LatencyOptions, {"runtime", "threads"}, {"device"}),
+    "latency": (LatencyOptions, set(), {"device", "throughput_batch_size"}),
 }
 
 
@@ -116,20 +116,22 @@ def test_jobs_of_shipped_configs_find_every_setting_that_they_read(name: str) ->
         read(experiment.images(), DataSettings, glyphs=GlyphSettings())
         read(experiment.data(), DataSettings, glyphs=read(experiment.data(), GlyphSettings))
         read(experiment.dense_training(), Sparsity, seed=0)
-        read(experiment.ranking(), PruningOptions, seed=0, keep=())
-        read(experiment.latency(), LatencyOptions, runtime="torch", threads=None)
+        read(experiment.ranking(), PruningOptions, seed=0)
+        read(experiment.latency(), LatencyOptions)
+        read(experiment.timing(), LatencyOptions)
+        read(experiment.quantized(), LatencyOptions, runtime="onnxruntime")
         read(experiment.predictor(), PredictorSettings)
         read(experiment.ablation(), Choices)
-        read(experiment.trial(), PruningOptions, seed=0, keep=())
+        read(experiment.trial(), PruningOptions, seed=0)
         for kind in (LatticeOptions, OptimumOptions, Budget):
             read(experiment.optimum(budget), kind)
         for policy in ("dwr", "depth", "width", "resolution"):
-            read(experiment.final_pruning(policy), PruningOptions, seed=0, keep=())
+            read(experiment.final_pruning(policy), PruningOptions, seed=0)
             read(experiment.rival(budget, policy), LatticeOptions)
             read(experiment.rival(budget, policy), Budget)
         if experiment.is_method:
             point = experiment.names("fit")[-1]
-            read(experiment.pruning(point), PruningOptions, seed=0, keep=())
+            read(experiment.pruning(point), PruningOptions, seed=0)
     for style in config["figures"].values():
         read(style, Style)
 

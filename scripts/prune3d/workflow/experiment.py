@@ -399,8 +399,7 @@ class Experiment:
 
     def timing_threads(self) -> int:
         """Return the threads with which latencies are measured."""
-        threads: int = self.config["latency"]["threads"]
-        return threads
+        return int(self.config["latency"]["threads"] or 1)
 
     def workload(self, section: str) -> Workload:
         """Return the images that a job passes: by the recipe of a section, or ``once``."""

@@ -31,7 +31,7 @@ def prune_dense(job: Job, target: Mapping[str, Any]) -> nn.Module:
         Ratios and costs, and the ``limits`` of the budget.
     """
     device = job.device()
-    options = job.read(PruningOptions, seed=job.seed("pruning"), keep=())
+    options = job.read(PruningOptions, seed=job.seed("pruning"))
     images = load_splits(job.input.train, job.input.selection)
     pruned = prune(
         load(job.input.dense, device, job.params["own_network"]),
