@@ -35,6 +35,7 @@ from prune3d.workflow.paths import (
 from prune3d.workflow.plan import Plan
 from prune3d.workflow.programs import check_interpreter
 from prune3d.workflow.progress import follow_progress
+from prune3d.workflow.question import Question, ordered
 from prune3d.workflow.sources import digest_of
 
 # Snakemake keeps nearly all that it makes while planning: looking through it for garbage every 700
@@ -49,11 +50,6 @@ try:
     not_run = left_out(config["run"], workflow.config_settings.overwrite_config)
 except UserError as error:
     raise WorkflowError(f"config: {error}") from None
-
-
-def ordered(answer):
-    """Sort settings by name: in another order in a config they would be others to Snakemake."""
-    return dict(sorted(answer.items())) if isinstance(answer, dict) else answer
 
 
 EXPERIMENTS = {n: Experiment(n, c, tuple(config["seeds"])) for n, c in checked.items()}
@@ -91,16 +87,11 @@ def of(method, *given):
     Those that are not given are the job's wildcards of the same names, or what Snakemake knows:
     which `attempt` it is, and how many `processes` train in it, one for each GPU that it asks for.
     """
-    function = getattr(Experiment, method)
-    named = list(inspect.signature(function).parameters.values())[1 + len(given) :]
-    attempts = any(one.name == "attempt" for one in named)
-    names = [(one.name, one.default) for one in named]
+    question = Question(method, given)
 
     def ask(wildcards, **known):
-        # A default stands for a wildcard that the rule does not have.
-        rest = [known.get(n) or wildcards.get(n, default) for n, default in names]
         try:
-            return ordered(function(EXPERIMENTS[wildcards.experiment], *given, *rest))
+            return question.answer(EXPERIMENTS[wildcards.experiment], wildcards, known)
         except UserError as error:
             raise WorkflowError(f"config: {error}") from None
 
@@ -110,7 +101,7 @@ def of(method, *given):
     def ask_once(wildcards):
         return ask(wildcards)
 
-    return described(ask_at if attempts else ask_once)
+    return described(ask_at if question.of_attempts else ask_once)
 
 
 def described(function):

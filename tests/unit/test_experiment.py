@@ -14,6 +14,7 @@ from prune3d.errors import UserError
 from prune3d.workflow.config import load_experiments, overlay
 from prune3d.workflow.experiment import Experiment
 from prune3d.workflow.plan import Plan
+from prune3d.workflow.question import Question
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ROOT / "tests/unit/own"
@@ -192,6 +193,20 @@ def test_nothing_is_tried_where_size_or_speed_decides_among_equals() -> None:
     by_size = made({"optimum": {"prefer": "params"}})
     assert by_size.trials("first", "0", "macs25") == []
     assert by_size.optimum("macs25")["candidates"] == 0
+
+
+def test_rules_ask_by_the_names_of_wildcards() -> None:
+    one = made()
+    wildcards = {"experiment": "digits", "seed": "1", "budget": "macs25"}
+    assert Question("files", ("fit",)).answer(one, wildcards, {}) == one.files("fit", "1")
+    # A policy is no wildcard of this rule: the default stands for it.
+    assert Question("latencies", ()).answer(one, wildcards, {}) == one.latencies("1", "macs25")
+    settings = Question("training", ("dense",)).answer(one, wildcards, {})
+    assert settings == one.training("dense") and list(settings) == sorted(settings)
+    memory = Question("memory_mb", ("dense",))
+    assert memory.of_attempts and not Question("images", ()).of_attempts
+    known = {"attempt": 2, "processes": 3}
+    assert memory.answer(one, wildcards, known) == one.memory_mb("dense", 2, 3)
 
 
 def test_planning_imports_neither_torch_nor_scipy_nor_snakemake() -> None:
