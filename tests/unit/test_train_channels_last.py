@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import torch
@@ -214,3 +215,34 @@ def test_a_trained_network_has_torchs_batch_norms(
         train(model, images, recipe, seed=0)
     kinds = {type(m) for m in model.modules() if isinstance(m, nn.BatchNorm2d)}
     assert kinds == {nn.BatchNorm2d}
+
+
+VOLUMES = """import torch
+from torch import nn
+
+
+class Volumes(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8)
+        self.deep = nn.Conv3d(8, 8, (1, 3, 3), padding=(0, 1, 1))
+        self.head = nn.Linear(8, num_classes)
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.stem(x))).unsqueeze(2)
+        return self.head(torch.relu(self.deep(x)).mean((2, 3, 4)))
+
+
+def build(num_classes):
+    return Volumes(num_classes)
+"""
+
+
+def test_networks_with_convolutions_of_volumes_are_trained(tmp_path: Path) -> None:
+    (tmp_path / "volumes.py").write_text(VOLUMES)
+    model = prune3d.build(f"{tmp_path / 'volumes.py'}:build", 4, 8)
+    before = model.deep.weight.detach().clone()
+    pixels = torch.randint(0, 256, (16, 3, 8, 8), generator=torch.Generator().manual_seed(4)).byte()
+    images = ImageSet(pixels, torch.arange(16) % 4, (0.5,) * 3, (0.25,) * 3)
+    train(model, images, Recipe(epochs=1, batch_size=8), seed=0)
+    assert not torch.equal(model.deep.weight, before)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+from torch import nn
 
 from prune3d.errors import UserError
 
@@ -92,6 +93,16 @@ class Plan:
             yield
         finally:
             torch.backends.cudnn.deterministic = before
+
+
+def lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
+    """Put a network's weights into a memory format, in place.
+
+    Those with weights of five dimensions, such as Conv3d's, stay as they are: torch has other
+    formats for these.
+    """
+    if all(parameter.dim() < 5 for parameter in model.parameters()):
+        model.to(memory_format=memory_format)
 
 
 def make_plan(compute: Compute, device: torch.device) -> Plan:

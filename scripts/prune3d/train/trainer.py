@@ -20,7 +20,7 @@ from prune3d.seeds import derive_seed
 from prune3d.train.averaging import WeightAverage
 from prune3d.train.batchnorm import share_batch_norm
 from prune3d.train.channels_last import fold_batch_norms, unfold_batch_norms
-from prune3d.train.compute import keep_memory, make_plan
+from prune3d.train.compute import keep_memory, lay_out, make_plan
 from prune3d.train.convolutions import mend_gradients, restore_strides
 from prune3d.train.graphs import capture, recorder
 from prune3d.train.interrupt import stop_if_asked
@@ -54,7 +54,7 @@ class Trainer:
         keep_memory()
         self._plan = make_plan(task.compute, device)
         model.to(device)
-        model.to(memory_format=self._plan.memory_format)
+        lay_out(model, self._plan.memory_format)
         model.zero_grad(set_to_none=True)
         self._teacher = None if task.teacher is None else task.teacher.to(device).eval()
         self._loader = TrainingLoader(task.images, self._layout(), device)
@@ -87,7 +87,7 @@ class Trainer:
             restore_strides(state.model)
         if state.average is not None:
             state.average.write_to(state.model)
-        state.model.to(memory_format=torch.contiguous_format)
+        lay_out(state.model, torch.contiguous_format)
         return Training(state.history, state.seconds, earlier)
 
     def _run_epochs(self, first: int) -> None:
