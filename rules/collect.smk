@@ -2,7 +2,7 @@
 #
 # inputs:   {run}/data/{train,selection}.safetensors
 #           {run}/dense/model.safetensors, metrics.json
-# outputs:  {run}/samples/{point}/pruned.safetensors, pruned_provenance.json
+# outputs:  {run}/samples/{point}/pruned.safetensors, pruned_provenance.json (not of d100_w100_r100)
 #           {run}/samples/{point}/model.safetensors, metrics.json, provenance.json, history.csv
 #           {run}/samples.csv, holdout.csv
 
@@ -39,8 +39,8 @@ rule prune_sample:
 rule finetune_sample:
     input:
         teacher=of("teacher", "finetune"),
-        pruned=f"{SAMPLE}/pruned.safetensors",
-        provenance=f"{SAMPLE}/pruned_provenance.json",
+        pruned=of("pruned"),
+        provenance=of("pruning_provenance"),
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",
     output:
@@ -69,7 +69,6 @@ rule finetune_sample:
 
 rule collect_samples:
     input:
-        dense=f"{DENSE}/metrics.json",
         samples=of("files", "fit"),
     output:
         f"{RUN}/samples.csv",

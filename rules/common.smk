@@ -25,6 +25,7 @@ from prune3d.workflow.paths import (
     FIGURES,
     FINAL,
     LOGS,
+    LONGER,
     PICTURES,
     RUN,
     SAMPLE,

@@ -3,6 +3,7 @@
 # inputs:   {run}/data/{train,selection,test}.safetensors
 # outputs:  {run}/dense/model.safetensors, metrics.json, provenance.json, history.csv
 #           {run}/dense/structure.json, structure_kept.json, blocks.json, blocks_provenance.json, test.json
+#           {run}/dense/longer/model.safetensors, metrics.json, provenance.json, history.csv, test.json
 
 
 rule analyze_dense:
@@ -100,6 +101,46 @@ rule evaluate_dense:
         settings=of("network"),
     script:
         "../scripts/evaluate_dense.py"
+
+
+rule finetune_dense:
+    input:
+        teacher=of("teacher", "final"),
+        model=f"{DENSE}/model.safetensors",
+        train=f"{RUN}/data/train.safetensors",
+        selection=f"{RUN}/data/selection.safetensors",
+    output:
+        model=f"{LONGER}/model.safetensors",
+        metrics=f"{LONGER}/metrics.json",
+        history=f"{LONGER}/history.csv",
+        provenance=f"{LONGER}/provenance.json",
+    log:
+        f"{LOGS}/finetune_dense.log",
+    benchmark:
+        f"{BENCHMARKS}/finetune_dense.tsv"
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        gpu=1,
+        runtime=of("minutes", "final"),
+        mem_mb=of("memory_mb", "final"),
+    params:
+        code=digest_of("finetune_dense"),
+        settings=of("training", "final"),
+    script:
+        "../scripts/finetune_dense.py"
+
+
+use rule evaluate_dense as evaluate_longer with:
+    input:
+        model=f"{LONGER}/model.safetensors",
+        test=f"{RUN}/data/test.safetensors",
+    output:
+        f"{LONGER}/test.json",
+    log:
+        f"{LOGS}/evaluate_longer.log",
+    benchmark:
+        f"{BENCHMARKS}/evaluate_longer.tsv"
 
 
 rule rank_blocks:

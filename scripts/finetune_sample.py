@@ -1,4 +1,4 @@
-"""Fine-tune a pruned network of the sampling tree and judge it on the selection images."""
+"""Fine-tune a network of the sampling tree and judge it on the selection images."""
 
 from prune3d.workflow.job import Job
 
@@ -10,8 +10,9 @@ with Job(snakemake) as job:
     model = load(job.input.pruned, code=job.params["own_network"])
     session.train(model, "finetune")
     session.write_metrics(model)
+    pruning = job.input.provenance
     job.write_provenance(
         job.output.provenance,
         seconds=session.seconds,
-        earlier={"prune_sample": job.input.provenance},
+        earlier={"prune_sample": pruning} if pruning else None,
     )

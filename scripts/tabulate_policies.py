@@ -6,8 +6,8 @@ with Job(snakemake) as job:
     from prune3d.report.policies import compare, write_tables
     from prune3d.report.warnings import find_warnings
 
-    comparison = compare(job.input.final, job.input.dense)
-    warnings = find_warnings(job.input.final, job.input.dense, job.input.samples)
+    comparison = compare(job.input.final, job.input.dense, job.input.longer)
+    warnings = find_warnings(job.input.final, job.input.dense, job.input.samples, job.input.longer)
     write_tables(comparison, warnings, job.output)
     for row in comparison.left_out:
         job.say("left out: {experiment} seed {seed} {budget} {policy}: {reason}".format(**row))

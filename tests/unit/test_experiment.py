@@ -26,8 +26,9 @@ def read(name: str) -> dict[str, Any]:
 
 
 def made(change: dict[str, Any] | None = None) -> Experiment:
-    """Return the shipped experiment, some defaults changed."""
-    config = overlay(read("config.yaml"), {"defaults": change or {}})
+    """Return an experiment of the shipped defaults, some of them changed."""
+    config = overlay(read("config.yaml"), {"experiments": None, "defaults": change or {}})
+    config["experiments"] = {"digits": None}
     checked = load_experiments(config, read("schema.yaml"))["digits"]
     return Experiment("digits", checked, (0, 1))
 
@@ -132,10 +133,37 @@ def test_trials_of_the_second_round_come_after_those_of_the_first() -> None:
 
 def test_files_of_samples_are_those_of_the_tree() -> None:
     one = made()
-    assert len(one.files("fit", "0")) == 12 and len(one.files("holdout", "0")) == 3
-    assert one.files("fit", "1")[0] == "results/digits/seed1/samples/d80_w100_r100/metrics.json"
+    assert len(one.files("fit", "0")) == 13 and len(one.files("holdout", "0")) == 3
+    assert one.files("fit", "1")[:2] == [
+        "results/digits/seed1/samples/d100_w100_r100/metrics.json",
+        "results/digits/seed1/samples/d80_w100_r100/metrics.json",
+    ]
     assert len(one.fitted("scratch")) == 24
     assert one.samples("holdout")["samples"][0] == "d80_w80_r75"
+
+
+def test_the_first_sample_is_the_dense_network_without_any_pruning() -> None:
+    one, first, second = made(), "d100_w100_r100", "d80_w100_r100"
+    assert one.pruned("0", first) == "results/digits/seed0/dense/model.safetensors"
+    assert one.pruning_provenance("0", first) == []
+    folder = f"results/digits/seed0/samples/{second}"
+    assert one.pruned("0", second) == f"{folder}/pruned.safetensors"
+    assert one.pruning_provenance("0", second) == f"{folder}/pruned_provenance.json"
+    assert not any("scratch/d100_w100_r100/" in path for path in one.fitted("scratch"))
+    benchmarks = Plan({"digits": one}).benchmarks()
+    assert "results/benchmarks/digits/seed0/finetune_sample/d100_w100_r100.tsv" in benchmarks
+    assert "results/benchmarks/digits/seed0/prune_sample/d100_w100_r100.tsv" not in benchmarks
+
+
+def test_the_dense_network_trained_longer_is_a_row_of_its_own() -> None:
+    plan = Plan({"digits": made(), "other": made({"policies": ["dwr", "width"]})})
+    assert plan.longer("test.json") == [
+        f"results/digits/seed{seed}/dense/longer/test.json" for seed in (0, 1)
+    ]
+    assert not any("dense_longer" in path for path in plan.finals("metrics.json"))
+    benchmarks = plan.benchmarks()
+    for rule in ("finetune_dense", "evaluate_longer"):
+        assert f"results/benchmarks/digits/seed1/{rule}.tsv" in benchmarks
 
 
 def test_code_of_ones_own_is_an_input() -> None:
@@ -182,7 +210,7 @@ def test_the_plan_lists_the_files_of_all_runs() -> None:
         "results/digits/seed0/dense/blocks.json",
         "results/digits/seed1/dense/blocks.json",
     ]
-    assert len(plan.sampled("provenance.json")) == 24 and len(plan.searched("optimum.json")) == 2
+    assert len(plan.sampled("provenance.json")) == 26 and len(plan.searched("optimum.json")) == 2
     # Two seeds, each with seven networks in the first round and two in the second.
     assert len(plan.tried("provenance.json")) == 2 * (4 + 3 + 2)
     assert plan.surfaces("pdf") == ["results/figures/digits_seed0_macs25_surface.pdf"]

@@ -117,10 +117,13 @@ def results(tmp_path: Path) -> Path:
         )
         write(run / "dense/blocks_provenance.json", provenance(1.5))
         samples = [
-            ("d100_w100_r100", 5_000_000, None),
+            ("d100_w100_r100", 7_000, provenance(4.0)),
             ("d50_w100_r100", 30_000, provenance(3.0, prune_sample=provenance(0.25))),
             ("d100_w50_r100", 10_000, provenance(2.5, prune_sample=provenance(0.125))),
         ]
+        write(run / "dense/longer/metrics.json", metrics(1.0, 70_000, 0.96))
+        write(run / "dense/longer/test.json", judged(0.91))
+        write(run / "dense/longer/provenance.json", provenance(12.0))
         held = [("d80_w80_r100", 77_000, provenance(100.0, prune_sample=provenance(50.0)))]
         for table, networks in (("samples", samples), ("holdout", held)):
             rows = []
@@ -128,8 +131,7 @@ def results(tmp_path: Path) -> Path:
                 ratio = 1.0 if name == "d100_w100_r100" else 0.5
                 rows.append(sample_row(name, metrics(ratio, cost, 0.5)))
                 rows[-1] |= dict.fromkeys(("depth", "width", "resolution"), ratio)
-                if spent is not None:
-                    write(run / f"samples/{name}/provenance.json", spent)
+                write(run / f"samples/{name}/provenance.json", spent)
             (SAMPLES if table == "samples" else HOLDOUT).write(run / f"{table}.csv", rows)
         write(run / "budgets/half/optimum.json", OPTIMUM_OF_HALF)
         TRIALS.write(run / "budgets/half/trials.csv", [trial("first", 1), trial("second", 1)])
@@ -156,15 +158,16 @@ def compare(root: Path) -> policies.Comparison:
         for policy in ("dwr", "depth", "width", "resolution")
     ]
     dense = [str(root / f"digits/seed{seed}/dense/metrics.json") for seed in (0, 1)]
-    return policies.compare(finals, dense)
+    longer = [str(root / f"digits/seed{seed}/dense/longer/metrics.json") for seed in (0, 1)]
+    return policies.compare(finals, dense, longer)
 
 
 def test_the_method_is_billed_with_its_samples_and_the_scoring_of_blocks(results: Path) -> None:
     (row,) = [r for r in compare(results).runs if r["policy"] == "dwr" and r["seed"] == 1]
-    # The dense network and the held-out sample are not billed.
-    assert row["search_cost_macs"] == 30_000 + 10_000 + 4_000 + 2 * 500
-    # The scoring of blocks, and the two samples, each with its pruning.
-    assert row["search_seconds"] == round(1.5 + (3.0 + 0.25) + (2.5 + 0.125) + 5.0 + 7.5, 1)
+    # The training of the dense network and the held-out sample are not billed.
+    assert row["search_cost_macs"] == 7_000 + 30_000 + 10_000 + 4_000 + 2 * 500
+    # The scoring of blocks, and the samples, each with its pruning but the dense one.
+    assert row["search_seconds"] == round(1.5 + 4.0 + (3.0 + 0.25) + (2.5 + 0.125) + 12.5, 1)
     assert row["training_cost_macs"] == 601
     assert row["training_seconds"] == 9.0 + 2.0 + 0.5
     assert row["predicted_accuracy"] == 0.91
@@ -200,6 +203,13 @@ def test_dense_networks_are_rows_with_their_training_and_without_search(results:
     assert [(r["search_cost_macs"], r["search_seconds"]) for r in rows] == [(0, 0), (0, 0)]
     assert [r["training_cost_macs"] for r in rows] == [5_000_000, 5_000_000]
     assert [r["training_seconds"] for r in rows] == [40, 41]
+    longer = [r for r in compare(results).runs if r["policy"] == "dense_longer"]
+    assert [(r["seed"], r["test_top1"], r["budget"]) for r in longer] == [
+        (0, 0.91, ""),
+        (1, 0.91, ""),
+    ]
+    assert [(r["training_cost_macs"], r["training_seconds"]) for r in longer] == [(70_000, 12)] * 2
+    assert [(r["search_cost_macs"], r["search_seconds"]) for r in longer] == [(0, 0), (0, 0)]
 
 
 def test_policies_that_cannot_reach_the_budget_are_left_out_and_noted(results: Path) -> None:
@@ -227,14 +237,20 @@ def test_policies_that_cannot_reach_the_budget_are_left_out_and_noted(results: P
 
 def test_the_summary_is_mean_and_sample_standard_deviation(results: Path) -> None:
     summary = policies.summarize(compare(results).runs)
-    assert [row["policy"] for row in summary] == ["dense", "dwr", "depth", "width"]
-    dwr = summary[1]
+    assert [row["policy"] for row in summary] == [
+        "dense",
+        "dense_longer",
+        "dwr",
+        "depth",
+        "width",
+    ]
+    dwr = summary[2]
     assert dwr["seeds"] == 2
     assert dwr["test_top1_mean"] == pytest.approx(0.9)
     # Of 0.88 and 0.92, by hand: the root of 2 * 0.02^2 / (2 - 1).
     assert dwr["test_top1_std"] == pytest.approx(0.02 * 2**0.5)
     assert dwr["training_cost_macs_mean"] == 600.5
-    assert summary[3]["predicted_accuracy_mean"] is None
+    assert summary[4]["predicted_accuracy_mean"] is None
 
 
 def test_the_written_tables_hold_the_numbers(results: Path, tmp_path: Path) -> None:
@@ -242,14 +258,14 @@ def test_the_written_tables_hold_the_numbers(results: Path, tmp_path: Path) -> N
     names["warnings"] = "w.csv"
     output = SimpleNamespace(**{key: tmp_path / name for key, name in names.items()})
     policies.write_tables(compare(results), [], output)
-    assert len(read_csv(output.runs)) == 2 * 4
+    assert len(read_csv(output.runs)) == 2 * 5
     rows = {row["policy"]: row for row in read_csv(output.csv)}
     assert float(rows["dwr"]["test_top1_mean"]) == pytest.approx(0.9)
     assert rows["width"]["predicted_accuracy_mean"] == ""
     assert [row["seed"] for row in read_csv(output.left_out)] == ["0", "1"]
     text = output.md.read_text()
     assert (
-        "| digits | half | dwr | 2 | 90.00 ± 2.83 | 49.0 | 200 | 0.49 | 1.00 | 1.00 | 45.0 k |"
+        "| digits | half | dwr | 2 | 90.00 ± 2.83 | 49.0 | 200 | 0.49 | 1.00 | 1.00 | 52.0 k |"
         in text
     )
     assert text.count("resolution alone cannot meet it") == 2
@@ -414,7 +430,7 @@ def test_the_png_has_the_size_and_resolution_asked(
 def test_policies_are_drawn_at_their_mean_with_their_spread(summary: list[dict[str, Any]]) -> None:
     (panel,) = draw_policies(summary, Style((4, 3), 60)).axes
     drawn = {container.get_label(): container for container in panel.containers}
-    assert list(drawn) == ["dense", "dwr", "depth", "width"]
+    assert list(drawn) == ["dense", "dense_longer", "dwr", "depth", "width"]
     line, _, (bars,) = drawn["dwr"].lines
     assert (line.get_xdata()[0], line.get_ydata()[0]) == pytest.approx((49, 90))
     low, high = bars.get_segments()[0][:, 1]
@@ -437,7 +453,7 @@ def test_a_table_in_the_results_is_what_figures_read(tmp_path: Path, results: Pa
     run = results / "digits/seed0"
     samples, held = read_samples(run / "samples.csv"), read_holdout(run / "holdout.csv")
     assert samples.names == ("d100_w100_r100", "d50_w100_r100", "d100_w50_r100")
-    assert samples.cost_macs.tolist() == [5_000_000, 30_000, 10_000]
+    assert samples.cost_macs.tolist() == [7_000, 30_000, 10_000]
     assert held.names == ("d80_w80_r100",)
 
 

@@ -67,8 +67,20 @@ def test_dense_networks_as_good_as_all_others_are_seldom_blamed() -> None:
     assert told <= 0.03 * runs
 
 
-def tree(root: Path, dense: float, final: float, sample: float) -> tuple[list[str], list[str]]:
-    """Write what the tables read of one run; return the paths of final and dense metrics."""
+def test_fine_tuning_alone_may_gain_two_standard_errors() -> None:
+    """Two independent parts of 1,000 images at 90 %: a standard error of 1.34 points."""
+    leads_of = [lead("n", [Pair(0.9, 0.85, 1000)])]
+    for gain, told in ((0.025, False), (0.03, True)):
+        row = judge("e", leads_of, [lead("dense_longer", [Pair(0.9, 0.9 + gain, 1000)])])
+        assert (row is not None) == told
+    assert row is not None and "fine-tuning alone improves it" in row["warning"]
+    assert (row["network"], row["networks"], row["better"]) == ("dense_longer", 1, 1)
+
+
+def tree(
+    root: Path, dense: float, final: float, sample: float, again: float, longer: float
+) -> tuple[list[str], list[str], list[str]]:
+    """Write what the tables read of one run; return the paths of final, dense, longer metrics."""
     run = root / "mine/seed0"
 
     def write(name: str, value: dict[str, Any]) -> str:
@@ -84,37 +96,42 @@ def tree(root: Path, dense: float, final: float, sample: float) -> tuple[list[st
     found = write("dense/metrics.json", known)
     write("dense/test.json", {**part, "top1": dense})
     write("dense/provenance.json", seconds)
+    longer_metrics = [write("dense/longer/metrics.json", known)]
+    write("dense/longer/test.json", {**part, "top1": longer})
+    write("dense/longer/provenance.json", seconds)
     finals = [write("budgets/half/width/metrics.json", {**known, "test": {**part, "top1": final}})]
     write("budgets/half/width/provenance.json", seconds)
     finals.append(write("budgets/half/depth/metrics.json", {"unreachable": "no."}))
     rows = [
         {**sample_row(name, known), "accuracy": accuracy}
-        for name, accuracy in (("d100_w100_r100", dense), ("d50_w100_r100", sample))
+        for name, accuracy in (("d100_w100_r100", again), ("d50_w100_r100", sample))
     ]
     SAMPLES.write(run / "samples.csv", rows)
-    return finals, [found]
+    return finals, [found], longer_metrics
 
 
 @pytest.mark.parametrize(
-    ("final", "sample", "network"),
+    ("final", "sample", "again", "longer", "network"),
     [
-        (0.24, 0.1, "budget half, policy width"),
-        (0.1, 0.24, "sample d50_w100_r100"),
-        (0.13, 0.12, None),
+        (0.24, 0.1, 0.129, 0.129, "budget half, policy width"),
+        (0.1, 0.24, 0.129, 0.129, "sample d50_w100_r100"),
+        (0.1, 0.1, 0.17, 0.129, "sample d100_w100_r100"),
+        (0.1, 0.1, 0.129, 0.17, "dense_longer"),
+        (0.13, 0.12, 0.13, 0.13, None),
     ],
 )
 def test_tables_and_figure_hold_the_warning(
-    tmp_path: Path, final: float, sample: float, network: str | None
+    tmp_path: Path, final: float, sample: float, again: float, longer: float, network: str | None
 ) -> None:
     root = tmp_path / "results"
-    finals, dense = tree(root, 0.129, final, sample)
-    warnings = find_warnings(finals, dense, [root / "mine/seed0/samples.csv"])
+    finals, dense, more = tree(root, 0.129, final, sample, again, longer)
+    warnings = find_warnings(finals, dense, [root / "mine/seed0/samples.csv"], more)
     assert [row["network"] for row in warnings] == ([network] if network else [])
     names = {"runs": "r.csv", "csv": "p.csv", "left_out": "l.csv", "md": "p.md", "tex": "p.tex"}
     output = SimpleNamespace(
         **{key: tmp_path / name for key, name in (names | {"warnings": "w.csv"}).items()}
     )
-    policies.write_tables(policies.compare(finals, dense), warnings, output)
+    policies.write_tables(policies.compare(finals, dense, more), warnings, output)
     notes = [row["warning"] for row in WARNINGS.read(output.warnings)]
     figure = draw_policies(policies.POLICIES.read(output.csv), Style((5.0, 4.0), 50), notes)
     written = (figure.get_supxlabel() or "").replace("\n", " ")
@@ -131,7 +148,7 @@ def test_tables_and_figure_hold_the_warning(
 
 
 def test_tables_that_are_no_inputs_are_not_read(tmp_path: Path) -> None:
-    finals, dense = tree(tmp_path, 0.1, 0.3, 0.1)
+    finals, dense, _ = tree(tmp_path, 0.1, 0.3, 0.1, 0.1, 0.1)
     # As an earlier config of the same experiment may have left it.
     assert (tmp_path / "mine/seed0/samples.csv").exists()
     assert [row["networks"] for row in find_warnings(finals, dense, [])] == [1]

@@ -32,6 +32,7 @@ def test_every_file_of_the_contract_is_written(finished: Project) -> None:
     final = ("pruned.safetensors", "model.safetensors", "metrics.json", "model.onnx")
     final += ("pictures.onnx", "README.md")
     expected = [run / "dense" / name for name in dense]
+    expected += [run / "dense/longer" / name for name in (*dense, "test.json")]
     expected += [run / "samples/d67_w50_r75" / name for name in sample]
     expected += [run / "predictor" / name for name in ("predictor.json", "validation.json")]
     expected += [run / "samples.csv"]
@@ -48,7 +49,7 @@ def test_every_file_of_the_contract_is_written(finished: Project) -> None:
 
 def test_a_provenance_lies_beside_every_metrics_file(finished: Project) -> None:
     folders = [path.parent for path in finished.folder.glob("results/**/metrics.json")]
-    assert len(folders) == 1 + 12 + 4 + 2 + len(POLICIES)
+    assert len(folders) == 2 + 13 + 4 + 2 + len(POLICIES)
     for folder in folders:
         provenance = json.loads((folder / "provenance.json").read_text())
         assert {"prune3d", "config", "seed", "device", "seconds"} <= set(provenance)
@@ -138,11 +139,12 @@ def test_the_whole_cost_of_the_search_is_billed(finished: Project) -> None:
     samples = finished.folder.glob(str(RUN / "samples/*/metrics.json"))
     fitted = [p for p in samples if p.parent.name != "d67_w75_r75"]
     # Every sample: blocks are scored on 256 + 288 images where it is shallower than its parent,
-    # batch norms estimated on 256, one epoch of 1149, and 288 to judge it.
+    # batch norms estimated on 256 where it is pruned, one epoch of 1149, and 288 to judge it.
+    pruned = {path: path.parent.name != "d100_w100_r100" for path in fitted}
     from_dense = ("d67_w100_r100", "d50_w100_r100")
     dense_macs = cost(load(finished.folder / RUN / "dense/model.safetensors")).macs
     spent = sum(
-        (256 + 1149 + 288) * cost(load(path.parent / "model.safetensors")).macs
+        (256 * pruned[path] + 1149 + 288) * cost(load(path.parent / "model.safetensors")).macs
         + (256 + 288) * dense_macs * (path.parent.name in from_dense)
         for path in fitted
     )
@@ -150,18 +152,19 @@ def test_the_whole_cost_of_the_search_is_billed(finished: Project) -> None:
     trials = (finished.folder / RUN / "budgets/half/trials").glob("*/model.safetensors")
     tried = [cost(load(p)).macs for p in trials if not unreachable_reason(p)]
     scoring = read(finished, RUN / "dense/blocks.json")["cost_macs"]
-    assert len(fitted) == 11
+    assert len(fitted) == 12
     assert len(tried) >= 4
     spent += (256 + 1149 + 288) * sum(tried)
     assert int(runs["dwr"]["search_cost_macs"]) == spent + scoring
     assert int(runs["depth"]["search_cost_macs"]) == scoring
     assert int(runs["width"]["search_cost_macs"]) == 0
+    assert int(runs["dense_longer"]["training_cost_macs"]) == (1149 + 288) * dense_macs
 
 
 def test_the_test_images_are_read_by_evaluating_rules_only(finished: Project) -> None:
     jobs = finished.planned("--forceall")
     readers = {job.rule for job in jobs if any("test.safetensors" in f for f in job.input)}
-    assert readers == {"evaluate_dense", "evaluate_final"}
+    assert readers == {"evaluate_dense", "evaluate_longer", "evaluate_final"}
 
 
 SAMPLE = RUN / "samples/d100_w100_r75"

@@ -30,7 +30,8 @@ COLLECT = {"collect_samples"} | FIT
 NEW_SAMPLE = {"prune_sample", "finetune_sample"} | COLLECT
 NEW_HOLDOUT = {"prune_sample", "finetune_sample", "collect_holdout"} | VALIDATE
 EVERY_SAMPLE = NEW_SAMPLE | NEW_HOLDOUT
-DENSE = {"train_dense", "evaluate_dense", "rank_blocks"} | TARGETS | EVERY_SAMPLE
+LONGER = {"finetune_dense", "evaluate_longer"}
+DENSE = {"train_dense", "evaluate_dense", "rank_blocks"} | LONGER | TARGETS | EVERY_SAMPLE
 EVERYTHING = {"prepare_data", "analyze_dense"} | DENSE
 
 POINTS: list[list[float]] = yaml.safe_load(TINY.read_text())["defaults"]["sampling"]["points"]
@@ -97,7 +98,10 @@ EXPECTED: dict[str, Rerun] = {
         f"defaults.finetune.{key}": Rerun(v, EVERY_SAMPLE, "dwr")
         for key, v in (RECIPE | FINETUNING).items()
     },
-    **{f"defaults.final.{key}": Rerun(v, TRIALS, ALL) for key, v in (RECIPE | FINETUNING).items()},
+    **{
+        f"defaults.final.{key}": Rerun(v, TRIALS | LONGER, ALL)
+        for key, v in (RECIPE | FINETUNING).items()
+    },
     "defaults.compute.precision": Rerun("float32", DENSE, ALL),
     "defaults.compute.channels_last": Rerun("never", DENSE, ALL),
     "defaults.compute.compile": Rerun(True, DENSE, ALL),

@@ -18,7 +18,7 @@ from prune3d.report.warnings import WARNINGS
 from prune3d.sampling.metrics_file import TEST, read_metrics
 from prune3d.sampling.table import read_samples
 from prune3d.sampling.tree import AXES
-from prune3d.workflow.experiment import SEARCHING
+from prune3d.workflow.experiment import DENSE_LONGER, SEARCHING
 from prune3d.workflow.paths import Final, Run, final_of, run_of
 from prune3d.workflow.provenance import job_seconds
 
@@ -75,7 +75,8 @@ class Comparison:
     Attributes
     ----------
     runs
-        Rows of `RUN_COLUMNS`: the dense networks, then every policy that reached its budget.
+        Rows of `RUN_COLUMNS`: the dense networks, those fine-tuned as finals are, then every policy
+        that reached its budget.
     left_out
         Rows of `LEFT_OUT_COLUMNS`: those that did not, and why.
     """
@@ -84,15 +85,21 @@ class Comparison:
     left_out: list[Row]
 
 
-def compare(finals: Iterable[str | Path], dense: Iterable[str | Path]) -> Comparison:
+def compare(
+    finals: Iterable[str | Path],
+    dense: Iterable[str | Path],
+    longer: Iterable[str | Path] = (),
+) -> Comparison:
     """Read the metrics of all networks.
 
     Parameters
     ----------
-    finals, dense
-        Paths of the ``metrics.json`` of the final and of the dense networks.
+    finals, dense, longer
+        Paths of the ``metrics.json`` of the final networks, of the dense ones, and of those that
+        were fine-tuned as final networks are.
     """
-    runs = [dense_row(run_of(path)) for path in dense]
+    runs = [dense_row(run_of(path), "dense") for path in dense]
+    runs += [dense_row(run_of(path), DENSE_LONGER, "longer/") for path in longer]
     left_out = []
     for path in finals:
         final = final_of(path)
@@ -110,20 +117,21 @@ def compare(finals: Iterable[str | Path], dense: Iterable[str | Path]) -> Compar
     return Comparison(runs, left_out)
 
 
-def dense_row(run: Run) -> Row:
-    """Return the row of a dense network."""
-    metrics, test = read_metrics(run.dense("metrics.json")), TEST.read(run.dense("test.json"))
+def dense_row(run: Run, name: str, folder: str = "") -> Row:
+    """Return the row of a dense network, whose files lie in a folder below ``dense/``."""
+    metrics = read_metrics(run.dense(f"{folder}metrics.json"))
+    test = TEST.read(run.dense(f"{folder}test.json"))
     return {
         "experiment": run.experiment,
         "seed": run.seed,
         "budget": "",
-        "policy": "dense",
+        "policy": name,
         **_measured({**metrics, "test": test}),
         "predicted_accuracy": None,
         "search_cost_macs": 0,
         "training_cost_macs": metrics["cost_macs"],
         "search_seconds": 0.0,
-        "training_seconds": round(job_seconds(run.dense("provenance.json")), 1),
+        "training_seconds": round(job_seconds(run.dense(f"{folder}provenance.json")), 1),
     }
 
 
@@ -132,8 +140,9 @@ def final_row(final: Final, metrics: Mapping[str, Any]) -> Row:
 
     The method is billed with its samples, with the networks that were tried for the budget and with
     the scoring of blocks, the policy ``depth`` with the scoring: all of it for each budget,
-    although one search serves all. The dense network's training, common to all, is in its own row,
-    and held-out samples only judge the predictor.
+    although one search serves all. The first sample, the dense network fine-tuned, is made for its
+    label alone. The dense network's training, common to all, is in its own row, and held-out
+    samples only judge the predictor.
     """
     run, budget, policy = final.run, final.budget, final.policy
     search, predicted = search_cost(run, policy), None
@@ -178,10 +187,8 @@ def search_cost(run: Run, policy: str) -> SearchCost:
         seconds += job_seconds(run.dense("blocks_provenance.json"))
     if policy == "dwr":
         samples = read_samples(run.samples)
-        macs += int(samples.cost_macs[1:].sum())
-        seconds += sum(
-            job_seconds(run.sample(name, "provenance.json")) for name in samples.names[1:]
-        )
+        macs += int(samples.cost_macs.sum())
+        seconds += sum(job_seconds(run.sample(name, "provenance.json")) for name in samples.names)
     return SearchCost(macs, seconds)
 
 

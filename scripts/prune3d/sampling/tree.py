@@ -2,7 +2,9 @@
 
 The paper collects samples by iterative pruning "from three dimensions independently" (Figure 2).
 Ours is a tree in which every network inherits its parent's fine-tuned weights: a depth chain from
-the dense network, a width chain from each depth, a resolution chain from each (depth, width).
+the dense network, a width chain from each depth, a resolution chain from each (depth, width). Its
+first sample is the dense network fine-tuned as all others are, so that what fine-tuning alone gains
+is not taken for a gain of pruning.
 
 A network's parent is always listed before it, and points given one by one descend from one another
 only, so that a level or point added at the end of a list adds networks and changes none of the
@@ -83,7 +85,7 @@ class Node:
     point
         What it is asked to be.
     parent
-        The point whose network it is pruned from.
+        The point whose network it is pruned from; `DENSE` is the trained one.
     role
         ``fit`` or ``holdout``.
     """
@@ -95,7 +97,7 @@ class Node:
 
 @dataclass(frozen=True)
 class SamplingTree:
-    """All samples but the dense network itself, by name, parents before children."""
+    """All samples by name, the dense network fine-tuned first, parents before children."""
 
     nodes: dict[str, Node] = field(default_factory=dict)
 
@@ -134,12 +136,12 @@ def sampling_tree(design: Design) -> SamplingTree:
     ConfigError
         If a point is given twice.
     """
-    nodes: dict[str, Node] = {}
+    nodes = {DENSE.name: Node(DENSE, DENSE, "fit")}
 
     def grow(points: Iterable[Point], role: str, *, chained: bool) -> None:
         ancestors = [DENSE]
         for point in points:
-            if point == DENSE or point.name in nodes:
+            if point.name in nodes:
                 raise ConfigError(
                     f"{point.name} is listed although it is a sample already; leave it out."
                 )

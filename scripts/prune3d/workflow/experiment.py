@@ -32,6 +32,7 @@ Settings = dict[str, Any]
 # An input that is not always there: Snakemake takes an empty list for none.
 OptionalFile = str | list[str]
 SEARCHING = ("dwr", "depth")  # policies that remove blocks
+DENSE_LONGER = "dense_longer"  # the control that prunes nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,16 @@ class Experiment:
     def runs(self) -> tuple[Run, ...]:
         """All seeds."""
         return tuple(self.run(seed) for seed in self.seeds)
+
+    @cached_property
+    def policies(self) -> tuple[str, ...]:
+        """Those that prune to a budget."""
+        return tuple(name for name in self.config["policies"] if name != DENSE_LONGER)
+
+    @property
+    def is_dense_longer(self) -> bool:
+        """Whether the dense network is fine-tuned as the final networks are, as a control."""
+        return DENSE_LONGER in self.config["policies"]
 
     @property
     def is_method(self) -> bool:
@@ -103,17 +114,30 @@ class Experiment:
         name = "model.safetensors"
         return run.dense(name) if parent == DENSE else run.sample(parent.name, name)
 
+    def pruned(self, seed: str, point: str) -> str:
+        """Return the network that a sample is fine-tuned from: pruned, or the dense one itself."""
+        run = self.run(seed)
+        if point == DENSE.name:
+            return run.dense("model.safetensors")
+        return run.sample(point, "pruned.safetensors")
+
+    def pruning_provenance(self, seed: str, point: str) -> OptionalFile:
+        """Return what is known of the pruning of a sample, where it is pruned."""
+        run = self.run(seed)
+        return run.sample(point, "pruned_provenance.json") if point != DENSE.name else []
+
     def files(self, role: str, seed: str) -> list[str]:
         """Return the metrics of a seed's samples of a role, ``fit`` or ``holdout``."""
         run = self.run(seed)
         return [run.sample(name, "metrics.json") for name in self.names(role)]
 
     def fitted(self, kind: str) -> list[str]:
-        """Return the metrics of the fitted samples of all seeds: ``sample`` or ``scratch``."""
+        """Return the metrics of the pruned samples of all seeds: ``sample`` or ``scratch``."""
         return [
             getattr(run, kind)(name, "metrics.json")
             for run in self.runs
             for name in self.names("fit")
+            if name != DENSE.name
         ]
 
     def every_seed(self, name: str) -> list[str]:
@@ -191,7 +215,7 @@ class Experiment:
         return [
             self.run(seed).final(budget["name"], policy, name)
             for budget in self.config["budgets"]
-            for policy in self.config["policies"]
+            for policy in self.policies
         ]
 
     def target(self, seed: str, budget: str, policy: str) -> str:

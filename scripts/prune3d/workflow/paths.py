@@ -11,6 +11,7 @@
                                   blocks.json         its blocks in the order of removal
                                   test.json           accuracy on the test images
                                   latency.csv         milliseconds of pruned networks
+                                  longer/...          it, fine-tuned as final networks are
     {experiment}/seed{seed}/samples/{point}/pruned.safetensors           before fine-tuning
                                             model.safetensors            after it
                                             metrics.json, provenance.json, history.csv
@@ -44,6 +45,7 @@ from pathlib import Path
 # As rules write them, with wildcards.
 RUN = "results/{experiment}/seed{seed}"
 DENSE = f"{RUN}/dense"
+LONGER = f"{DENSE}/longer"
 SAMPLE = f"{RUN}/samples/{{point}}"
 SCRATCH = f"{RUN}/scratch/{{point}}"
 BUDGET = f"{RUN}/budgets/{{budget}}"

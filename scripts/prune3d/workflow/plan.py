@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from prune3d.optimize.rounds import ROUNDS
+from prune3d.sampling.tree import DENSE
 from prune3d.workflow.experiment import SEARCHING, Experiment
 from prune3d.workflow.paths import Run
 
@@ -33,6 +34,10 @@ class Plan:
     def finals(self, name: str) -> list[str]:
         """Return one file of every final network."""
         return [path for one, run in self._runs() for path in one.finals(name, str(run.seed))]
+
+    def longer(self, name: str) -> list[str]:
+        """Return one file of every dense network that is fine-tuned as final networks are."""
+        return [run.dense(f"longer/{name}") for one, run in self._runs() if one.is_dense_longer]
 
     def surfaces(self, kind: str) -> list[str]:
         """Return the figures of the surfaces of all budgets, for the first seed."""
@@ -105,6 +110,9 @@ def _benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
     if experiment.keep:
         yield run.benchmark("analyze_kept")
     timed = _is_timed(experiment)
+    if experiment.is_dense_longer:
+        yield run.benchmark("finetune_dense")
+        yield run.benchmark("evaluate_longer")
     if timed or _removes_blocks(experiment):
         yield run.benchmark("rank_blocks")
     if timed:
@@ -112,7 +120,7 @@ def _benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
     if experiment.is_method:
         yield from _search_benchmarks(experiment, run)
     for budget in config["budgets"]:
-        for policy in config["policies"]:
+        for policy in experiment.policies:
             chosen = ("choose_target",) if policy != "dwr" else ()
             made = ("prune_final", "finetune_final", "evaluate_final", "export_onnx")
             for rule in (*chosen, *made):
@@ -121,7 +129,8 @@ def _benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
 
 def _search_benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
     for point in experiment.tree.nodes:
-        yield run.benchmark("prune_sample", point)
+        if point != DENSE.name:
+            yield run.benchmark("prune_sample", point)
         yield run.benchmark("finetune_sample", point)
     for rule in ("collect_samples", "collect_holdout", "fit_predictor", "validate_predictor"):
         yield run.benchmark(rule)
@@ -143,5 +152,5 @@ def _is_timed(experiment: Experiment) -> bool:
     return any(
         experiment.latencies(seed, budget["name"], "" if policy == "dwr" else policy)
         for budget in experiment.config["budgets"]
-        for policy in experiment.config["policies"]
+        for policy in experiment.policies
     )
