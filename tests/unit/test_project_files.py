@@ -95,6 +95,9 @@ def test_the_slurm_profile_knows_every_rule_that_needs_a_gpu() -> None:
         for path in (ROOT / "rules").glob("*.smk")
         for block in re.split(r"\nrule ", path.read_text())[1:]
     }
+    for path in (ROOT / "rules").glob("*.smk"):
+        for base, name in re.findall(r"\nuse rule (\w+) as (\w+) with:", path.read_text()):
+            blocks[name] = blocks[base]
     grouped = {name for name, block in blocks.items() if "one_submission(" in block}
     on_gpu = {name for name, block in blocks.items() if re.search(r"\*\*on_gpu\(|\bgpu=", block)}
     assert len(on_gpu) >= 8
