@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 import prune3d
@@ -23,6 +24,7 @@ from prune3d.data.pictures import decode_square
 from prune3d.models.lineage import Step, add_step
 from prune3d.models.meaning import Meaning, set_meaning
 from prune3d.train.evaluate import evaluate
+from prune3d.workflow.config import load_experiments, overlay
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("ash", "elm", "fir", "oak")
@@ -252,3 +254,24 @@ def test_the_delivered_card_is_true_and_its_code_runs(
         capsys.readouterr()
         exec(compile(block, "README.md", "exec"), {})
         assert capsys.readouterr().out.strip() == expected
+
+
+def test_a_new_config_fits_the_pictures_and_the_network(say: Say) -> None:
+    line = ["new", "pictures", "resnet14", "--side", "16", "-o", "my own.yaml"]
+    code, out, err = say(*line, "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert (told["classes"], told["test"], told["side"]) == (len(CLASSES), 0, 16)
+    assert told["training"] == len(list(Path("pictures").rglob("*.png")))
+    assert told["hours"] > 0 and told["command"].endswith("--configfile 'my own.yaml'")
+    shipped = Path(__file__).resolve().parents[2] / "config"
+    base, schema = (
+        yaml.safe_load((shipped / name).read_text()) for name in ("config.yaml", "schema.yaml")
+    )
+    config = overlay(base, yaml.safe_load(Path("my own.yaml").read_text(encoding="utf-8")))
+    (settings,) = load_experiments(config, schema).values()
+    assert settings["data"]["root"] == "pictures" and settings["model"]["name"] == "resnet14"
+    # Six blocks of which two must stay.
+    assert settings["sampling"]["depth"] == [0.8, 0.6, 0.4]
+    code, _, err = say(*line)
+    assert code == 1 and "exists" in err

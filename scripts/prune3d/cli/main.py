@@ -14,6 +14,7 @@ from prune3d._version import __version__
 from prune3d.cli.deliver import deliver
 from prune3d.cli.look import cost, inspect
 from prune3d.cli.make import export, prune
+from prune3d.cli.new import new
 from prune3d.cli.use import evaluate, latency, predict
 from prune3d.errors import UserError, one_line, what_failed
 
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (inspect, cost, prune, evaluate, predict, export, deliver, latency):
+for command in (inspect, cost, prune, evaluate, predict, export, deliver, latency, new):
     app.command()(command)
 
 

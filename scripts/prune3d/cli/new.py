@@ -1,0 +1,183 @@
+"""``prune3d new``: a config for one's own pictures and network, after looking at them."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from prune3d.cli.networks import AsJson, Given, Network, Side, open_network
+from prune3d.cli.output import show
+from prune3d.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from prune3d.costs.prunable import Prunable
+
+LEVELS = {
+    "depth": (0.8, 0.6, 0.4, 0.2),
+    "width": (0.8, 0.6, 0.45, 0.3),
+    "resolution": (0.875, 0.75, 0.625, 0.5),
+}
+EPOCHS = {"dense": 30, "finetune": 10, "final": 30}
+LOOKED_AT, TIMED, POLICIES = 200, 16, 4
+
+
+def new(
+    pictures: Annotated[Path, typer.Argument(metavar="PICTURES", help="Class folders.")],
+    network: Network,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Config to write.")],
+    side: Side = None,
+    macs: Annotated[float, typer.Option(help="Budget: ratio of the dense MACs.")] = 0.5,
+    as_json: AsJson = False,
+) -> None:
+    """Look at pictures and a network, and write a config for the workflow.
+
+    The side of the images is, unless given, the middle one of the pictures' shorter sides, at most
+    224 pixels.
+
+    \b
+    Examples:
+      prune3d new pictures resnet20 --side 32 -o mine.yaml
+      prune3d new pictures resnet8 --side 16 --macs 0.25 -o quarter.yaml --json
+    """  # noqa: D301
+    from prune3d.costs.prunable import Prunable
+    from prune3d.files import write_text
+    from prune3d.pruning.analyze import analyze
+
+    if not 0 < macs < 1:
+        raise UserError(f"--macs is {macs}; allowed is above 0 and below 1.")
+    if output.exists():
+        raise UserError(f"{output} exists; give another name, or delete it.")
+    found = _look_at(pictures)
+    chosen = side or min(found["shorter_side"], 224)
+    model = open_network(network, Given(found["classes"], chosen))
+    structure = analyze(model)
+    levels = _levels(Prunable.of_structure(structure))
+    hours = _hours(model, found["training"], levels, macs)
+    name = "".join(c if c.isalnum() and c.isascii() else "-" for c in output.stem).strip("-")
+    name = name or "mine"
+    told = [
+        f"{found['classes']} classes, {found['training']} training and {found['test'] or 'no'} "
+        f"test pictures; the smallest class has {found['fewest']}",
+        f"shorter sides of the pictures: {found['shorter_side']} pixels in the middle",
+        f"{network}: {structure.summary()}",
+        f"about {hours:.1f} hours a seed on one core of this machine without a GPU",
+    ]
+    lines = _lines(name, pictures, network, chosen, macs, levels, told)
+    write_text(output, "\n".join(lines) + "\n")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    command = f"snakemake --cores {cores or 1} --rerun-incomplete --configfile {quote(str(output))}"
+    value = {**found, "side": chosen, "hours": hours, "config": str(output), "command": command}
+    show(
+        value, as_json, *told, f"{output} is written; now, in the folder of the Snakefile:", command
+    )
+
+
+def _look_at(pictures: Path) -> dict[str, int]:
+    """Return counts of classes and pictures, and the middle of the shorter sides in pixels."""
+    from PIL import Image
+
+    from prune3d.data.folders import class_names, layout, list_pictures
+
+    train, test = layout(pictures)
+    classes = class_names(train)
+    listed = list_pictures(train, train, classes)
+    count = len(listed.names)
+    sides = []
+    for i in range(0, count, max(1, count // LOOKED_AT)):
+        try:
+            with Image.open(listed.path(i)) as picture:
+                sides.append(min(picture.size))
+        except OSError as error:
+            raise UserError(f"{listed.path(i)} cannot be read as a picture ({error}).") from None
+    per_class = [int((listed.labels == label).sum()) for label in range(len(classes))]
+    return {
+        "classes": len(classes),
+        "training": count,
+        "test": len(list_pictures(test, test, classes).names) if test else 0,
+        "fewest": min(per_class),
+        "shorter_side": int(statistics.median(sides)),
+    }
+
+
+def _levels(prunable: Prunable) -> dict[str, list[float]]:
+    """Return the usual levels that the network can be pruned to, each another network."""
+    ways = {
+        "depth": prunable.depth,
+        "width": lambda ratio: prunable.width(ratio, 1),
+        "resolution": prunable.resolution,
+    }
+    levels: dict[str, list[float]] = {}
+    for axis, usual in LEVELS.items():
+        made = {1.0}
+        levels[axis] = []
+        for level in usual:
+            try:
+                realized = ways[axis](level)
+            except UserError:
+                continue
+            if realized not in made:
+                made.add(realized)
+                levels[axis].append(level)
+    return levels
+
+
+def _hours(model: nn.Module, images: int, levels: Mapping[str, list[float]], macs: float) -> float:
+    """Return the time of all trainings from that of some steps, by multiply-accumulates."""
+    import torch
+
+    from prune3d.models.assembly import get_spec
+
+    spec = get_spec(model)
+    batch = torch.zeros(TIMED, spec.in_channels, spec.side, spec.side)
+    model.train()
+    taken = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        model(batch).sum().backward()
+        taken.append(time.perf_counter() - begun)
+    powers = {"depth": 1, "width": 2, "resolution": 2}
+    samples = sum(level ** powers[axis] for axis, some in levels.items() for level in some)
+    passes = EPOCHS["dense"] + EPOCHS["finetune"] * samples + EPOCHS["final"] * POLICIES * macs
+    return images * passes * min(taken) / TIMED / 3600
+
+
+def _lines(
+    name: str,
+    pictures: Path,
+    network: str,
+    side: int,
+    macs: float,
+    levels: Mapping[str, list[float]],
+    told: list[str],
+) -> Iterator[str]:
+    import json
+
+    yield "# Written by prune3d new. It is laid over config/config.yaml; keys: config/README.md."
+    yield from (f"# {' '.join(line.split())}" for line in told)
+    yield f"run: [{name}]"
+    yield "seeds: [0]                  # judge policies by three: [0, 1, 2]"
+    yield "experiments:"
+    yield f"  {name}:"
+    yield f"    data: {{name: imagefolder, root: {json.dumps(str(pictures))}, side: {side}}}"
+    yield "    model:"
+    yield f"      name: {json.dumps(network)}"
+    yield "      checkpoint: null        # a file of weights, instead of training"
+    for section, epochs in EPOCHS.items():
+        yield f"    {section}: {{epochs: {epochs}, flip: false}}  # true: mirrored"
+    yield "    sampling:                 # what this network can be pruned to"
+    yield from (f"      {axis}: {some}" for axis, some in levels.items())
+    yield "      holdout: []"
+    shortest = min((len(some) for some in levels.values() if some), default=1)
+    yield f"    predictor: {{degree: {min(3, shortest)}}}"
+    yield f"    budgets: [{{name: small, macs: {macs}}}]"
+    policies = ["dwr", *(axis for axis, some in levels.items() if some)]
+    yield f"    policies: [{', '.join(policies)}]"
