@@ -45,6 +45,8 @@ def refusal(path: Path, content: bytes) -> str:
         ),
         ("experiments:\n  1: {}\n  0x1: {}\n", "'1' stands there twice, in line 2 and in line 3"),
         ("a: &x {b: 1, b: 2}\nc: *x\n", "'b' stands there twice, in line 1"),
+        ("a: 1\ndense: &x\n  b: *x\n", "line 2: what this anchor names holds an alias of itself"),
+        ("a: &x [1, [*x]]\n", "line 1: what this anchor names holds an alias of itself"),
         ('{"seeds": [0],\n\t"seeds": [1]}', "'seeds' stands there twice"),
         ("defaults:\n\tdense: {epochs: 3}\n", "line 2, column 1, is no YAML: there is a tab"),
         ("a: [1\nb: 2\n", "line 2"),

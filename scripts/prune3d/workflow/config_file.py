@@ -44,6 +44,8 @@ def check_config_file(path: Path) -> None:
         root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
             raise ConfigError(f"{path} holds no sections of keys, such as `seeds: [0, 1]`.")
+        for line in _within_itself(root, (), set()):
+            raise ConfigError(f"{path}, line {line}: what this anchor names holds an alias of itself.")
         for key, first, second in _repetitions(loader, root):
             raise ConfigError(
                 f"{path}: the key {shown(key)} stands there twice, in line {first} and in line "
@@ -93,6 +95,24 @@ def _is_json(path: Path, text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _within_itself(
+    node: yaml.Node, above: tuple[yaml.Node, ...], visited: set[int]
+) -> Iterator[int]:
+    """Yield lines of nodes that lie within themselves, which no section of a config can."""
+    if any(node is other for other in above):
+        yield node.start_mark.line + 1
+    if id(node) in visited:
+        return
+    visited.add(id(node))
+    parts: list[yaml.Node] = []
+    if isinstance(node, yaml.SequenceNode):
+        parts = node.value
+    elif isinstance(node, yaml.MappingNode):
+        parts = [value for _, value in node.value]
+    for part in parts:
+        yield from _within_itself(part, (*above, node), visited)
 
 
 def _repetitions(loader: Any, root: yaml.Node) -> Iterator[tuple[Any, int, int]]:
