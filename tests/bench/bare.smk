@@ -2,7 +2,8 @@
 # the parents in the sampling tree, no logs, benchmarks, resources or scripts. {run} stands for
 # experiment and seed, {final} for budget and policy. tests/bench/scale.py writes its config.
 PARENTS = config["parents"]
-POINTS = list(PARENTS)
+FIRST = "d100_w100_r100"  # the dense network, fine-tuned but not pruned
+POINTS = [FIRST, *PARENTS]
 RUNS = config["runs"]
 FINALS = config["finals"]
 RIVALS = [f for f in FINALS if not f.endswith("dwr")]
@@ -115,8 +116,14 @@ rule prune:
 
 rule tune:
     input:
-        R + "/samples/{point}/pruned",
-        R + "/samples/{point}/pruned_provenance",
+        lambda w: (
+            f"results/{w.run}/dense/model"
+            if w.point == FIRST
+            else [
+                f"results/{w.run}/samples/{w.point}/{file}"
+                for file in ("pruned", "pruned_provenance")
+            ]
+        ),
         R + "/data/train",
         R + "/data/selection",
     output:
@@ -130,7 +137,6 @@ rule tune:
 
 rule collect:
     input:
-        R + "/dense/metrics",
         [R + f"/samples/{p}/metrics" for p in POINTS[:-1]],
     output:
         R + "/samples_table",

@@ -114,6 +114,7 @@ def write_bare(folder: Path, size: Size) -> list[str]:
     parents = {
         name: "dense" if node.parent == DENSE else f"samples/{node.parent.name}"
         for name, node in tree.nodes.items()
+        if node.point != DENSE
     }
     runs = [f"e{e}/seed{s}" for e in range(size.experiments) for s in range(size.seeds)]
     finals = [f"b{b}/{policy}" for b in range(size.budgets) for policy in POLICIES]

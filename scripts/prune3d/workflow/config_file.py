@@ -45,7 +45,9 @@ def check_config_file(path: Path) -> None:
         if not isinstance(root, yaml.MappingNode):
             raise ConfigError(f"{path} holds no sections of keys, such as `seeds: [0, 1]`.")
         for line in _within_itself(root, (), set()):
-            raise ConfigError(f"{path}, line {line}: what this anchor names holds an alias of itself.")
+            raise ConfigError(
+                f"{path}, line {line}: what this anchor names holds an alias of itself."
+            )
         for key, first, second in _repetitions(loader, root):
             raise ConfigError(
                 f"{path}: the key {shown(key)} stands there twice, in line {first} and in line "
