@@ -26,7 +26,7 @@ from prune3d.models.foreign import copy_network
 from prune3d.models.meaning import Meaning, get_meaning
 
 TOLERANCE = 1e-3
-TRACED_IMAGES, OTHER_IMAGES = 2, 3
+TRACED_IMAGES, OTHER_IMAGES = 4, 3
 
 
 class ExportError(UserError):
