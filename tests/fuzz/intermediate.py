@@ -46,9 +46,20 @@ from prune3d.optimize.target_file import (
 )
 from prune3d.pruning.latency import LATENCIES, read_latencies
 from prune3d.records import JsonKind, TableKind
-from prune3d.report.figures import Style, draw_policies, draw_predictions, draw_surface
+from prune3d.report import int8, latencies
+from prune3d.report.figures import (
+    Style,
+    draw_latencies,
+    draw_policies,
+    draw_predictions,
+    draw_surface,
+)
+from prune3d.report.int8 import INT8
+from prune3d.report.latencies import SUMMARY as LATENCY_SUMMARY
+from prune3d.report.latencies import TIMED
 from prune3d.report.policies import POLICIES
 from prune3d.report.predictors import predictor_rows
+from prune3d.report.warnings import WARNINGS, Pair, judge, lead
 from prune3d.sampling.metrics_file import METRICS, TEST, read_metrics
 from prune3d.sampling.table import (
     HOLDOUT,
@@ -218,6 +229,31 @@ def sound(folder: Path) -> dict[str, Path]:
             for b, p in ((None, "dense"), ("half", "dwr"), ("half", "width"))
         ],
     )
+    TIMED.write(
+        paths["timed"],
+        [
+            {
+                "experiment": "digits",
+                "seed": 0,
+                "budget": budget,
+                "policy": policy,
+                "macs_ratio": ratio,
+                "params": 2000,
+                "test_top1": 0.9,
+                "latency_ms": 2.0 * ratio,
+                "throughput_ms": 30.0 * ratio,
+                "throughput_batch_size": 32,
+                "runtime": "torch",
+                **known_of_all,
+            }
+            for budget, policy, ratio in ((None, "dense", 1.0), ("half", "dwr", 0.5))
+        ],
+    )
+    LATENCY_SUMMARY.write(paths["latencies"], latencies.summarize([paths["timed"]]))
+    measured = {"top1": 0.9, "bytes": 4000, "latency_ms": 0.5}
+    INT8.write(paths["int8"], {"float": measured, "int8": measured, "images": 360})
+    gained = judge("digits", [], [lead("dense_longer", [Pair(0.9, 0.97, 1000)])])
+    WARNINGS.write(paths["warnings"], [gained])
     return paths
 
 
@@ -240,6 +276,10 @@ KINDS: dict[str, JsonKind | TableKind] = {
         TRIALS,
         PROVENANCE,
         POLICIES,
+        TIMED,
+        LATENCY_SUMMARY,
+        INT8,
+        WARNINGS,
     )
 }
 
@@ -316,7 +356,32 @@ def readers(paths: dict[str, Path]) -> dict[str, Read]:
             draw_policies(found, STYLE)
         return found
 
+    def of_latencies(path: Path) -> Any:
+        found = LATENCY_SUMMARY.read(path)
+        latencies.readable(found)
+        if seldom(path):
+            draw_latencies(found, STYLE)
+        return found
+
+    def of_int8(path: Path) -> Any:
+        named = path.parent / "results/digits/seed0/budgets/half/dwr"
+        named.mkdir(parents=True, exist_ok=True)
+        copy = named / path.name
+        copy.write_bytes(path.read_bytes())
+        return int8.readable(int8.summarize([copy]))
+
+    def of_warnings(path: Path) -> Any:
+        found = WARNINGS.read(path)
+        if seldom(path):
+            read = POLICIES.read(paths["policies"])
+            draw_policies(read, STYLE, [row["warning"] for row in found])
+        return found
+
     return {
+        "timed": lambda path: latencies.readable(latencies.summarize([path])),
+        "latencies": of_latencies,
+        "int8": of_int8,
+        "warnings": of_warnings,
         "structure": of_structure,
         "blocks": of_blocks,
         "metrics": lambda path: (read_metrics(path), sample_row("a", read_metrics(path))),

@@ -10,7 +10,7 @@ from campaign import Target
 INTERMEDIATE = (
     *("structure", "blocks", "metrics", "test", "samples", "holdout", "latency", "predictor"),
     *("validation", "optimum", "target", "tied", "candidates", "trials"),
-    *("provenance", "policies"),
+    *("provenance", "policies", "warnings", "timed", "latencies", "int8"),
 )
 # Name: module:function, or module:function:argument.
 KINDS: dict[str, str] = {

@@ -5,35 +5,33 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-from prune3d.records import Fraction, Name, Positive, Ratio, Record, TableKind
+from prune3d.files import damaged
+from prune3d.records import AtLeastOne, Count, Fraction, Name, Positive, Ratio, Record, TableKind
 from prune3d.report.text import markdown, percent
 
 Row = dict[str, Any]
-Number = Annotated[int, Field(ge=1)]
 
 
 class TimedRow(Record):
     """A network that was timed: the dense one, without a budget, or a final one."""
 
     experiment: Name
-    seed: Annotated[int, Field(ge=0)]
+    seed: Count
     budget: Name | None = None
     policy: Name
     macs_ratio: Ratio
-    params: Number
+    params: AtLeastOne
     test_top1: Fraction
     latency_ms: Positive
     throughput_ms: Positive
-    batch_size: Number
-    throughput_batch_size: Number
+    batch_size: AtLeastOne
+    throughput_batch_size: AtLeastOne
     runtime: Name
     device: Name
-    threads: Number
-    runs: Number
+    threads: AtLeastOne
+    runs: AtLeastOne
 
 
 class LatencySummaryRow(Record):
@@ -42,7 +40,7 @@ class LatencySummaryRow(Record):
     experiment: Name
     budget: Name | None = None
     policy: Name
-    seeds: Number
+    seeds: AtLeastOne
     macs_ratio: Ratio
     params: Positive
     test_top1: Fraction
@@ -51,11 +49,11 @@ class LatencySummaryRow(Record):
     throughput_ms: Positive
     throughput_speedup: Positive
     images_per_second: Positive
-    batch_size: Number
-    throughput_batch_size: Number
+    batch_size: AtLeastOne
+    throughput_batch_size: AtLeastOne
     runtime: Name
     device: Name
-    threads: Number
+    threads: AtLeastOne
 
 
 TIMED = TableKind("timed", 1, TimedRow)
@@ -80,7 +78,9 @@ def summarize(files: Iterable[str | Path]) -> list[Row]:
     groups: dict[tuple[str, str | None, str], list[Row]] = {}
     for file in files:
         rows = TIMED.read(file)
-        dense = next(row for row in rows if row["budget"] is None)
+        dense = next((row for row in rows if row["budget"] is None), None)
+        if dense is None:
+            raise damaged(file, "has no row of the dense network")
         for row in rows:
             for kind, name in (("latency", "speedup"), ("throughput", "throughput_speedup")):
                 row[name] = dense[f"{kind}_ms"] / row[f"{kind}_ms"]
