@@ -28,27 +28,16 @@ rule analyze_dense:
         "../scripts/analyze_dense.py"
 
 
-rule analyze_kept:
-    input:
-        own=of("model_code"),
-        structure=f"{DENSE}/structure.json",
-        train=f"{RUN}/data/train.safetensors",
+use rule analyze_dense as analyze_kept with:
     output:
         f"{DENSE}/structure_kept.json",
     log:
         f"{LOGS}/analyze_kept.log",
     benchmark:
         f"{BENCHMARKS}/analyze_kept.tsv"
-    conda:
-        "../envs/torch.yaml"
-    resources:
-        runtime=of("minutes", "once"),
-        mem_mb=of("memory_mb", "once"),
     params:
-        code=digest_of("analyze_kept"),
+        code=digest_of("analyze_dense"),
         settings=of("kept"),
-    script:
-        "../scripts/analyze_kept.py"
 
 
 rule train_dense:

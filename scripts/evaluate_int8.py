@@ -12,10 +12,8 @@ with Job(snakemake) as job:
 
     reason = why_no_network(job.input.int8)
     if reason is None:
-        images, options = (
-            load_images(job.input.test),
-            job.read(LatencyOptions, runtime="onnxruntime"),
-        )
+        images = load_images(job.input.test)
+        options = job.read(LatencyOptions, runtime="onnxruntime")
         measured = {}
         for name in ("onnx", "int8"):
             path = Path(job.input[name])

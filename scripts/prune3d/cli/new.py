@@ -145,8 +145,10 @@ def _hours(model: nn.Module, images: int, levels: Mapping[str, list[float]], mac
         model(batch).sum().backward()
         taken.append(time.perf_counter() - begun)
     powers = {"depth": 1, "width": 2, "resolution": 2}
-    samples = sum(level ** powers[axis] for axis, some in levels.items() for level in some)
-    passes = EPOCHS["dense"] + EPOCHS["finetune"] * samples + EPOCHS["final"] * POLICIES * macs
+    # The dense network is a sample and, as a control, trained as final networks are.
+    samples = 1 + sum(level ** powers[axis] for axis, some in levels.items() for level in some)
+    finals = 1 + POLICIES * macs
+    passes = EPOCHS["dense"] + EPOCHS["finetune"] * samples + EPOCHS["final"] * finals
     return images * passes * min(taken) / TIMED / 3600
 
 
@@ -179,5 +181,5 @@ def _lines(
     shortest = min((len(some) for some in levels.values() if some), default=1)
     yield f"    predictor: {{degree: {min(3, shortest)}}}"
     yield f"    budgets: [{{name: small, macs: {macs}}}]"
-    policies = ["dwr", *(axis for axis, some in levels.items() if some)]
+    policies = ["dense_longer", "dwr", *(axis for axis, some in levels.items() if some)]
     yield f"    policies: [{', '.join(policies)}]"

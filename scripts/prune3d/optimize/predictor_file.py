@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from prune3d.files import damaged
 from prune3d.predictor import from_dict
-from prune3d.records import Excerpt, JsonKind, NonNegative, Record
+from prune3d.records import AtLeastOne, Excerpt, JsonKind, NonNegative, Record
 
 KINDS = ("low_rank", "full")
 Kind = Literal["low_rank", "full"]
@@ -93,7 +93,7 @@ class _Errors(Excerpt):
 
 
 class _Judged(Excerpt):
-    coefficients: Annotated[int, Field(ge=1)] | None
+    coefficients: AtLeastOne | None
     determined: bool | None
     holdout: _Errors | None
     leave_one_out: _Errors | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,18 +139,7 @@ def draw_policies(
     notes
         What must be known of the results; it stands below.
     """
-    experiments = list(dict.fromkeys(row["experiment"] for row in summary))
-    policies = list(dict.fromkeys(row["policy"] for row in summary))
-    figure = style.figure()
-    panels = figure.subplots(1, len(experiments), squeeze=False)[0]
-    for experiment, panel in zip(experiments, panels, strict=True):
-        for i, policy in enumerate(policies):
-            rows = [r for r in summary if r["experiment"] == experiment and r["policy"] == policy]
-            _plot_policy(panel, rows, policy, i)
-        panel.set_title(experiment)
-        panel.set_xlabel("MACs (% of the dense network)")
-    panels[0].set_ylabel("test accuracy (%)")
-    panels[0].legend(frameon=False)
+    figure = _against_macs(summary, style, _plot_accuracy, "test accuracy (%)")
     if notes:
         # Letters of this size are about half as wide as high.
         letters = int(style.size[0] * 72 / (0.55 * NOTE_POINTS))
@@ -169,25 +158,11 @@ def draw_latencies(summary: Sequence[Mapping[str, Any]], style: Style) -> Figure
     style
         Size of the figure.
     """
-    experiments = list(dict.fromkeys(row["experiment"] for row in summary))
-    policies = list(dict.fromkeys(row["policy"] for row in summary))
-    figure = style.figure()
-    panels = figure.subplots(1, len(experiments), squeeze=False)[0]
-    for experiment, panel in zip(experiments, panels, strict=True):
-        panel.plot([0, 100], [0, 100], color="0.7", linewidth=0.8, label="time as MACs")
-        for i, policy in enumerate(policies):
-            rows = [r for r in summary if r["experiment"] == experiment and r["policy"] == policy]
-            panel.plot(
-                [100 * row["macs_ratio"] for row in rows],
-                [100 / row["speedup"] for row in rows],
-                MARKERS[i % len(MARKERS)],
-                color=COLORS[i % len(COLORS)],
-                label=policy,
-            )
-        panel.set_title(experiment)
-        panel.set_xlabel("MACs (% of the dense network)")
-    panels[0].set_ylabel("milliseconds (% of the dense network)")
-    panels[0].legend(frameon=False)
+    ylabel = "milliseconds (% of the dense network)"
+    figure = _against_macs(summary, style, _plot_latency, ylabel)
+    for panel in figure.axes:
+        panel.plot([0, 100], [0, 100], color="0.7", linewidth=0.8, zorder=0, label="time as MACs")
+    figure.axes[0].legend(frameon=False)
     return figure
 
 
@@ -344,17 +319,54 @@ def draw_surface(
     return figure
 
 
-def _plot_policy(panel: Axes, rows: Sequence[Mapping[str, Any]], policy: str, index: int) -> None:
+def _against_macs(
+    summary: Sequence[Mapping[str, Any]],
+    style: Style,
+    plot: Callable[[Axes, Sequence[Mapping[str, Any]], dict[str, Any]], None],
+    ylabel: str,
+) -> Figure:
+    """Draw something of all policies against MACs, a panel for each experiment."""
+    experiments = list(dict.fromkeys(row["experiment"] for row in summary))
+    policies = list(dict.fromkeys(row["policy"] for row in summary))
+    figure = style.figure()
+    panels = figure.subplots(1, len(experiments), squeeze=False)[0]
+    for experiment, panel in zip(experiments, panels, strict=True):
+        for i, policy in enumerate(policies):
+            rows = [r for r in summary if r["experiment"] == experiment and r["policy"] == policy]
+            plot(panel, rows, _look(policy, i))
+        panel.set_title(experiment)
+        panel.set_xlabel("MACs (% of the dense network)")
+    panels[0].set_ylabel(ylabel)
+    panels[0].legend(frameon=False)
+    return figure
+
+
+def _look(policy: str, index: int) -> dict[str, Any]:
+    """Return how a policy is drawn in every figure."""
+    if policy == "dense":
+        return {"label": policy, "color": "0.3", "marker": "*"}
+    color, marker = COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
+    return {"label": policy, "color": color, "marker": marker}
+
+
+def _plot_accuracy(panel: Axes, rows: Sequence[Mapping[str, Any]], look: dict[str, Any]) -> None:
     rows = sorted(rows, key=lambda row: row["macs_ratio_mean"])
     panel.errorbar(
         [100 * row["macs_ratio_mean"] for row in rows],
         [100 * row["test_top1_mean"] for row in rows],
         yerr=[100 * (row["test_top1_std"] or 0) for row in rows],
-        label=policy,
-        color="0.3" if policy == "dense" else COLORS[index % len(COLORS)],
-        marker="*" if policy == "dense" else MARKERS[index % len(MARKERS)],
         linestyle="-" if len(rows) > 1 else "none",
         capsize=3,
+        **look,
+    )
+
+
+def _plot_latency(panel: Axes, rows: Sequence[Mapping[str, Any]], look: dict[str, Any]) -> None:
+    panel.plot(
+        [100 * row["macs_ratio"] for row in rows],
+        [100 / row["speedup"] for row in rows],
+        linestyle="none",
+        **look,
     )
 
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from prune3d.records import Fraction, JsonKind, Name, Positive, Record, TableKind
+from prune3d.records import AtLeastOne, Fraction, JsonKind, Name, Positive, Record, TableKind
 from prune3d.report.text import markdown, percent
 from prune3d.workflow.paths import final_of
 
 Row = dict[str, Any]
-Number = Annotated[int, Field(ge=1)]
 KINDS = ("float", "int8")
 
 
 class _Measured(Record):
     top1: Fraction
-    bytes: Number
+    bytes: AtLeastOne
     latency_ms: Positive
 
 
@@ -30,7 +29,7 @@ class Int8Record(Record):
     unreachable: Name | None = None
     float: _Measured | None = None
     int8: _Measured | None = None
-    images: Number | None = None
+    images: AtLeastOne | None = None
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> Int8Record:
@@ -45,7 +44,7 @@ class Int8Row(Record):
     experiment: Name
     budget: Name
     policy: Name
-    seeds: Number
+    seeds: AtLeastOne
     float_top1: Fraction
     int8_top1: Fraction
     float_bytes: Positive

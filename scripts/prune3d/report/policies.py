@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, create_model, model_validator
+from pydantic import create_model, model_validator
 
 from prune3d.costs.structure_file import BLOCKS
 from prune3d.files import write_csv, write_text
 from prune3d.optimize.target_file import TRIALS, read_target
-from prune3d.records import Name, Record, TableKind
+from prune3d.records import AtLeastOne, Name, Record, TableKind
 from prune3d.report.text import latex, markdown, mean_and_spread, percent, scaled
 from prune3d.report.warnings import WARNINGS
 from prune3d.sampling.metrics_file import TEST, read_metrics
@@ -52,7 +52,7 @@ class _Policy(Record):
     experiment: Name
     budget: Name | None = None
     policy: Name
-    seeds: Annotated[int, Field(ge=1)]
+    seeds: AtLeastOne
 
     @model_validator(mode="after")
     def _can_be_drawn(self) -> _Policy:

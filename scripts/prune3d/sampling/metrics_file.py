@@ -8,7 +8,17 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from prune3d.files import damaged
-from prune3d.records import Count, Excerpt, Fraction, JsonKind, Name, NonNegative, Positive, Ratio
+from prune3d.records import (
+    AtLeastOne,
+    Count,
+    Excerpt,
+    Fraction,
+    JsonKind,
+    Name,
+    NonNegative,
+    Positive,
+    Ratio,
+)
 
 # Of cheap networks and many epochs: beyond what float64 counts exactly.
 Cost = Annotated[int, Field(ge=0, le=2**100)]
@@ -31,7 +41,7 @@ class Judgement(Excerpt):
     top1: Fraction
     top5: Fraction
     loss: NonNegative
-    images: Annotated[int, Field(ge=1)]
+    images: AtLeastOne
 
 
 class MetricsRecord(Excerpt):

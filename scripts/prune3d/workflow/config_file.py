@@ -108,12 +108,7 @@ def _within_itself(
     if id(node) in visited:
         return
     visited.add(id(node))
-    parts: list[yaml.Node] = []
-    if isinstance(node, yaml.SequenceNode):
-        parts = node.value
-    elif isinstance(node, yaml.MappingNode):
-        parts = [value for _, value in node.value]
-    for part in parts:
+    for part in _parts(node):
         yield from _within_itself(part, (*above, node), visited)
 
 
@@ -126,11 +121,16 @@ def _repetitions(loader: Any, root: yaml.Node) -> Iterator[tuple[Any, int, int]]
         if id(node) in visited:
             continue
         visited.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-        elif isinstance(node, yaml.MappingNode):
-            waiting += [value for _, value in node.value]
+        waiting += _parts(node)
+        if isinstance(node, yaml.MappingNode):
             yield from _twice(loader, node)
+
+
+def _parts(node: yaml.Node) -> list[yaml.Node]:
+    """Return what a list or a section holds."""
+    if isinstance(node, yaml.SequenceNode):
+        return list(node.value)
+    return [value for _, value in node.value] if isinstance(node, yaml.MappingNode) else []
 
 
 def _twice(loader: Any, node: yaml.MappingNode) -> Iterator[tuple[Any, int, int]]:
