@@ -21,6 +21,7 @@ from prune3d.report import policies, predictors
 from prune3d.report.figures import (
     Style,
     draw_dimensions,
+    draw_latencies,
     draw_policies,
     draw_predictions,
     draw_surface,
@@ -435,6 +436,25 @@ def test_policies_are_drawn_at_their_mean_with_their_spread(summary: list[dict[s
     assert (line.get_xdata()[0], line.get_ydata()[0]) == pytest.approx((49, 90))
     low, high = bars.get_segments()[0][:, 1]
     assert high - low == pytest.approx(2 * 2 * 2**0.5)
+
+
+def test_a_policy_has_the_same_colour_in_every_figure(summary: list[dict[str, Any]]) -> None:
+    rows = [row for row in summary if row["policy"] != "dense_longer"]
+    looks = []
+    for drawn in (summary, rows, rows[::-1]):
+        (panel,) = draw_policies(drawn, Style((4, 3), 60)).axes
+        looks.append({c.get_label(): c.lines[0] for c in panel.containers})
+    timed = [
+        {**row, "macs_ratio": row["macs_ratio_mean"], "speedup": 1 / row["macs_ratio_mean"]}
+        for row in rows
+    ]
+    (panel,) = draw_latencies(timed, Style((4, 3), 60)).axes
+    looks.append({line.get_label(): line for line in panel.lines})
+    for policy in ("dense", "dwr", "depth", "width"):
+        found = {(look[policy].get_color(), look[policy].get_marker()) for look in looks}
+        assert len(found) == 1
+    every = [(line.get_color(), line.get_marker()) for line in looks[0].values()]
+    assert len(set(every)) == len(every) == 5
 
 
 def test_samples_are_drawn_on_the_axis_along_which_they_lie() -> None:

@@ -16,6 +16,8 @@ from prune3d.optimize.surrogate import chosen
 from prune3d.sampling.table import Samples
 from prune3d.sampling.tree import AXES
 
+# Policies in the order of their colours; the dense network is grey.
+DRAWN = ("dwr", "depth", "width", "resolution", "dense_longer")
 # Okabe and Ito's colours, told apart by people with any colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 NOTE_POINTS = 7
@@ -331,9 +333,9 @@ def _against_macs(
     figure = style.figure()
     panels = figure.subplots(1, len(experiments), squeeze=False)[0]
     for experiment, panel in zip(experiments, panels, strict=True):
-        for i, policy in enumerate(policies):
+        for policy in policies:
             rows = [r for r in summary if r["experiment"] == experiment and r["policy"] == policy]
-            plot(panel, rows, _look(policy, i))
+            plot(panel, rows, _look(policy))
         panel.set_title(experiment)
         panel.set_xlabel("MACs (% of the dense network)")
     panels[0].set_ylabel(ylabel)
@@ -341,12 +343,12 @@ def _against_macs(
     return figure
 
 
-def _look(policy: str, index: int) -> dict[str, Any]:
-    """Return how a policy is drawn in every figure."""
-    if policy == "dense":
+def _look(policy: str) -> dict[str, Any]:
+    """Return how a policy is drawn, the same in every figure."""
+    if policy not in DRAWN:
         return {"label": policy, "color": "0.3", "marker": "*"}
-    color, marker = COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
-    return {"label": policy, "color": color, "marker": marker}
+    index = DRAWN.index(policy)
+    return {"label": policy, "color": COLORS[index], "marker": MARKERS[index]}
 
 
 def _plot_accuracy(panel: Axes, rows: Sequence[Mapping[str, Any]], look: dict[str, Any]) -> None:
