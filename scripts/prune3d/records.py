@@ -97,7 +97,7 @@ class TableKind:
     """A kind of CSV file.
 
     The last column, `DIGEST`, has the format number and the digest of the whole table in every
-    row; a table without rows does not have that column.
+    row; in a table without rows its name has them.
 
     Attributes
     ----------
@@ -125,8 +125,8 @@ class TableKind:
         if unknown:
             raise ValueError(f"the kind of table {self.name} has no column {unknown[0]!r}")
         cells = [[_cell(row.get(column)) for column in self.columns] for row in rows]
-        columns = (*self.columns, DIGEST) if rows else self.columns
         seal = self.seal(cells)
+        columns = (*self.columns, DIGEST if rows else f"{DIGEST} {seal}")
         sealed = [dict(zip(columns, (*row, seal), strict=True)) for row in cells]
         write_csv(path, sealed, columns)
 
@@ -139,15 +139,21 @@ class TableKind:
             If the file is missing, damaged, of another kind or format, or was changed.
         """
         header, *rows = _read_rows(path)
-        if tuple(header) != (*self.columns, *([DIGEST] if DIGEST in header else [])):
+        columns, last = tuple(header[: len(self.columns)]), header[len(self.columns) :]
+        name, _, seal = last[0].partition(" ") if last else (DIGEST, "", "")
+        if columns != self.columns or len(last) > 1 or name != DIGEST:
             raise damaged(path, f"has not the columns of a {self.name} table of this version")
-        if bool(rows) != (DIGEST in header) or not (rows or self.may_be_empty):
-            raise damaged(path, "has no column 'digest'" if rows else "has lost its rows")
+        if not last:
+            raise damaged(path, "has no column 'digest'")
+        if not rows and not (seal and self.may_be_empty):
+            raise damaged(path, "has lost its rows")
+        if rows and seal:
+            raise damaged(path, "was changed after it was written, or is damaged")
         short = next((i for i, row in enumerate(rows, 2) if len(row) != len(header)), None)
         if short is not None:
             raise damaged(path, f"has another number of cells in line {short} than columns")
         cells = [row[: len(self.columns)] for row in rows]
-        self._check_seals(path, cells, {row[-1] for row in rows})
+        self._check_seals(path, cells, {row[-1] for row in rows} or {seal})
         return [self._parse(path, i, row) for i, row in enumerate(cells, 2)]
 
     def seal(self, cells: Sequence[Sequence[str]]) -> str:
@@ -158,7 +164,7 @@ class TableKind:
     def _check_seals(
         self, path: str | Path, cells: Sequence[Sequence[str]], seals: set[str]
     ) -> None:
-        if not cells or seals == {self.seal(cells)}:
+        if seals == {self.seal(cells)}:
             return
         number = min(seals).partition(":")[0]
         if len(seals) == 1 and number.isdecimal() and number != str(self.format):

@@ -469,7 +469,8 @@ def _sealed_csv(kind: TableKind) -> Damage:
         changed = damaged_csv(content, rng)
         try:
             header, *rows = csv.reader(io.StringIO(changed.decode(), newline=""), strict=True)
-            return _csv([[*header, "digest"], *([*row, kind.seal(rows)] for row in rows)])
+            name = "digest" if rows else f"digest {kind.seal(rows)}"
+            return _csv([[*header, name], *([*row, kind.seal(rows)] for row in rows)])
         except (ValueError, csv.Error):
             return changed
 

@@ -191,12 +191,21 @@ def test_rows_that_were_lost_moved_or_doubled_are_noticed(table: Path) -> None:
         refusal(CSV, table)
     table.write_text(header)
     assert "lost its rows" in refusal(MAY_BE_EMPTY, table)
+    table.write_text(header.replace(",digest", ""))
+    assert "no column 'digest'" in refusal(MAY_BE_EMPTY, table)
 
 
 def test_only_some_tables_may_be_without_rows(table: Path) -> None:
     MAY_BE_EMPTY.write(table, [])
     assert MAY_BE_EMPTY.read(table) == []
+    header = table.read_text()
+    CSV.write(table, ROWS)
+    table.write_text(header + table.read_text().partition("\n")[2])
+    assert "was changed" in refusal(MAY_BE_EMPTY, table)
+    table.write_text(header)
     assert "lost its rows" in refusal(CSV, table)
+    TableKind("rows", 2, Row, may_be_empty=True).write(table, [])
+    assert "'2', but this version reads '1'" in refusal(MAY_BE_EMPTY, table)
 
 
 def test_a_table_of_another_kind_is_noticed(table: Path) -> None:
