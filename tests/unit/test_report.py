@@ -227,13 +227,14 @@ def test_policies_that_cannot_reach_the_budget_are_left_out_and_noted(results: P
         }
         for s in (0, 1)
     ]
-    units, *noted = policies.notes(comparison.left_out)
+    units, differences, *noted = policies.notes(comparison.left_out)
     assert "sample standard deviation over seeds" in units
+    assert "95 % t interval" in differences
     assert noted == [
         f"Left out: digits, seed {seed}, budget half, policy resolution: {reason}."
         for seed in (0, 1)
     ]
-    assert policies.notes([]) == [units]
+    assert policies.notes([]) == [units, differences]
 
 
 def test_the_summary_is_mean_and_sample_standard_deviation(results: Path) -> None:
@@ -266,15 +267,18 @@ def test_the_written_tables_hold_the_numbers(results: Path, tmp_path: Path) -> N
     assert [row["seed"] for row in read_csv(output.left_out)] == ["0", "1"]
     text = output.md.read_text()
     assert (
-        "| digits | half | dwr | 2 | 90.00 ± 2.83 | 49.0 | 200 | 0.49 | 1.00 | 1.00 | 52.0 k |"
+        "| digits | half | dwr | 2 | 90.00 ± 2.83 | - | 49.0 | 200 | 0.49 | 1.00 | 1.00 | 52.0 k |"
         in text
     )
     assert text.count("resolution alone cannot meet it") == 2
     tex = output.tex.read_text()
-    assert r"digits & half & dwr & 2 & 90.00 $\pm$ 2.83 & 49.0 & 200 & 0.49 & 1.00 & 1.00 &" in tex
+    assert (
+        r"digits & half & dwr & 2 & 90.00 $\pm$ 2.83 & - & 49.0 & 200 & 0.49 & 1.00 & 1.00 &" in tex
+    )
     for note in policies.notes(compare(results).left_out):
         assert f"\n- {note}\n" in text
-        assert f"\\par\\footnotesize {note.replace('±', '$' + chr(92) + 'pm$')}\n" in tex
+        escaped = note.replace("±", r"$\pm$").replace("%", r"\%")
+        assert f"\\par\\footnotesize {escaped}\n" in tex
 
 
 def test_predictor_errors_are_a_row_for_each_way_of_judging(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from prune3d.costs.structure_file import BLOCKS
 from prune3d.files import write_csv, write_text
 from prune3d.optimize.target_file import TRIALS, read_target
 from prune3d.records import AtLeastOne, Name, Record, TableKind
-from prune3d.report.text import latex, markdown, mean_and_spread, percent, scaled
+from prune3d.report.paired import paired
+from prune3d.report.text import latex, markdown, mean_and_spread, percent, points, scaled
 from prune3d.report.warnings import WARNINGS
 from prune3d.sampling.metrics_file import TEST, read_metrics
 from prune3d.sampling.table import read_samples
@@ -45,7 +46,11 @@ RUN_COLUMNS = (
     "training_seconds",
 )
 AVERAGED = RUN_COLUMNS[4:]
-SUMMARY_COLUMNS = tuple(f"{column}_{part}" for column in AVERAGED for part in ("mean", "std"))
+DIFFERENCE_COLUMNS = tuple(f"difference_to_dwr{part}" for part in ("", "_low", "_high"))
+SUMMARY_COLUMNS = (
+    *(f"{column}_{part}" for column in AVERAGED for part in ("mean", "std")),
+    *DIFFERENCE_COLUMNS,
+)
 
 
 class _Policy(Record):
@@ -64,7 +69,7 @@ class _Policy(Record):
 
 DRAWN = ("macs_ratio_mean", "test_top1_mean")
 _NUMBERS: dict[str, Any] = dict.fromkeys(SUMMARY_COLUMNS, (float | None, None))
-POLICIES = TableKind("policies", 1, create_model("PolicyRow", __base__=_Policy, **_NUMBERS))
+POLICIES = TableKind("policies", 2, create_model("PolicyRow", __base__=_Policy, **_NUMBERS))
 LEFT_OUT_COLUMNS = ("experiment", "seed", "budget", "policy", "reason")
 
 
@@ -202,7 +207,8 @@ def trials_cost(run: Run, budget: str) -> SearchCost:
 def summarize(runs: Sequence[Row]) -> list[Row]:
     """Return mean and sample standard deviation over the seeds, a row a policy.
 
-    Rows keep the order in which the policies first appear.
+    Rows keep the order in which the policies first appear. The difference to the method is that of
+    the test accuracies at the same budget, over the seeds that both have, with its interval.
     """
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in runs:
@@ -215,8 +221,18 @@ def summarize(runs: Sequence[Row]) -> list[Row]:
             values = [row[column] for row in rows if row[column] is not None]
             mean, spread = mean_and_spread(values) if values else (None, None)
             entry[f"{column}_mean"], entry[f"{column}_std"] = mean, spread
-        summary.append(entry)
+        method = groups.get((experiment, budget, "dwr"), []) if policy != "dwr" else []
+        summary.append({**entry, **_difference(rows, method)})
     return summary
+
+
+def _difference(rows: Sequence[Row], method: Sequence[Row]) -> Row:
+    own, reference = ({row["seed"]: row["test_top1"] for row in part} for part in (rows, method))
+    effect = paired(own, reference)
+    if effect is None:
+        return dict.fromkeys(DIFFERENCE_COLUMNS)
+    ends = effect.interval() or (None, None)
+    return dict(zip(DIFFERENCE_COLUMNS, (effect.mean, *ends), strict=True))
 
 
 def write_tables(comparison: Comparison, warnings: Sequence[Row], output: Any) -> None:
@@ -244,7 +260,8 @@ def write_tables(comparison: Comparison, warnings: Sequence[Row], output: Any) -
 
 def readable(summary: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Return header and cells of the table for people."""
-    header = ["experiment", "budget", "policy", "seeds", "test top-1 %", "MACs %", "params"]
+    header = ["experiment", "budget", "policy", "seeds", "test top-1 %", "difference to dwr"]
+    header += ["MACs %", "params"]
     header += ["depth", "width", "resolution", "search cost", "training cost"]
     rows = [
         [
@@ -253,6 +270,7 @@ def readable(summary: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
             row["policy"],
             str(row["seeds"]),
             percent(row["test_top1_mean"], row["test_top1_std"]),
+            points(*(row[column] for column in DIFFERENCE_COLUMNS)),
             percent(row["macs_ratio_mean"], digits=1),
             scaled(row["params_mean"]),
             *(f"{row[f'{axis}_mean']:.2f}" for axis in AXES),
@@ -268,7 +286,9 @@ def notes(left_out: Sequence[Row]) -> list[str]:
     """Return what must be said below the table: units, and the policies left out, with reasons."""
     lines = [
         "± is the sample standard deviation over seeds. Costs are image passes x MACs of a forward "
-        "pass; a policy that uses less of the budget than another is at a disadvantage."
+        "pass; a policy that uses less of the budget than another is at a disadvantage.",
+        "The difference to dwr is that of the test accuracies of the same seeds in points, with "
+        "its 95 % t interval where seeds differ.",
     ]
     lines += [
         f"Left out: {row['experiment']}, seed {row['seed']}, budget {row['budget']}, policy "

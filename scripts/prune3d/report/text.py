@@ -38,6 +38,14 @@ def percent(mean: float, spread: float | None = None, digits: int = 2) -> str:
     return text if spread is None else f"{text} ± {100 * spread:.{digits}f}"
 
 
+def points(difference: float | None, low: float | None = None, high: float | None = None) -> str:
+    """Return a difference of fractions in points, with its interval where there is one."""
+    if difference is None:
+        return "-"
+    text = f"{100 * difference:+.2f}"
+    return text if low is None or high is None else f"{text} [{100 * low:+.2f}, {100 * high:+.2f}]"
+
+
 def scaled(value: float) -> str:
     """Return a count with three digits and a unit prefix: ``4.30 M``."""
     for limit, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
