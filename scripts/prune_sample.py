@@ -1,6 +1,7 @@
 """Prune the parent of a sample to the sample's ratios."""
 
 from prune3d.pruning import PruningOptions, prune
+from prune3d.sampling.tree import AXES
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
@@ -8,18 +9,20 @@ with Job(snakemake) as job:
     from prune3d.models.checkpoint import load, save
     from prune3d.models.lineage import name_stage
     from prune3d.workflow.config import check_structure
+    from prune3d.workflow.sampling import nearest_ratios
 
+    ratios = [job.params[axis] for axis in AXES]
     for structure in job.input.structure:
         check_structure(job, structure)
+        if job.params["nearest"]:
+            ratios = nearest_ratios(structure, ratios)
 
     device = job.device()
     options = job.read(PruningOptions, seed=job.seed("pruning"))
     images = load_splits(job.input.train, job.input.selection)
     pruned = prune(
         load(job.input.parent, device, job.params["own_network"]),
-        job.params["depth"],
-        job.params["width"],
-        job.params["resolution"],
+        *ratios,
         options=options,
         images=images.probe(options.probe_images, options.seed).to(device),
     )

@@ -18,8 +18,9 @@ from campaign import Target
 from mutate import damaged_bytes, edited
 from prune3d.errors import ConfigError
 from prune3d.sampling.tree import sampling_tree
-from prune3d.workflow.config import design_of, load_experiments
+from prune3d.workflow.config import load_experiments
 from prune3d.workflow.config_file import check_config_files
+from prune3d.workflow.sampling import design_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "config/config.yaml"

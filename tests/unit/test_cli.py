@@ -272,6 +272,6 @@ def test_a_new_config_fits_the_pictures_and_the_network(say: Say) -> None:
     (settings,) = load_experiments(config, schema).values()
     assert settings["data"]["root"] == "pictures" and settings["model"]["name"] == "resnet14"
     # Six blocks of which two must stay.
-    assert settings["sampling"]["depth"] == [0.8, 0.6, 0.4]
+    assert settings["sampling"]["depth"] == [0.83, 0.67, 0.5, 0.33]
     code, _, err = say(*line)
     assert code == 1 and "exists" in err

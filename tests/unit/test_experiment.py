@@ -25,9 +25,18 @@ def read(name: str) -> dict[str, Any]:
     return content
 
 
+LEVELS: dict[str, Any] = {
+    "depth": [0.8, 0.6, 0.4, 0.2],
+    "width": [0.8, 0.6, 0.45, 0.3],
+    "resolution": [0.875, 0.75, 0.625, 0.5],
+    "holdout": [[0.8, 0.8, 0.75], [0.6, 0.6, 0.875], [0.4, 0.8, 0.75]],
+}
+
+
 def made(change: dict[str, Any] | None = None) -> Experiment:
-    """Return an experiment of the shipped defaults, some of them changed."""
-    config = overlay(read("config.yaml"), {"experiments": None, "defaults": change or {}})
+    """Return an experiment of the shipped defaults with known levels, some of them changed."""
+    default = overlay(read("config.yaml"), {"defaults": {"sampling": LEVELS}})
+    config = overlay(default, {"experiments": None, "defaults": change or {}})
     config["experiments"] = {"digits": None}
     checked = load_experiments(config, read("schema.yaml"))["digits"]
     return Experiment("digits", checked, (0, 1))

@@ -1,4 +1,4 @@
-"""Twenty kills of a whole run at random moments, each continued by the documented commands."""
+"""Kills of a whole run at random moments, each continued by the documented commands."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import pytest
 
 from running import DETERMINISTIC, Project, environment
 
-# `make kills` runs it: about as long as all other tests of whole runs.
-KILLS = int(os.environ.get("PRUNE3D_KILLS", "0"))
+# `make kills` does twenty.
+KILLS = int(os.environ.get("PRUNE3D_KILLS", "2"))
 WHOM = ("process group", "one job", "snakemake alone")
 CHANGE: dict[str, Any] = {
     "defaults": {
@@ -83,9 +83,8 @@ def continue_to_end(project: Project, config: list[str]) -> None:
     assert done.returncode == 0, done.stderr[-5000:]
 
 
-@pytest.mark.skipif(not KILLS, reason="PRUNE3D_KILLS says how often; see make kills")
 @pytest.mark.slow
-def test_twenty_kills_change_no_result_and_leave_nothing(tmp_path: Path) -> None:
+def test_kills_change_no_result_and_leave_nothing(tmp_path: Path) -> None:
     undisturbed = Project.copy_to(tmp_path / "undisturbed")
     config = undisturbed.with_config("small", CHANGE)
     continue_to_end(undisturbed, config)

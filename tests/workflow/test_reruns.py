@@ -120,6 +120,8 @@ EXPECTED: dict[str, Rerun] = {
     # The tiny run has the design grid.
     "defaults.sampling.count": Rerun(5, set()),
     "defaults.sampling.criterion": Rerun("i", set()),
+    # Its levels are lists.
+    "defaults.sampling.levels": Rerun(5, set()),
     "defaults.sampling.depth": Rerun([0.67, 0.83], NEW_SAMPLE, "dwr"),
     "defaults.sampling.width": Rerun([0.5, 0.35], NEW_SAMPLE, "dwr"),
     "defaults.sampling.resolution": Rerun([0.75, 0.625], NEW_SAMPLE, "dwr"),

@@ -15,17 +15,12 @@ import typer
 from prune3d.cli.networks import AsJson, Given, Network, Side, open_network
 from prune3d.cli.output import show
 from prune3d.errors import UserError
+from prune3d.sampling.tree import AXES
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from prune3d.costs.prunable import Prunable
-
-LEVELS = {
-    "depth": (0.8, 0.6, 0.4, 0.2),
-    "width": (0.8, 0.6, 0.45, 0.3),
-    "resolution": (0.875, 0.75, 0.625, 0.5),
-}
+LEVELS = 4  # of each dimension
 EPOCHS = {"dense": 30, "finetune": 10, "final": 30}
 LOOKED_AT, TIMED, POLICIES = 200, 16, 4
 
@@ -48,6 +43,7 @@ def new(
       prune3d new pictures resnet20 --side 32 -o mine.yaml
       prune3d new pictures resnet8 --side 16 --macs 0.25 -o quarter.yaml --json
     """  # noqa: D301
+    from prune3d.costs.levels import auto_levels
     from prune3d.costs.prunable import Prunable
     from prune3d.files import write_text
     from prune3d.pruning.analyze import analyze
@@ -60,7 +56,8 @@ def new(
     chosen = side or min(found["shorter_side"], 224)
     model = open_network(network, Given(found["classes"], chosen))
     structure = analyze(model)
-    levels = _levels(Prunable.of_structure(structure))
+    prunable = Prunable.of_structure(structure)
+    levels = {axis: list(auto_levels(axis, LEVELS, macs, prunable)) for axis in AXES}
     hours = _hours(model, found["training"], levels, macs)
     name = "".join(c if c.isalnum() and c.isascii() else "-" for c in output.stem).strip("-")
     name = name or "mine"
@@ -106,28 +103,6 @@ def _look_at(pictures: Path) -> dict[str, int]:
         "fewest": min(per_class),
         "shorter_side": int(statistics.median(sides)),
     }
-
-
-def _levels(prunable: Prunable) -> dict[str, list[float]]:
-    """Return the usual levels that the network can be pruned to, each another network."""
-    ways = {
-        "depth": prunable.depth,
-        "width": lambda ratio: prunable.width(ratio, 1),
-        "resolution": prunable.resolution,
-    }
-    levels: dict[str, list[float]] = {}
-    for axis, usual in LEVELS.items():
-        made = {1.0}
-        levels[axis] = []
-        for level in usual:
-            try:
-                realized = ways[axis](level)
-            except UserError:
-                continue
-            if realized not in made:
-                made.add(realized)
-                levels[axis].append(level)
-    return levels
 
 
 def _hours(model: nn.Module, images: int, levels: Mapping[str, list[float]], macs: float) -> float:

@@ -128,6 +128,27 @@ class Prunable:
             )
         return side / image_side
 
+    def nearest(self, axis: str, ratio: float, round_to: int) -> float:
+        """Return the ratio of a dimension that the network can have and that is nearest to one.
+
+        Where nothing can be pruned along the dimension that is 1.
+        """
+        if axis == "depth":
+            kept = min(self.blocks, max(self.fewest_blocks, int(ratio * self.blocks + 0.5)))
+            return kept / self.blocks if self.blocks else 1.0
+        if axis == "width":
+            return self.width(ratio, round_to) if self.groups else 1.0
+        image_side = self.sides[-1]
+        return min(self.sides, key=lambda side: abs(side - ratio * image_side)) / image_side
+
+    def nearest_to(self, point: Point, round_to: int) -> tuple[float, float, float]:
+        """Return the ratios that the network can have and that are nearest to a point's."""
+        return (
+            self.nearest("depth", point.depth, round_to),
+            self.nearest("width", point.width, round_to),
+            self.nearest("resolution", point.resolution, round_to),
+        )
+
     def realize(self, point: Point, round_to: int) -> tuple[float, float, float]:
         """Return the depth, width and resolution of the network that a point gives."""
         return (

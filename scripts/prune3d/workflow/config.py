@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prune3d.costs.levels import last_level
 from prune3d.costs.prunable import Prunable
 from prune3d.data.registry import DatasetFacts, held_out
 from prune3d.data.registry import facts as data_facts
@@ -24,23 +25,16 @@ from prune3d.optimize.budget import Budget
 from prune3d.predictor.design import check_design
 from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA, check_criterion
 from prune3d.pruning.patterns import why_unmatched
-from prune3d.sampling.optimal_design import Polynomial, TreeCost, optimal_points
-from prune3d.sampling.tree import (
-    AXES,
-    DENSE,
-    Design,
-    Point,
-    fitted_points,
-    sampling_tree,
-    to_points,
-)
+from prune3d.sampling.tree import AXES, DENSE, Point, fitted_points, sampling_tree
 from prune3d.workflow.paths import RESERVED
+from prune3d.workflow.sampling import AUTO, design_of, levels_of, takes_nearest
 
 if TYPE_CHECKING:
     from prune3d.workflow.job import Job
 
 Config = Mapping[str, Any]
 ORDER = ("degree", "rank")
+REACH = 1.25
 
 
 def load_experiments(config: Config, schema: Config) -> dict[str, dict[str, Any]]:
@@ -114,43 +108,6 @@ def overlay(base: Config, top: Config) -> dict[str, Any]:
         else:
             merged[key] = copy.deepcopy(value)
     return merged
-
-
-def design_of(settings: Config) -> Design:
-    """Return an experiment's sampling design."""
-    sampling = settings["sampling"]
-    chosen = optimal_design_of(settings) if sampling["design"] == "optimal" else ()
-    return Design(
-        kind=sampling["design"],
-        depth=tuple(sampling["depth"]),
-        width=tuple(sampling["width"]),
-        resolution=tuple(sampling["resolution"]),
-        points=to_points(sampling["points"]),
-        holdout=to_points(sampling["holdout"]),
-        chosen=chosen,
-    )
-
-
-def optimal_design_of(settings: Config) -> tuple[Point, ...]:
-    """Return the samples of an optimal design for an experiment's predictor and budgets."""
-    sampling, predictor = settings["sampling"], settings["predictor"]
-    # What is to be chosen later is taken at its default.
-    degree, rank = (
-        default if predictor[key] == "cv" else predictor[key]
-        for key, default in (("degree", 3), ("rank", 1))
-    )
-    part = settings["data"]["selection_fraction"]
-    label = part / (1 - part)
-    points = optimal_points(
-        [sampling[axis] for axis in AXES],
-        sampling["count"],
-        Polynomial(predictor["kind"], degree, rank),
-        [b["macs"] for b in settings["budgets"] if b.get("macs", 2) <= 1],
-        # Batch norms and blocks see at most all training images.
-        TreeCost(train=settings["finetune"]["epochs"] + 1 + label, score=1 + label),
-        sampling["criterion"],
-    )
-    return to_points(points)
 
 
 def check_schema(config: Config, schema: Config) -> None:
@@ -244,18 +201,19 @@ def check_experiment(name: str, settings: Config) -> None:
     for i, budget in enumerate(settings["budgets"]):
         with _about(name, f"budgets[{i}]"):
             Budget.of(budget)
+    known, prunable = model_facts(settings["model"]["name"]), None
+    if known is not None:
+        with _about(name, "model.name"):
+            prunable = Prunable.of_facts(known, data.side)
     samples = "dwr" in settings["policies"]  # which rivals alone do not need
     if samples:
         with _about(name, "sampling"):
             design = design_of(settings)
         with _about(name, "sampling.points or sampling.holdout"):
             sampling_tree(design)
-    known = model_facts(settings["model"]["name"])
     # Of other models, or beside layers that are kept, a job finds out what can be pruned, and then
     # checks the samples.
-    if known is not None:
-        with _about(name, "model.name"):
-            prunable = Prunable.of_facts(known, data.side)
+    if known is not None and prunable is not None:
         _check_keep(name, settings, known.layers)
         if samples and not settings["pruning"]["keep"]:
             check_sampling(name, settings, prunable)
@@ -336,7 +294,7 @@ def check_sampling(name: str, settings: Config, prunable: Prunable) -> None:
     name
         The experiment's, for the message.
     settings
-        Its sections ``sampling``, ``predictor`` and ``pruning``.
+        Of the experiment, complete.
     prunable
         What of the network can be pruned.
 
@@ -348,22 +306,54 @@ def check_sampling(name: str, settings: Config, prunable: Prunable) -> None:
     with _about(name, "sampling"):
         design = design_of(settings)
     predictor, round_to = settings["predictor"], settings["pruning"]["round_to"]
-    if design.kind != "list":
-        for axis in AXES:
+    given = {key: settings["sampling"][key] != AUTO for key in (*AXES, "holdout")}
+    for axis in AXES:
+        if given[axis] and design.kind != "list":
             with _about(name, f"sampling.{axis}"):
                 for level in getattr(design, axis):
                     prunable.realize(replace(DENSE, **{axis: level}), round_to)
     for key, points in (("points", design.points), ("holdout", design.holdout)):
-        with _about(name, f"sampling.{key}"):
-            for point in points:
-                prunable.realize(point, round_to)
+        if given.get(key, True):
+            with _about(name, f"sampling.{key}"):
+                for point in points:
+                    prunable.realize(point, round_to)
+    realize = prunable.nearest_to if takes_nearest(settings) else prunable.realize
     with _about(name, "sampling"):
-        made = {point: prunable.realize(point, round_to) for point in fitted_points(design)}
-        held = {point: prunable.realize(point, round_to) for point in design.holdout}
-        _check_distinct([*made.items(), *held.items()])
+        made = {point: realize(point, round_to) for point in fitted_points(design)}
+        held = {point: realize(point, round_to) for point in design.holdout}
+        advice = _advice(settings, prunable) if takes_nearest(settings) else "leave one out"
+        _check_distinct([*made.items(), *held.items()], advice)
         # What is to be chosen must have a choice.
         degree, rank = (1 if predictor[key] == "cv" else predictor[key] for key in ORDER)
         check_design(list(made.values()), predictor["kind"], degree, rank)
+        if not settings["optimum"]["extrapolate"]:
+            _check_reach(settings, list(made.values()))
+
+
+def _advice(settings: Config, prunable: Prunable) -> str:
+    """Say which levels a network can have that was not known when they were to be found."""
+    found = levels_of(settings, prunable)
+    text = ", ".join(f"{axis}: {list(levels)}" for axis, levels in found.items())
+    return f"instead of auto, write what this network can have: {text}, holdout: []"
+
+
+def _check_reach(settings: Config, made: Sequence[tuple[float, float, float]]) -> None:
+    """Refuse samples none of whose combinations is small enough for a budget, as far as d w^2 r^2.
+
+    Blocks and channels differ in cost, hence the margin.
+    """
+    ends = [min(values) for values in zip(*made, strict=True)]
+    least = ends[0] * ends[1] ** 2 * ends[2] ** 2
+    for budget in settings["budgets"]:
+        macs = budget.get("macs", 2)
+        if macs <= 1 and least > REACH * macs:
+            reached = ", ".join(f"{axis} {end:.3g}" for axis, end in zip(AXES, ends, strict=True))
+            needed = ", ".join(f"{axis} {last_level(axis, macs):.3g}" for axis in AXES)
+            raise ConfigError(
+                f"the samples reach down to {reached}, about {least:.3g} of the MACs, and the "
+                f"budget '{budget['name']}' asks for {macs:g}; add levels down to {needed}, or set "
+                "optimum.extrapolate to true"
+            )
 
 
 def check_structure(job: Job, structure_file: str) -> None:
@@ -390,14 +380,14 @@ def _check_keep(name: str, settings: Config, layers: Collection[str]) -> None:
         raise ConfigError(f"experiment '{name}', pruning.keep: {wrong}.")
 
 
-def _check_distinct(made: Sequence[tuple[Point, tuple[float, float, float]]]) -> None:
+def _check_distinct(made: Sequence[tuple[Point, tuple[float, float, float]]], advice: str) -> None:
     seen: dict[tuple[float, float, float], Point] = {}
     for point, ratios in made:
         if ratios in seen:
             text = ", ".join(f"{ratio:.4g}" for ratio in ratios)
             raise ConfigError(
                 f"{seen[ratios].name} and {point.name} give the same network (depth, width, "
-                f"resolution {text}); leave one out."
+                f"resolution {text}); {advice}."
             )
         seen[ratios] = point
 
@@ -447,6 +437,7 @@ _TYPES = {
 _PATTERNS = {
     "^loo$": "a number (write 1.0e-4, not 1e-4) or 'loo'",
     "^cv$": "a whole number or 'cv'",
+    "^auto$": "a list or 'auto'",
     "^[A-Za-z0-9][A-Za-z0-9-]*$": "a name of letters, digits and hyphens",
     "^[A-Za-z0-9][A-Za-z0-9._-]*$": "a name of letters, digits, points, hyphens and underscores",
 }

@@ -24,9 +24,9 @@ from prune3d.optimize.budget import Budget
 from prune3d.optimize.rounds import ROUNDS, RerankOptions
 from prune3d.sampling.tree import AXES, DENSE, Node, SamplingTree, sampling_tree
 from prune3d.train.recipe import SCHEDULE_KEYS, matters
-from prune3d.workflow.config import design_of
 from prune3d.workflow.paths import PICTURES, Run
 from prune3d.workflow.resources import Workload
+from prune3d.workflow.sampling import design_of, takes_nearest
 
 Settings = dict[str, Any]
 # An input that is not always there: Snakemake takes an empty list for none.
@@ -318,6 +318,7 @@ class Experiment:
             "round_to": pruning["round_to"] if along["width"] else None,
             "probe_images": pruning["probe_images"],
             "keep": self.keep if self._keeps_in(point) else None,
+            "nearest": takes_nearest(self.config),
             **{axis: getattr(node.point, axis) if along[axis] else None for axis in AXES},
         }
 

@@ -1,0 +1,117 @@
+"""The sampling design of an experiment, with the levels that nobody chose. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from prune3d.costs.levels import auto_holdout, auto_levels
+from prune3d.costs.prunable import Prunable
+from prune3d.data.registry import facts as data_facts
+from prune3d.data.settings import DataSettings
+from prune3d.models.registry import facts as model_facts
+from prune3d.sampling.optimal_design import Polynomial, TreeCost, optimal_points
+from prune3d.sampling.tree import AXES, Design, Point, to_points
+
+AUTO = "auto"
+
+
+def known_prunable(settings: Mapping[str, Any]) -> Prunable | None:
+    """Return what can be pruned of a registered model none of whose layers are kept, else None.
+
+    Raises
+    ------
+    PruningError
+        If the images are smaller than the model takes.
+    """
+    known = model_facts(settings["model"]["name"])
+    if known is None or settings["pruning"]["keep"]:
+        return None
+    return Prunable.of_facts(known, data_facts(DataSettings.from_config(settings["data"])).side)
+
+
+def takes_nearest(settings: Mapping[str, Any]) -> bool:
+    """Tell whether samples are the nearest that the network can have: `auto`, and not known yet."""
+    sampling = settings["sampling"]
+    return AUTO in (*map(sampling.get, AXES), sampling["holdout"]) and not known_prunable(settings)
+
+
+def budgets_of(settings: Mapping[str, Any]) -> list[float]:
+    """Return the budgets that are parts of the dense network's MACs."""
+    return [b["macs"] for b in settings["budgets"] if b.get("macs", 2) <= 1]
+
+
+def design_of(settings: Mapping[str, Any]) -> Design:
+    """Return an experiment's sampling design.
+
+    Raises
+    ------
+    UserError
+        If there is none, or if the images are smaller than the model takes.
+    """
+    sampling, prunable = settings["sampling"], known_prunable(settings)
+    levels = levels_of(settings, prunable)
+    design = Design(
+        kind=sampling["design"],
+        depth=levels["depth"],
+        width=levels["width"],
+        resolution=levels["resolution"],
+        points=to_points(sampling["points"]),
+    )
+    if design.kind == "optimal":
+        design = replace(design, chosen=_optimal_points(settings, design))
+    if sampling["holdout"] == AUTO:
+        held_out = auto_holdout(design, prunable, settings["pruning"]["round_to"])
+        return replace(design, holdout=held_out)
+    return replace(design, holdout=to_points(sampling["holdout"]))
+
+
+def levels_of(
+    settings: Mapping[str, Any], prunable: Prunable | None
+) -> dict[str, tuple[float, ...]]:
+    """Return the levels of each dimension: as given, or found for what can be pruned."""
+    sampling, round_to = settings["sampling"], settings["pruning"]["round_to"]
+    smallest = min(budgets_of(settings), default=1.0)
+    return {
+        axis: auto_levels(axis, sampling["levels"], smallest, prunable, round_to)
+        if sampling[axis] == AUTO
+        else tuple(sampling[axis])
+        for axis in AXES
+    }
+
+
+def nearest_ratios(structure_file: str, asked: Sequence[float | None]) -> list[float | None]:
+    """Return the ratios to ask for so that the network is the nearest that it can be.
+
+    None, a dimension that is not pruned, stays None. Every width can be asked for.
+    """
+    from prune3d.costs.structure_file import read_structure
+
+    prunable = Prunable.of_structure(read_structure(structure_file))
+    return [
+        ratio if ratio is None or axis == "width" else prunable.nearest(axis, ratio, 1)
+        for axis, ratio in zip(AXES, asked, strict=True)
+    ]
+
+
+def _optimal_points(settings: Mapping[str, Any], design: Design) -> tuple[Point, ...]:
+    """Return the samples of an optimal design for an experiment's predictor and budgets."""
+    sampling, predictor = settings["sampling"], settings["predictor"]
+    # What is to be chosen later is taken at its default.
+    degree, rank = (
+        default if predictor[key] == "cv" else predictor[key]
+        for key, default in (("degree", 3), ("rank", 1))
+    )
+    part = settings["data"]["selection_fraction"]
+    label = part / (1 - part)
+    points = optimal_points(
+        [getattr(design, axis) for axis in AXES],
+        sampling["count"],
+        Polynomial(predictor["kind"], degree, rank),
+        budgets_of(settings),
+        # Batch norms and blocks see at most all training images.
+        TreeCost(train=settings["finetune"]["epochs"] + 1 + label, score=1 + label),
+        sampling["criterion"],
+    )
+    return to_points(points)
