@@ -9,13 +9,13 @@ with Job(snakemake) as job:
     from prune3d.models.checkpoint import load, save
     from prune3d.models.lineage import name_stage
     from prune3d.workflow.config import check_structure
-    from prune3d.workflow.sampling import nearest_ratios
+    from prune3d.workflow.sampling import ratios_in
 
     ratios = [job.params[axis] for axis in AXES]
     for structure in job.input.structure:
         check_structure(job, structure)
-        if job.params["nearest"]:
-            ratios = nearest_ratios(structure, ratios)
+        if job.params["stretched"]:
+            ratios = ratios_in(structure, ratios, job.params["stretched"])
 
     device = job.device()
     options = job.read(PruningOptions, seed=job.seed("pruning"))

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from prune3d.costs.levels import auto_levels
+from prune3d.costs.levels import auto_levels, stretched
 from prune3d.costs.prunable import Prunable
 from prune3d.errors import ConfigError
 from prune3d.models.registry import MODELS, facts
-from prune3d.sampling.tree import AXES, fitted_points, sampling_tree
+from prune3d.sampling.tree import AXES, Point, fitted_points, sampling_tree
 from prune3d.workflow.config import check_sampling, load_experiments, overlay
-from prune3d.workflow.sampling import design_of, takes_nearest
+from prune3d.workflow.sampling import design_of, is_stretched, last_levels
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 BASE, SCHEMA = (
@@ -76,7 +76,7 @@ def test_the_default_design_of_a_registered_model() -> None:
     given = settings(model={"name": "resnet20"})
     design = design_of(given)
     assert len(fitted_points(design)) == 13 and len(design.holdout) == 3
-    assert not takes_nearest(given)
+    assert not any(is_stretched(given, design, point) for point in fitted_points(design))
     assert min(design.depth) * 9 == pytest.approx(2, abs=0.05)  # 0.225 of nine blocks
 
 
@@ -94,14 +94,30 @@ def test_held_out_networks_are_no_samples() -> None:
     assert len(nodes) == 5**3 + sum(node.role == "holdout" for node in nodes.values())
 
 
-def test_an_unknown_network_gets_the_nearest_that_it_can_have() -> None:
+@pytest.mark.parametrize(("blocks", "fewest"), [(11, 3), (15, 7), (16, 1), (16, 12), (5, 1)])
+def test_an_unknown_network_gets_as_many_levels_down_to_its_smallest(
+    blocks: int, fewest: int
+) -> None:
     given = settings(model={"name": "timm/resnet18"})
-    assert takes_nearest(given)
-    check_sampling("x", given, ELEVEN)
-    points = fitted_points(design_of(given))
-    made = [ELEVEN.nearest_to(point, 1) for point in points]
-    assert len(set(made)) == len(points) == 13
-    assert min(depth for depth, _, _ in made) == 3 / 11
+    found = Prunable(blocks, fewest, {"a": 10, "b": 24}, {}, range(5, 25))
+    check_sampling("x", given, found)
+    design, last = design_of(given), last_levels(given)
+    points = [*fitted_points(design), *design.holdout]
+    assert all(is_stretched(given, design, point) for point in points)
+    made = {stretched(point, last, found) for point in points}
+    assert len(made) == len(points) == 16
+    assert min(depth for depth, _, _ in made) == max(fewest, round(0.225 * blocks)) / blocks
+
+
+def test_what_is_given_beside_auto_levels_is_taken_as_it_is() -> None:
+    sampling = {"depth": [0.82, 0.55, 0.27], "points": [[0.5, 0.5, 1]], "holdout": [[0.7, 1, 1]]}
+    given = settings(model={"name": "timm/resnet18"}, sampling=sampling)
+    design, last = design_of(given), last_levels(given)
+    assert [is_stretched(given, design, p) for p in (*design.points, *design.holdout)] == [
+        False
+    ] * 2
+    assert last["depth"] is None
+    assert stretched(Point(0.27, 1.0, 1.0), last, ELEVEN) == (3 / 11, 1.0, 1.0)
 
 
 def test_an_unknown_network_with_too_few_blocks_is_told_its_levels() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from safetensors import safe_open
 
 import prune3d
 from prune3d.models.meaning import get_meaning
+from prune3d.sampling.tree import AXES
 from running import Project
 
 BLOCKS = """
@@ -43,6 +45,26 @@ def build(num_classes, in_channels):
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(12, num_classes),
+    )
+
+
+class Unit(nn.Module):
+    def __init__(self, channels, out):
+        super().__init__()
+        self.a = nn.Conv2d(channels, out, 3, padding=1, bias=False)
+        self.n = nn.BatchNorm2d(out)
+        self.skip = nn.Identity() if channels == out else nn.Conv2d(channels, out, 1)
+
+    def forward(self, x):
+        return torch.relu(self.skip(x) + self.n(self.a(x)))
+
+
+def eleven(num_classes, in_channels):
+    widths = [8, 8, 8, 8, 12, 12, 12, 16, 16, 16, 24, 24]
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 8, 3, padding=1),
+        nn.Sequential(*(Unit(a, b) for a, b in zip(widths, widths[1:]))),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, num_classes),
     )
 
 
@@ -188,6 +210,35 @@ def test_a_model_that_cannot_be_pruned_as_sampled_is_refused_before_it_is_traine
     assert "experiment 'other', sampling.width: width is 0.5, but must be 1" in said
     assert "all channels stay, most of them those of" in said
     assert not (project.folder / "results/other/seed0/dense/model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_a_network_for_which_nobody_chose_levels_is_sampled_down_to_its_smallest(
+    project: Project,
+) -> None:
+    auto = {"levels": 2, "depth": "auto", "width": "auto", "resolution": "auto", "holdout": "auto"}
+    change = {
+        "experiments": {"eleven": {"model": {"name": "mine.py:eleven"}}},
+        "run": ["eleven"],
+        "defaults": {
+            "sampling": {"design": "axes", "points": [], **auto},
+            "predictor": {"degree": 2},
+            "budgets": [{"name": "quarter", "macs": 0.25}],
+        },
+    }
+    config = project.with_config("eleven", change)
+    folder = "results/eleven/seed0"
+    wanted = [f"{folder}/{name}" for name in ("samples.csv", "holdout.csv", "dense/structure.json")]
+    finished = project.run("--cores", "2", *wanted, config=config)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    known = json.loads((project.folder / folder / "dense/structure.json").read_text())
+    blocks, removable = known["blocks"], len(known["removable"])
+    # More must stay than a quarter of the MACs would ask for: that is what `auto` has to find out.
+    assert (blocks - removable) / blocks > 0.25
+    table = csv.DictReader((project.folder / folder / "samples.csv").open(encoding="utf-8"))
+    made = [tuple(float(row[axis]) for axis in AXES) for row in table]
+    assert len(set(made)) == len(made) == 7
+    assert min(depth for depth, _, _ in made) == pytest.approx((blocks - removable) / blocks)
 
 
 @pytest.mark.parametrize(

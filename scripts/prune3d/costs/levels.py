@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from prune3d.costs.prunable import Prunable
@@ -40,7 +42,7 @@ def auto_levels(
         The smallest budget, a part of the dense network's MACs in (0, 1].
     prunable
         What of the network can be pruned. Where it is not known yet levels are not whole blocks and
-        pixels, and `Prunable.nearest` tells later what each of them gives.
+        pixels, and `stretched` tells later where each of them lies.
     round_to
         Channels are kept in multiples of this.
 
@@ -80,6 +82,33 @@ def auto_holdout(design: Design, prunable: Prunable | None, round_to: int = 1) -
             taken.add(made)
             held.append(point)
     return tuple(held)
+
+
+def stretched(
+    point: Point, last: Mapping[str, float | None], prunable: Prunable, round_to: int = 1
+) -> tuple[float, float, float]:
+    """Return the ratios of the network that stands for a point chosen before it was known.
+
+    Parameters
+    ----------
+    point
+        Of a design whose levels were spread to `last_level`.
+    last
+        That level of each dimension, which now is the smallest that the network can have, if that
+        is larger; None where levels were given.
+    prunable
+        What of the network can be pruned.
+    round_to
+        Channels are kept in multiples of this.
+    """
+    ratios = {}
+    for axis, end in last.items():
+        ratio = getattr(point, axis)
+        if end is not None and axis != "width":  # of which any can be asked for
+            possible = max(end, prunable.nearest(axis, end, round_to))
+            ratio = 1 - (1 - ratio) * (1 - possible) / (1 - end)
+        ratios[axis] = ratio
+    return prunable.nearest_to(Point(**ratios), round_to)
 
 
 def _spread(last: float, count: int) -> list[float]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prune3d.costs.levels import last_level
+from prune3d.costs.levels import last_level, stretched
 from prune3d.costs.prunable import Prunable
 from prune3d.data.registry import DatasetFacts, held_out
 from prune3d.data.registry import facts as data_facts
@@ -27,7 +27,7 @@ from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA, check_crit
 from prune3d.pruning.patterns import why_unmatched
 from prune3d.sampling.tree import AXES, DENSE, Point, fitted_points, sampling_tree
 from prune3d.workflow.paths import RESERVED
-from prune3d.workflow.sampling import AUTO, design_of, levels_of, takes_nearest
+from prune3d.workflow.sampling import AUTO, design_of, is_stretched, last_levels, levels_of
 
 if TYPE_CHECKING:
     from prune3d.workflow.job import Job
@@ -317,11 +317,18 @@ def check_sampling(name: str, settings: Config, prunable: Prunable) -> None:
             with _about(name, f"sampling.{key}"):
                 for point in points:
                     prunable.realize(point, round_to)
-    realize = prunable.nearest_to if takes_nearest(settings) else prunable.realize
+    last = last_levels(settings)
+
+    def realize(point: Point) -> tuple[float, float, float]:
+        if is_stretched(settings, design, point):
+            return stretched(point, last, prunable, round_to)
+        return prunable.realize(point, round_to)
+
     with _about(name, "sampling"):
-        made = {point: realize(point, round_to) for point in fitted_points(design)}
-        held = {point: realize(point, round_to) for point in design.holdout}
-        advice = _advice(settings, prunable) if takes_nearest(settings) else "leave one out"
+        made = {point: realize(point) for point in fitted_points(design)}
+        held = {point: realize(point) for point in design.holdout}
+        is_auto = AUTO in map(settings["sampling"].get, AXES)
+        advice = _advice(settings, prunable) if is_auto else "leave one out"
         _check_distinct([*made.items(), *held.items()], advice)
         # What is to be chosen must have a choice.
         degree, rank = (1 if predictor[key] == "cv" else predictor[key] for key in ORDER)

@@ -22,11 +22,11 @@ from prune3d.models.registry import is_own, own_file
 from prune3d.models.sources import read_sources
 from prune3d.optimize.budget import Budget
 from prune3d.optimize.rounds import ROUNDS, RerankOptions
-from prune3d.sampling.tree import AXES, DENSE, Node, SamplingTree, sampling_tree
+from prune3d.sampling.tree import AXES, DENSE, Design, Node, SamplingTree, sampling_tree
 from prune3d.train.recipe import SCHEDULE_KEYS, matters
 from prune3d.workflow.paths import PICTURES, Run
 from prune3d.workflow.resources import Workload
-from prune3d.workflow.sampling import design_of, takes_nearest
+from prune3d.workflow.sampling import design_of, is_stretched, last_levels
 
 Settings = dict[str, Any]
 # An input that is not always there: Snakemake takes an empty list for none.
@@ -80,6 +80,11 @@ class Experiment:
     # Which networks are sampled.
 
     @cached_property
+    def design(self) -> Design:
+        """The sampling design; see `tree`."""
+        return design_of(self.config)
+
+    @cached_property
     def tree(self) -> SamplingTree:
         """The sampling tree; with rivals alone there may be none that is right.
 
@@ -89,7 +94,7 @@ class Experiment:
             If there is none, in one sentence.
         """
         try:
-            return sampling_tree(design_of(self.config))
+            return sampling_tree(self.design)
         except UserError as error:
             raise UserError(f"experiment '{self.name}', sampling: {error}") from None
 
@@ -318,7 +323,7 @@ class Experiment:
             "round_to": pruning["round_to"] if along["width"] else None,
             "probe_images": pruning["probe_images"],
             "keep": self.keep if self._keeps_in(point) else None,
-            "nearest": takes_nearest(self.config),
+            "stretched": self._stretched(point),
             **{axis: getattr(node.point, axis) if along[axis] else None for axis in AXES},
         }
 
@@ -410,6 +415,11 @@ class Experiment:
         """Tell whether layers that are kept matter to the pruning of a sample."""
         prunes = any(self.is_pruned_along(axis, point) for axis in ("depth", "width"))
         return bool(self.keep) and prunes
+
+    def _stretched(self, point: str) -> Settings | None:
+        """Return the last levels where a sample was found before the network was known."""
+        found = is_stretched(self.config, self.design, self.node(point).point)
+        return last_levels(self.config) if found else None
 
     # Work and resources.
 

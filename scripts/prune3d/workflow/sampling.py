@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from prune3d.costs.levels import auto_holdout, auto_levels
+from prune3d.costs.levels import auto_holdout, auto_levels, last_level, stretched
 from prune3d.costs.prunable import Prunable
 from prune3d.data.registry import facts as data_facts
 from prune3d.data.settings import DataSettings
 from prune3d.models.registry import facts as model_facts
 from prune3d.sampling.optimal_design import Polynomial, TreeCost, optimal_points
-from prune3d.sampling.tree import AXES, Design, Point, to_points
+from prune3d.sampling.tree import AXES, Design, Point, designed_points, to_points
 
 AUTO = "auto"
 
@@ -31,10 +31,19 @@ def known_prunable(settings: Mapping[str, Any]) -> Prunable | None:
     return Prunable.of_facts(known, data_facts(DataSettings.from_config(settings["data"])).side)
 
 
-def takes_nearest(settings: Mapping[str, Any]) -> bool:
-    """Tell whether samples are the nearest that the network can have: `auto`, and not known yet."""
+def last_levels(settings: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the smallest level of each dimension that is `auto`, None where levels are given."""
     sampling = settings["sampling"]
-    return AUTO in (*map(sampling.get, AXES), sampling["holdout"]) and not known_prunable(settings)
+    smallest = min(budgets_of(settings), default=1.0)
+    return {axis: last_level(axis, smallest) if sampling[axis] == AUTO else None for axis in AXES}
+
+
+def is_stretched(settings: Mapping[str, Any], design: Design, point: Point) -> bool:
+    """Tell whether a sample was found without knowing what can be pruned; see `stretched`."""
+    found_out = point in design.holdout and settings["sampling"]["holdout"] == AUTO
+    levels = design.kind != "list" and point in designed_points(design)
+    auto = levels and AUTO in map(settings["sampling"].get, AXES)
+    return (found_out or auto) and known_prunable(settings) is None
 
 
 def budgets_of(settings: Mapping[str, Any]) -> list[float]:
@@ -81,17 +90,21 @@ def levels_of(
     }
 
 
-def nearest_ratios(structure_file: str, asked: Sequence[float | None]) -> list[float | None]:
-    """Return the ratios to ask for so that the network is the nearest that it can be.
+def ratios_in(
+    structure_file: str, asked: Sequence[float | None], last: Mapping[str, float | None]
+) -> list[float | None]:
+    """Return the ratios to prune to where they were found before the network was known.
 
-    None, a dimension that is not pruned, stays None. Every width can be asked for.
+    None, a dimension that is not pruned, stays None. See `prune3d.costs.levels.stretched`.
     """
     from prune3d.costs.structure_file import read_structure
 
     prunable = Prunable.of_structure(read_structure(structure_file))
+    made = stretched(Point(*(ratio or 1.0 for ratio in asked)), last, prunable)
     return [
-        ratio if ratio is None or axis == "width" else prunable.nearest(axis, ratio, 1)
-        for axis, ratio in zip(AXES, asked, strict=True)
+        # The mean over all channels is not the ratio to ask for.
+        ratio if ratio is None or axis == "width" else realized
+        for axis, ratio, realized in zip(AXES, asked, made, strict=True)
     ]
 
 
