@@ -233,15 +233,15 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
             ["sampling", "d100_w100_r100 and d100_w99.99_r100 give the same network"],
         ),
         (
-            {"defaults__sampling__holdout": [[0.81, 1, 1]]},
-            ["sampling", "d80_w100_r100 and d81_w100_r100 give the same network"],
+            {"defaults__sampling__holdout": [[0.74, 1, 1]]},
+            ["sampling", "d73_w100_r100 and d74_w100_r100 give the same network"],
         ),
         (
             {"defaults__sampling__holdout": [[0.5, 0.5, 0.5], [0.501, 0.5, 0.5]]},
             ["sampling", "d50_w50_r50 and d50.1_w50_r50 give the same network"],
         ),
         ({"defaults__sampling__depth": [0.5]}, ["sampling", "2 depth levels", "degree 3"]),
-        ({"defaults__sampling__holdout": [[0.8, 1, 1]]}, ["sampling", "holdout", "d80_w100_r100"]),
+        ({"defaults__sampling__holdout": [[0.73, 1, 1]]}, ["sampling", "holdout", "d73_w100_r100"]),
         ({"defaults__sampling__holdout": [[0.01, 1, 1]]}, ["sampling.holdout", "0.01"]),
         ({"defaults__sampling__points": [[0.8, 1, 0.01]]}, ["sampling.points", "0.01"]),
         ({"defaults__sampling__design": "list"}, ["sampling", "level"]),
@@ -300,11 +300,11 @@ def test_an_experiment_that_is_not_run_is_checked_for_its_keys_and_types_only() 
     config = changed(experiments={"digits": {}, "small": {"modle": {}}})
     assert config["run"] == ["digits"]
     assert "experiments.small.modle" in refusal(config)
-    # The values of the demo beside the defaults of somebody whose network has fewer blocks.
-    demo = yaml.safe_load((ROOT / "config/config.yaml").read_text())["experiments"]
+    # Values that would not go with these defaults.
+    other = {"sampling": {"depth": [0.8, 0.4, 0.2]}}
     config = changed(
         run=["mine"],
-        experiments={**demo, "mine": {}},
+        experiments={"other": other, "mine": {}},
         defaults__model__name="resnet14",
         defaults__sampling__depth=[0.8, 0.6, 0.5],
         defaults__sampling__holdout=[],

@@ -44,7 +44,7 @@ def made(change: dict[str, Any] | None = None) -> Experiment:
 
 def test_a_training_depends_on_keys_with_an_effect_alone() -> None:
     settings = made().training("finetune")
-    assert settings["epochs"] == 10 and settings["learning_rate"] == 0.1
+    assert settings["epochs"] == 4 and settings["learning_rate"] == 0.1
     assert settings["precision"] == "auto"
     idle = {"decay_at": [0.3], "decay_factor": 0.2, "temperature": 2.0}
     assert made({"finetune": idle}).training("finetune") == settings
@@ -136,7 +136,7 @@ def test_trials_of_the_second_round_come_after_those_of_the_first() -> None:
     assert (len(first), len(second)) == (4, 2)
     assert one.trials_before("0", "macs25", "second") == first
     assert one.trials_before("0", "macs25", "first") == []
-    assert one.trial()["part"] == 0.2 and one.trial()["epochs"] == 30
+    assert one.trial()["part"] == 0.2 and one.trial()["epochs"] == 20
     assert made({"rerank": {"candidates": 0}}).trials("second", "0", "macs25") == []
 
 

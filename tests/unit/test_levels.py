@@ -26,7 +26,8 @@ ELEVEN = Prunable(11, 3, {"a": 10, "b": 24}, {}, range(5, 25))
 
 
 def settings(**changes: Any) -> dict[str, Any]:
-    experiment = {"x": overlay({"data": {"name": "glyphs", "side": 24}}, changes)}
+    base = {"data": {"name": "glyphs", "side": 24}, "sampling": {"levels": 4}}
+    experiment = {"x": overlay(base, changes)}
     config = overlay({**BASE, "run": ["x"]}, {"experiments": experiment})
     return load_experiments(config, SCHEMA)["x"]
 

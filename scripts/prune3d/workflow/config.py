@@ -69,7 +69,7 @@ def load_experiments(config: Config, schema: Config) -> dict[str, dict[str, Any]
         _check_name(name)
         every[name] = overlay(config["defaults"], own or {})
         _check_complete(every[name], schema, name)
-        # The demo's own values, which are laid over a user's defaults, may not go with them.
+        # What another experiment says may not go with the defaults of somebody who runs his own.
         if name in config["run"]:
             check_experiment(name, every[name])
     return {name: every[name] for name in config["run"]}
