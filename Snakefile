@@ -13,6 +13,7 @@ configfile: str(Path(workflow.basedir) / "config/config.yaml")
 
 
 include: "rules/common.smk"
+include: "rules/start.smk"
 include: "rules/data.smk"
 include: "rules/dense.smk"
 include: "rules/collect.smk"

@@ -1,22 +1,17 @@
-# What all rules use: the checked experiments, what a rule asks of one, and how a run starts.
+# What all rules use: the checked experiments, and what a rule asks of one.
 import gc
 import inspect
 import sys
 
 import yaml
 from snakemake.exceptions import WorkflowError
-from snakemake.logging import logger
-from snakemake.settings.types import RerunTrigger
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from prune3d.errors import UserError
-from prune3d.files import check_writable
 from prune3d.workflow.config import left_out, load_experiments
 from prune3d.workflow.config_file import check_config_files
-from prune3d.workflow.devices import places
 from prune3d.workflow.experiment import Experiment
-from prune3d.workflow.leftovers import cancel_leftovers
 from prune3d.workflow.paths import (
     BENCHMARKS,
     BUDGET,
@@ -34,8 +29,6 @@ from prune3d.workflow.paths import (
     TRIAL,
 )
 from prune3d.workflow.plan import Plan
-from prune3d.workflow.programs import check_interpreter
-from prune3d.workflow.progress import follow_progress
 from prune3d.workflow.question import Question, ordered
 from prune3d.workflow.sources import digest_of
 
@@ -126,43 +119,3 @@ def one_submission(*names):
         return "_".join(getattr(wildcards, name) for name in names)
 
     return described(group)
-
-
-class TriggeredByContent(type(workflow)):
-    """A workflow in which a script's new date reruns nothing, unless the user names triggers.
-
-    Its content, and that of the library, is a parameter. Settings are known only when all rules
-    are, and a profile in the place where Snakemake looks for one would replace a user's.
-    """
-
-    @property
-    def rerun_triggers(self):
-        triggers = super().rerun_triggers
-        if triggers != RerunTrigger.all():
-            return triggers
-        return triggers - {RerunTrigger.CODE}
-
-
-workflow.__class__ = TriggeredByContent
-follow_progress(logger, not_run if workflow.is_main_process else [])
-try:
-    if not workflow.deployment_settings.deployment_method:
-        check_interpreter(sys.executable)
-    # On this machine alone, as many jobs at a time as there are places on its GPUs.
-    if workflow.is_main_process and workflow.nodes is None:
-        free = places()
-        if free and "gpu" not in workflow.global_resources:
-            workflow.global_resources["gpu"] = free
-except UserError as error:
-    raise WorkflowError(str(error)) from None
-
-
-onstart:
-    try:
-        # Snakemake itself would end in a traceback.
-        check_writable("results")
-        # A controller that was killed left its jobs behind.
-        if workflow.non_local_exec:
-            cancel_leftovers(Path.cwd(), logger.info)
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
