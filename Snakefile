@@ -30,7 +30,7 @@ include: "rules/resources.smk"
 # What a run is for. A rule whose output nothing else needs belongs here.
 DELIVERED = [
     f"{TABLES}/policies.csv",
-    *([f"{TABLES}/predictors.csv"] if PLAN.method else []),
+    *([f"{TABLES}/predictors.csv", f"{TABLES}/forecasts.csv"] if PLAN.method else []),
     *expand(f"{FIGURES}/policies.{{kind}}", kind=["pdf", "png"]),
     *expand(
         f"{FIGURES}/{{experiment}}_{{figure}}.{{kind}}",

@@ -65,6 +65,7 @@ localrules:
     choose_optimum,
     choose_target,
     tabulate_predictors,
+    tabulate_forecasts,
     tabulate_policies,
     plot_policies,
     plot_dimensions,

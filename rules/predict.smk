@@ -1,7 +1,9 @@
 # Predict: fit accuracy as a polynomial of depth, width and resolution, and judge the fit.
 #
 # inputs:   {run}/samples.csv, holdout.csv
+#           {run}/budgets/{budget}/{policy}/metrics.json, dense/longer/metrics.json
 # outputs:  {run}/predictor/predictor.json, validation.json
+#           tables/forecasts.{csv,md}
 
 
 rule fit_predictor:
@@ -39,3 +41,23 @@ rule validate_predictor:
         code=digest_of("validate_predictor"),
     script:
         "../scripts/validate_predictor.py"
+
+
+rule tabulate_forecasts:
+    input:
+        predictors=PLAN.every_run("predictor/predictor.json", method_only=True),
+        finals=PLAN.finals("metrics.json"),
+        longer=PLAN.longer("metrics.json"),
+    output:
+        csv=report(f"{TABLES}/forecasts.csv", category="Tables"),
+        md=f"{TABLES}/forecasts.md",
+    log:
+        "results/logs/tabulate_forecasts.log",
+    benchmark:
+        "results/benchmarks/tabulate_forecasts.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=digest_of("tabulate_forecasts"),
+    script:
+        "../scripts/tabulate_forecasts.py"

@@ -82,7 +82,7 @@ class Plan:
     def benchmarks(self) -> list[str]:
         """Return what Snakemake measures of every job but the one that sums them up."""
         names = ["tabulate_policies", "plot_policies"]
-        names += ["tabulate_predictors"] if self.method else []
+        names += ["tabulate_predictors", "tabulate_forecasts"] if self.method else []
         files = [f"results/benchmarks/{name}.tsv" for name in names]
         for one in self.experiments.values():
             rules = ["read_pictures"] if one.pictures() else []
