@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from prune3d.errors import ConfigError
-from prune3d.workflow.config import dotted, leaf_keys, left_out, load_experiments, overlay
+from prune3d.workflow.config import left_out, load_experiments, overlay
+from prune3d.workflow.schema import dotted, leaf_keys
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = yaml.safe_load((ROOT / "config/schema.yaml").read_text())

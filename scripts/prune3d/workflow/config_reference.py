@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from prune3d.workflow.config import leaf_keys
+from prune3d.workflow.schema import leaf_keys
 
 HEADER = """# Configuration
 
