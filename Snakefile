@@ -30,6 +30,7 @@ include: "rules/resources.smk"
 # What a run is for. A rule whose output nothing else needs belongs here.
 DELIVERED = [
     f"{TABLES}/policies.csv",
+    f"{TABLES}/claims.csv",
     *([f"{TABLES}/predictors.csv", f"{TABLES}/forecasts.csv"] if PLAN.method else []),
     *expand(f"{FIGURES}/policies.{{kind}}", kind=["pdf", "png"]),
     *expand(
@@ -40,6 +41,7 @@ DELIVERED = [
     ),
     *PLAN.surfaces("pdf"),
     *PLAN.surfaces("png"),
+    *PLAN.ablation_figures("png"),
     *PLAN.finals("model.onnx"),
 ]
 

@@ -1,4 +1,4 @@
-# Ablate: what each choice is worth. Targets of their own, not part of `all`:
+# Ablate: what each choice is worth. Part of `all` where `ablations` names them, else targets:
 #
 #   snakemake --cores 8 results/figures/{experiment}_ablation_{degree,rank,samples,design}.png
 #   snakemake --cores 8 results/figures/{experiment}_ablation_scratch.png

@@ -67,6 +67,7 @@ localrules:
     tabulate_predictors,
     tabulate_forecasts,
     tabulate_policies,
+    tabulate_claims,
     plot_policies,
     plot_dimensions,
     plot_predictions,

@@ -5,6 +5,7 @@
 #           {run}/budgets/{budget}/optimum.json, {policy}/metrics.json, {policy}/provenance.json
 # outputs:  {run}/budgets/{budget}/{policy}/target.json of the rivals
 #           tables/policies.{csv,md,tex}, runs.csv, left_out.csv, warnings.csv
+#           tables/claims.{csv,md}
 #           figures/policies.{pdf,png}
 
 
@@ -61,6 +62,27 @@ rule tabulate_policies:
         code=digest_of("tabulate_policies"),
     script:
         "../scripts/tabulate_policies.py"
+
+
+rule tabulate_claims:
+    input:
+        runs=f"{TABLES}/runs.csv",
+        left_out=f"{TABLES}/left_out.csv",
+        samples=PLAN.ablated("samples"),
+        scratch=PLAN.ablated("scratch"),
+    output:
+        csv=f"{TABLES}/claims.csv",
+        md=f"{TABLES}/claims.md",
+    log:
+        "results/logs/tabulate_claims.log",
+    benchmark:
+        "results/benchmarks/tabulate_claims.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=digest_of("tabulate_claims", "report/claims.yaml"),
+    script:
+        "../scripts/tabulate_claims.py"
 
 
 rule plot_policies:

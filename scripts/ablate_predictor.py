@@ -4,9 +4,10 @@ from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.files import write_csv, write_text
+    from prune3d.report.ablation_tables import FITS
     from prune3d.report.ablations import readable
     from prune3d.report.figures import Style, draw_ablation
-    from prune3d.report.predictor_ablation import COLUMNS, SUMMARY, Choices, ablate, summarize
+    from prune3d.report.predictor_ablation import SUMMARY, Choices, ablate, summarize
     from prune3d.sampling.table import read_holdout, read_samples
 
     choices, style = job.read(Choices), job.read(Style)
@@ -19,7 +20,7 @@ with Job(snakemake) as job:
         )
     ]
     summary = summarize(rows)
-    write_csv(job.output.rows, rows, COLUMNS)
+    FITS.write(job.output.rows, rows)
     write_csv(job.output.csv, summary, SUMMARY)
     write_text(job.output.md, readable(summary))
     style.save(draw_ablation(summary, style), job.output)

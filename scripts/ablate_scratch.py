@@ -3,13 +3,14 @@
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.files import write_csv, write_json
+    from prune3d.files import write_json
+    from prune3d.report.ablation_tables import SCRATCH
     from prune3d.report.figures import Style, draw_scratch
     from prune3d.report.predictor_ablation import compare_scratch, read_pairs
 
     style = job.read(Style)
     rows = read_pairs(job.input.pruned, job.input.scratch)
-    write_csv(job.output.csv, rows, list(rows[0]))
+    SCRATCH.write(job.output.csv, rows)
     summary = compare_scratch(rows)
     write_json(job.output.summary, summary)
     style.save(draw_scratch(rows, style), job.output)

@@ -13,6 +13,7 @@ RESULTS = Path("results")
 FILES = {
     "tables/policies.md": "the table above; also .csv and .tex",
     "tables/runs.csv": "the same, a row a seed",
+    "tables/claims.md": "what is claimed of the method, and whether this run supports it",
     "tables/predictors.md": "errors of the accuracy predictors",
     "figures/policies.png": "accuracy against MACs of all policies; also .pdf",
     "figures/*_dimensions.png": "accuracy over depth, width and resolution",

@@ -47,6 +47,8 @@ from prune3d.optimize.target_file import (
 from prune3d.pruning.latency import LATENCIES, read_latencies
 from prune3d.records import JsonKind, TableKind
 from prune3d.report import int8, latencies
+from prune3d.report.ablation_tables import FITS, SCRATCH
+from prune3d.report.claims import judge_all, read_claims, readable
 from prune3d.report.figures import (
     Style,
     draw_latencies,
@@ -57,7 +59,8 @@ from prune3d.report.figures import (
 from prune3d.report.int8 import INT8
 from prune3d.report.latencies import SUMMARY as LATENCY_SUMMARY
 from prune3d.report.latencies import TIMED
-from prune3d.report.policies import POLICIES
+from prune3d.report.measures import Measured
+from prune3d.report.policies import LEFT_OUT, POLICIES, RUNS
 from prune3d.report.predictors import predictor_rows
 from prune3d.report.warnings import WARNINGS, Pair, judge, lead
 from prune3d.sampling.metrics_file import METRICS, TEST, read_metrics
@@ -229,6 +232,19 @@ def sound(folder: Path) -> dict[str, Path]:
             for b, p in ((None, "dense"), ("half", "dwr"), ("half", "width"))
         ],
     )
+    named = {"experiment": "digits", "seed": 0, "budget": "half"}
+    run = {**dict.fromkeys(RUNS.columns, 0.5), **named, "macs": 5, "params": 5}
+    costs = {"search_cost_macs": 40, "training_cost_macs": 10}
+    RUNS.write(paths["runs"], [{**run, **costs, "policy": p} for p in ("dwr", "width")])
+    LEFT_OUT.write(paths["left_out"], [{**named, "policy": "depth", "reason": "too large"}])
+    fit = {"setting": "full", "seed": 0, "samples": 6, "coefficients": 64, "cost_macs": 1.5}
+    errors = {"rest_rmse": 0.02, "holdout_spearman": -0.5}
+    FITS.write(paths["fits"], [{**fit, **errors}, {**fit, "setting": "low_rank", **errors}])
+    pair = {**dict.fromkeys(SCRATCH.columns, 0.5), "seed": 0}
+    pair |= {"pruned_cost_macs": 2, "scratch_cost_macs": 9}
+    SCRATCH.write(
+        paths["scratch"], [{**pair, "depth": d, "pruned_accuracy": d} for d in (0.5, 1.0)]
+    )
     TIMED.write(
         paths["timed"],
         [
@@ -280,8 +296,15 @@ KINDS: dict[str, JsonKind | TableKind] = {
         LATENCY_SUMMARY,
         INT8,
         WARNINGS,
+        RUNS,
+        LEFT_OUT,
+        FITS,
+        SCRATCH,
     )
 }
+
+
+ABLATED = ((FITS, "fits"), (SCRATCH, "scratch"))
 
 
 def readers(paths: dict[str, Path]) -> dict[str, Read]:
@@ -370,6 +393,13 @@ def readers(paths: dict[str, Path]) -> dict[str, Read]:
         copy.write_bytes(path.read_bytes())
         return int8.readable(int8.summarize([copy]))
 
+    def of_claims(**changed: Any) -> Any:
+        own = {name: paths[name] for name in ("runs", "left_out", "fits", "scratch")} | changed
+        fits, scratch = ({"digits": kind.read(own[name])} for kind, name in ABLATED)
+        tables = RUNS.read(own["runs"]), LEFT_OUT.read(own["left_out"])
+        claims = read_claims()
+        return readable(claims, judge_all(claims, Measured(*tables, fits, scratch)))
+
     def of_warnings(path: Path) -> Any:
         found = WARNINGS.read(path)
         if seldom(path):
@@ -378,6 +408,10 @@ def readers(paths: dict[str, Path]) -> dict[str, Read]:
         return found
 
     return {
+        **{
+            name: lambda path, name=name: of_claims(**{name: path})
+            for name in ("runs", "left_out", "fits", "scratch")
+        },
         "timed": lambda path: latencies.readable(latencies.summarize([path])),
         "latencies": of_latencies,
         "int8": of_int8,

@@ -86,15 +86,22 @@ def test_ablations_keep_the_shape_of_the_predictor() -> None:
 
 def test_more_random_samples_are_better(grid: Samples, held: Samples) -> None:
     summary = summarize(ablate("samples", grid, held, 0, CHOICES))
+    full = [row for row in summary if row["setting"] == "full"]
+    low = [row for row in summary if row["setting"] == "low_rank"]
+    assert len(draw_ablation(summary, Style((6, 3), 60)).axes) == 2
+    assert readable(summary).count("\n| low_rank |") == readable(summary).count("\n| full |") == 6
+    assert [row["coefficients"] for row in (*low, *full)] == [12] * 6 + [64] * 6
+    check_sizes(low)
+    check_sizes(full)
+
+
+def check_sizes(summary: list[dict]) -> None:
     assert [row["samples"] for row in summary] == [6, 10, 15, 25, 40, 64]
     assert [row["fits"] for row in summary] == [20] * 5 + [1]
     errors = [row["rest_rmse_mean"] for row in summary]
     assert errors[0] > errors[2] > errors[4]
     costs = [row["cost_macs"] for row in summary]
     assert costs == sorted(costs)
-    text = readable(summary)
-    assert text.count("\n| random |") == 6
-    assert len(draw_ablation(summary, Style((6, 3), 60)).axes) == 2
 
 
 def test_an_ablation_of_one_size_is_drawn_by_setting(grid: Samples, held: Samples) -> None:
@@ -125,7 +132,10 @@ def test_scratch_is_compared_by_rank_and_bias() -> None:
         return {**ratios, "selection": {"top1": top1}, "cost_macs": cost}
 
     rows = scratch_rows(
-        [metrics(a, 10) for a in pruned], [metrics(a, 30) for a in scratch], [(1.0, 2.5)] * 12
+        [0, 1] * 6,
+        [metrics(a, 10) for a in pruned],
+        [metrics(a, 30) for a in scratch],
+        [(1.0, 2.5)] * 12,
     )
     found = compare_scratch(rows)
     assert found["spearman"] == pytest.approx(stats.spearmanr(pruned, scratch).statistic)

@@ -175,6 +175,25 @@ def test_the_dense_network_trained_longer_is_a_row_of_its_own() -> None:
         assert f"results/benchmarks/digits/seed1/{rule}.tsv" in benchmarks
 
 
+def test_ablations_that_are_asked_for_are_part_of_the_run() -> None:
+    one, other = made({"ablations": ["samples", "scratch"]}), made({"ablations": ["rank"]})
+    plan = Plan({"digits": one, "other": Experiment("other", other.config, (5,))})
+    assert plan.ablated("samples") == ["results/tables/digits_ablation_samples_runs.csv"]
+    assert plan.ablated("scratch") == ["results/tables/digits_ablation_scratch.csv"]
+    assert plan.ablation_figures("png") == [
+        "results/figures/digits_ablation_samples.png",
+        "results/figures/digits_ablation_scratch.png",
+        "results/figures/other_ablation_rank.png",
+    ]
+    benchmarks = plan.benchmarks()
+    assert "results/benchmarks/other/ablate_predictor/rank.tsv" in benchmarks
+    assert "results/benchmarks/digits/ablate_scratch.tsv" in benchmarks
+    trained = [path for path in benchmarks if "/train_scratch/" in path]
+    # Every fitted sample of both seeds that is pruned.
+    assert len(trained) == len(one.fitted("scratch"))
+    assert not any("d100_w100_r100" in path or "/other/" in path for path in trained)
+
+
 def test_code_of_ones_own_is_an_input() -> None:
     file = f"{next(OWN.glob('*.py'))}"
     named = f"{file}:{_first_function(Path(file))}"

@@ -100,6 +100,18 @@ def test_a_value_in_code_is_other_code(copied: Path) -> None:
     assert digest("train_dense") != before
 
 
+def test_a_file_of_data_counts_where_it_is_named(copied: Path) -> None:
+    def both() -> tuple[str, str]:
+        sources.digest_of.cache_clear()
+        plain = sources.digest_of("tabulate_claims")
+        return plain, sources.digest_of("tabulate_claims", "report/claims.yaml")
+
+    before = both()
+    edit(copied / "prune3d/report/claims.yaml", "0.005", "0.006")
+    after = both()
+    assert after[0] == before[0] and after[1] != before[1]
+
+
 def test_what_a_job_imports_is_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the interpreter: what a training really imports, lazily or not."""
     code = (ROOT / "scripts/train_dense.py").read_text()
@@ -119,4 +131,4 @@ def test_every_rule_has_the_digest_of_its_own_script() -> None:
     for path in (ROOT / "rules").glob("*.smk"):
         for rule in re.split(r"\nrule ", path.read_text())[1:]:
             name = rule.split(":")[0]
-            assert f'code=digest_of("{name}")' in rule, name
+            assert f'code=digest_of("{name}"' in rule, name

@@ -17,7 +17,7 @@ from running import ROOT, TINY, PlannedJob, Project
 
 # What sums up the whole run.
 ALWAYS = {"all", "tabulate_resources"}
-TABLES = {"tabulate_policies", "plot_policies"}
+TABLES = {"tabulate_policies", "plot_policies", "tabulate_claims"}
 FINETUNE_FINAL = {"finetune_final", "evaluate_final", "export_onnx"} | TABLES
 PRUNE_FINAL = {"prune_final"} | FINETUNE_FINAL
 CHOICE = {"choose_optimum", "plot_surface"} | PRUNE_FINAL
@@ -151,6 +151,7 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.latency.runs": Rerun(5, set()),
     "defaults.budgets": Rerun([{"name": "half", "macs": 0.4}], TARGETS, ALL),
     "defaults.policies": Rerun(["dwr", "depth", "width"], TABLES),
+    "defaults.ablations": Rerun(["degree"], {"ablate_predictor"}),
     "tensorboard": Rerun(True, set()),
     "figures.dimensions.size": Rerun([5.0, 3.0], {"plot_dimensions"}),
     "figures.dimensions.dpi": Rerun(60, {"plot_dimensions"}),
@@ -158,7 +159,7 @@ EXPECTED: dict[str, Rerun] = {
     "figures.predictions.dpi": Rerun(60, {"plot_predictions"}),
     "figures.surface.size": Rerun([5.0, 3.0], {"plot_surface"}),
     "figures.surface.dpi": Rerun(60, {"plot_surface"}),
-    # Ablations are no part of `all`.
+    # The tiny run asks for no ablations.
     "figures.ablation.size": Rerun([5.0, 3.0], set()),
     "figures.ablation.dpi": Rerun(60, set()),
     # Nor are latencies of the final networks.

@@ -10,13 +10,23 @@ from typing import Any
 from pydantic import create_model, model_validator
 
 from prune3d.costs.structure_file import BLOCKS
-from prune3d.files import write_csv, write_text
+from prune3d.files import write_text
 from prune3d.optimize.target_file import TRIALS, read_target
-from prune3d.records import AtLeastOne, Name, Record, TableKind
+from prune3d.records import (
+    AtLeastOne,
+    Count,
+    Fraction,
+    Name,
+    NonNegative,
+    Positive,
+    Ratio,
+    Record,
+    TableKind,
+)
 from prune3d.report.paired import paired
 from prune3d.report.text import latex, markdown, mean_and_spread, percent, points, scaled
 from prune3d.report.warnings import WARNINGS
-from prune3d.sampling.metrics_file import TEST, read_metrics
+from prune3d.sampling.metrics_file import TEST, Cost, read_metrics
 from prune3d.sampling.table import read_samples
 from prune3d.sampling.tree import AXES
 from prune3d.workflow.experiment import DENSE_LONGER, SEARCHING
@@ -25,26 +35,43 @@ from prune3d.workflow.provenance import job_seconds
 
 Row = dict[str, Any]
 
-RUN_COLUMNS = (
-    "experiment",
-    "seed",
-    "budget",
-    "policy",
-    "depth",
-    "width",
-    "resolution",
-    "macs",
-    "macs_ratio",
-    "params",
-    "selection_top1",
-    "test_top1",
-    "test_top5",
-    "predicted_accuracy",
-    "search_cost_macs",
-    "training_cost_macs",
-    "search_seconds",
-    "training_seconds",
-)
+
+class RunRow(Record):
+    """A network that was judged on the test images; the dense ones have no budget."""
+
+    experiment: Name
+    seed: Count
+    budget: Name | None = None
+    policy: Name
+    depth: Ratio
+    width: Ratio
+    resolution: Ratio
+    macs: Count
+    macs_ratio: Positive
+    params: Count
+    selection_top1: Fraction
+    test_top1: Fraction
+    test_top5: Fraction
+    predicted_accuracy: float | None = None
+    search_cost_macs: Cost
+    training_cost_macs: Cost
+    search_seconds: NonNegative
+    training_seconds: NonNegative
+
+
+class LeftOutRow(Record):
+    """A policy that cannot reach a budget."""
+
+    experiment: Name
+    seed: Count
+    budget: Name
+    policy: Name
+    reason: Name
+
+
+RUNS = TableKind("runs", 1, RunRow)
+LEFT_OUT = TableKind("left_out", 1, LeftOutRow, may_be_empty=True)
+RUN_COLUMNS = RUNS.columns
 AVERAGED = RUN_COLUMNS[4:]
 DIFFERENCE_COLUMNS = tuple(f"difference_to_dwr{part}" for part in ("", "_low", "_high"))
 SUMMARY_COLUMNS = (
@@ -70,7 +97,6 @@ class _Policy(Record):
 DRAWN = ("macs_ratio_mean", "test_top1_mean")
 _NUMBERS: dict[str, Any] = dict.fromkeys(SUMMARY_COLUMNS, (float | None, None))
 POLICIES = TableKind("policies", 2, create_model("PolicyRow", __base__=_Policy, **_NUMBERS))
-LEFT_OUT_COLUMNS = ("experiment", "seed", "budget", "policy", "reason")
 
 
 @dataclass(frozen=True)
@@ -80,10 +106,10 @@ class Comparison:
     Attributes
     ----------
     runs
-        Rows of `RUN_COLUMNS`: the dense networks, those fine-tuned as finals are, then every policy
+        Rows of `RUNS`: the dense networks, those fine-tuned as finals are, then every policy
         that reached its budget.
     left_out
-        Rows of `LEFT_OUT_COLUMNS`: those that did not, and why.
+        Rows of `LEFT_OUT`: those that did not, and why.
     """
 
     runs: list[Row]
@@ -248,9 +274,9 @@ def write_tables(comparison: Comparison, warnings: Sequence[Row], output: Any) -
         Paths ``runs``, ``csv``, ``left_out``, ``warnings``, ``md`` and ``tex``.
     """
     summary = summarize(comparison.runs)
-    write_csv(output.runs, comparison.runs, RUN_COLUMNS)
+    RUNS.write(output.runs, comparison.runs)
     POLICIES.write(output.csv, summary)
-    write_csv(output.left_out, comparison.left_out, LEFT_OUT_COLUMNS)
+    LEFT_OUT.write(output.left_out, comparison.left_out)
     WARNINGS.write(output.warnings, warnings)
     header, rows = readable(summary)
     below = [*(row["warning"] for row in warnings), *notes(comparison.left_out)]

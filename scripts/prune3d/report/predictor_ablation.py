@@ -1,7 +1,7 @@
 """What each choice of the predictor and of its samples is worth, on samples that are there already.
 
-No torch. Every function returns rows of `COLUMNS`: one fit a row, judged on samples that it has not
-seen. `summarize` averages over seeds and draws.
+No torch. `ablate` returns rows of `prune3d.report.ablation_tables.FITS`: one fit a row, judged on
+samples that it has not seen. `summarize` averages over seeds and draws.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from prune3d.sampling.metrics_file import read_metrics
 from prune3d.sampling.optimal_design import Polynomial, TreeCost, optimal_points
 from prune3d.sampling.table import Samples
 from prune3d.sampling.tree import DENSE, Design, Point, designed_points
+from prune3d.workflow.paths import run_of
 from prune3d.workflow.provenance import job_seconds
 
 Row = dict[str, Any]
 
 ABLATIONS = ("degree", "rank", "samples", "design")
 DEGREES, RANKS = (1, 2, 3, 4), (1, 2, 3)
+KINDS = ("low_rank", "full")
 DRAWS = 20
 SIZES = 6
 COUNTS = (9, 10, 12, 14, 15, 16, 20, 24)
 JUDGED = ("rest_rmse", "rest_spearman", "holdout_rmse", "holdout_spearman")
-COLUMNS = ("setting", "seed", "samples", "coefficients", "cost_macs", *JUDGED)
 SUMMARY = (
     "setting",
     "samples",
@@ -94,7 +95,8 @@ def ablate(what: str, fit: Samples, held: Samples, seed: int, choices: Choices) 
     Returns
     -------
     list of dict
-        Rows of `COLUMNS`. Fits to all samples are judged on the rest by leaving one out.
+        Rows of `prune3d.report.ablation_tables.FITS`. Fits to all samples are judged on the rest by
+        leaving one out.
 
     Raises
     ------
@@ -151,6 +153,7 @@ def summarize(rows: Sequence[Row]) -> list[Row]:
 
 
 def scratch_rows(
+    seeds: Sequence[int],
     pruned: Sequence[dict[str, Any]],
     scratch: Sequence[dict[str, Any]],
     seconds: Sequence[tuple[float, float]],
@@ -159,6 +162,8 @@ def scratch_rows(
 
     Parameters
     ----------
+    seeds
+        Of their runs.
     pruned, scratch
         What their ``metrics.json`` hold, in the same order.
     seconds
@@ -167,12 +172,13 @@ def scratch_rows(
     Returns
     -------
     list of dict
-        A row a network.
+        Rows of `prune3d.report.ablation_tables.SCRATCH`, one a network.
     """
     rows = []
-    for one, other, (own, fresh) in zip(pruned, scratch, seconds, strict=True):
+    for seed, one, other, (own, fresh) in zip(seeds, pruned, scratch, seconds, strict=True):
         rows.append(
             {
+                "seed": seed,
                 "depth": one["depth"],
                 "width": one["width"],
                 "resolution": one["resolution"],
@@ -228,7 +234,9 @@ def _settings(
         yield "full", every, choices.fresh(kind="full"), count
     elif what == "samples":
         for chosen in _draws(len(every)):
-            yield "random", chosen, choices.fresh(), own
+            for kind in KINDS:
+                count = unknowns(kind, choices.degree, choices.rank)
+                yield kind, chosen, choices.fresh(kind=kind), count
     else:
         for name, chosen in _designs(fit, choices):
             yield name, chosen, choices.fresh(), own
@@ -286,6 +294,7 @@ def read_pairs(pruned: Sequence[str], scratch: Sequence[str]) -> list[Row]:
         (job_seconds(_provenance(one)), job_seconds(_provenance(other))) for one, other in paths
     ]
     return scratch_rows(
+        [run_of(one).seed for one, _ in paths],
         [read_metrics(one) for one, _ in paths],
         [read_metrics(other) for _, other in paths],
         seconds,

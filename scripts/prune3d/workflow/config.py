@@ -139,6 +139,11 @@ def check_experiment(name: str, settings: Config) -> None:
         with _about(name, "model.name"):
             prunable = Prunable.of_facts(known, data.side)
     samples = "dwr" in settings["policies"]  # which rivals alone do not need
+    if settings["ablations"] and not samples:
+        raise ConfigError(
+            f"experiment '{name}', ablations: they need the samples of the method; add dwr to the "
+            "policies or leave them out."
+        )
     if samples:
         with _about(name, "sampling"):
             design = design_of(settings)

@@ -77,6 +77,11 @@ class Experiment:
         """Whether the method itself is run, not rivals alone."""
         return "dwr" in self.config["policies"]
 
+    @property
+    def ablations(self) -> tuple[str, ...]:
+        """What is measured beside the policies."""
+        return tuple(self.config["ablations"])
+
     # Which networks are sampled.
 
     @cached_property

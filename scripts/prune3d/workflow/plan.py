@@ -10,6 +10,8 @@ from prune3d.sampling.tree import DENSE
 from prune3d.workflow.experiment import SEARCHING, Experiment
 from prune3d.workflow.paths import Run
 
+SCRATCH = "scratch"  # the ablation that trains
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -74,6 +76,23 @@ class Plan:
             for place in one.places(turn)
         ]
 
+    def ablation_figures(self, kind: str) -> list[str]:
+        """Return the figures of all ablations."""
+        return [
+            f"results/figures/{name}_ablation_{ablation}.{kind}"
+            for name, one in self.experiments.items()
+            for ablation in one.ablations
+        ]
+
+    def ablated(self, ablation: str) -> list[str]:
+        """Return the tables of the single fits or networks of an ablation, by experiment."""
+        part = "" if ablation == SCRATCH else "_runs"
+        return [
+            f"results/tables/{name}_ablation_{ablation}{part}.csv"
+            for name, one in self.experiments.items()
+            if ablation in one.ablations
+        ]
+
     def _searches(self) -> Iterator[tuple[Experiment, Run, str]]:
         for one, run in self._runs():
             for budget in one.config["budgets"] if one.is_method else ():
@@ -81,12 +100,13 @@ class Plan:
 
     def benchmarks(self) -> list[str]:
         """Return what Snakemake measures of every job but the one that sums them up."""
-        names = ["tabulate_policies", "plot_policies"]
+        names = ["tabulate_policies", "plot_policies", "tabulate_claims"]
         names += ["tabulate_predictors", "tabulate_forecasts"] if self.method else []
         files = [f"results/benchmarks/{name}.tsv" for name in names]
         for one in self.experiments.values():
             rules = ["read_pictures"] if one.pictures() else []
             rules += ["plot_dimensions", "plot_predictions"] if one.is_method else []
+            rules += [_ablation_job(name) for name in one.ablations]
             files += [f"results/benchmarks/{one.name}/{rule}.tsv" for rule in rules]
             files += [path for run in one.runs for path in _benchmarks(one, run)]
             files += _per_budget(one, one.runs[0], "plot_surface") if one.is_method else []
@@ -96,6 +116,10 @@ class Plan:
         for one in self.experiments.values():
             for run in one.runs:
                 yield one, run
+
+
+def _ablation_job(ablation: str) -> str:
+    return "ablate_scratch" if ablation == SCRATCH else f"ablate_predictor/{ablation}"
 
 
 def _removes_blocks(experiment: Experiment) -> bool:
@@ -132,6 +156,9 @@ def _search_benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
         if point != DENSE.name:
             yield run.benchmark("prune_sample", point)
         yield run.benchmark("finetune_sample", point)
+    for point in experiment.names("fit") if SCRATCH in experiment.ablations else ():
+        if point != DENSE.name:
+            yield run.benchmark("train_scratch", point)
     for rule in ("collect_samples", "collect_holdout", "fit_predictor", "validate_predictor"):
         yield run.benchmark(rule)
     yield from _per_budget(experiment, run, "find_optimum")

@@ -31,14 +31,23 @@ WITHOUT_PART = frozenset(
 
 
 @cache
-def digest_of(script: str) -> str:
+def digest_of(script: str, *data: str) -> str:
     """Return a digest of a script, such as ``train_dense``, and of every module that it may use.
 
     Imports within functions count, and comments, docstrings and layout do not.
+
+    Parameters
+    ----------
+    script
+        Its name.
+    data
+        Files of the library that it reads, such as ``report/claims.yaml``.
     """
     sha = hashlib.sha256(_read(SCRIPTS / f"{script}.py").content.encode())
     for name in used_modules(script):
         sha.update(f"\0{name}\0{_read(_file(name)).content}".encode())
+    for file in data:
+        sha.update(f"\0{file}\0".encode() + (SCRIPTS / "prune3d" / file).read_bytes())
     return sha.hexdigest()[:16]
 
 

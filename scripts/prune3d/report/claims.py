@@ -1,0 +1,273 @@
+"""Which claims hold: for each, in every case, effect, interval and verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from prune3d.files import damaged, read_text
+from prune3d.records import Count, Name, NonNegative, Record, TableKind
+from prune3d.report.measures import MEASURES, Case, Compared, Measured
+from prune3d.report.paired import LEVEL, Effect
+from prune3d.report.text import markdown
+
+CLAIMS = Path(__file__).with_name("claims.yaml")
+FEWEST_SEEDS = 3
+SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
+NOT_MEASURED = "not measured"
+# What decides where comparisons of a case differ: the first of these.
+ORDER = (REFUTED, UNDECIDED, NOT_MEASURED, SUPPORTED)
+
+
+class Claim(Record):
+    """A claim, as claims.yaml has it."""
+
+    model_config = ConfigDict(strict=False)
+
+    claim: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\z")]
+    statement: Name
+    measure: Literal[
+        "test_accuracy", "predicted_accuracy", "search_cost", "predictor_error", "rank_of_scratch"
+    ]
+    than: tuple[Name, ...] = ()
+    expected: Literal["above", "within"]
+    smallest_effect: NonNegative
+
+    @model_validator(mode="after")
+    def _has_rivals(self) -> Claim:
+        if bool(self.than) != (self.measure == "test_accuracy"):
+            raise ValueError("rivals go with the measure test_accuracy, and with no other")
+        return self
+
+
+class ClaimRow(Record):
+    """A claim in a case."""
+
+    claim: Name
+    statement: Name
+    experiment: Name
+    budget: Name | None = None
+    compared: Name
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    seeds: Count
+    smallest_effect: NonNegative
+    verdict: Literal["supported", "refuted", "undecided", "not measured"]
+    reason: Name
+
+
+VERDICTS = TableKind("claims", 1, ClaimRow)
+Row = dict[str, Any]
+
+
+def read_claims(path: str | Path = CLAIMS) -> list[Claim]:
+    """Read the claims.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or not as it should be, or two claims have one name.
+    """
+    try:
+        claims = TypeAdapter(list[Claim]).validate_python(yaml.safe_load(read_text(path)))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise damaged(path, f"is wrong at {place}: {first['msg']}") from None
+    except yaml.YAMLError as error:
+        raise damaged(path, f"is no YAML file ({str(error).splitlines()[0]})") from None
+    names = [one.claim for one in claims]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise damaged(path, f"has two claims of the name {twice[0]}")
+    return claims
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of a comparison, and why."""
+
+    word: str
+    reason: str
+
+
+def judge(claim: Claim, effect: Effect, rivals: int = 1) -> Verdict:
+    """Judge one comparison.
+
+    Intervals are of 95 %. One of several rivals refutes a claim only by an interval that is wider,
+    so that by chance it happens in one of twenty claims at most. Two ways are equal within the
+    smallest effect if both one-sided tests say so at 5 %: if the 90 % interval lies inside.
+
+    Parameters
+    ----------
+    claim
+        What is claimed.
+    effect
+        The difference over seeds.
+    rivals
+        With how many the claim compares.
+    """
+    if effect.seeds < FEWEST_SEEDS:
+        return Verdict(UNDECIDED, f"too few seeds: {effect.seeds} of at least {FEWEST_SEEDS}")
+    interval, narrow = effect.interval(), effect.interval(1 - 2 * (1 - LEVEL))
+    wide = effect.interval(1 - (1 - LEVEL) / rivals)
+    if interval is None or narrow is None or wide is None:
+        return Verdict(UNDECIDED, "all seeds differ by the same, so that the spread is unknown")
+    limit, scale, unit = claim.smallest_effect, MEASURES[claim.measure].scale, _unit(claim)
+    within = f"equal within {limit * scale:g} {unit}"
+    equal = -limit < narrow[0] and narrow[1] < limit
+    if claim.expected == "within":
+        if equal:
+            return Verdict(SUPPORTED, within)
+        if interval[0] > limit or interval[1] < -limit:
+            return Verdict(REFUTED, f"not {within}")
+        return Verdict(UNDECIDED, f"neither {within} nor shown to differ by more")
+    if equal:
+        return Verdict(UNDECIDED, f"no difference of interest: {within}")
+    if interval[0] > 0:
+        return Verdict(SUPPORTED, "the interval is above 0")
+    if wide[1] < 0:
+        return Verdict(REFUTED, "the interval is below 0")
+    return Verdict(UNDECIDED, "no difference found: the interval holds 0")
+
+
+def judge_all(claims: Sequence[Claim], measured: Measured) -> list[Row]:
+    """Return rows of `VERDICTS`: every claim in every case."""
+    rows = []
+    for claim in claims:
+        found: dict[Case, list[Compared]] = {}
+        for one in MEASURES[claim.measure].compare(measured, claim.than):
+            found.setdefault(one.case, []).append(one)
+        rows += [_judge_case(claim, comparisons) for comparisons in found.values()]
+    return rows
+
+
+def _judge_case(claim: Claim, comparisons: Sequence[Compared]) -> Row:
+    """Return the row of a case: that of the comparison which decides it."""
+    judged = [(_verdict(claim, one, len(comparisons)), one) for one in comparisons if not one.moot]
+    moot = [one.missing for one in comparisons if one.moot]
+    if not judged:
+        return _row(claim, comparisons[0], Verdict(NOT_MEASURED, "; ".join(moot)))
+    if all(verdict.word == NOT_MEASURED for verdict, _ in judged):
+        reason = "; ".join(dict.fromkeys(verdict.reason for verdict, _ in judged))
+        return _row(claim, judged[0][1], Verdict(NOT_MEASURED, reason))
+    verdict, decisive = min(judged, key=_decides)
+    reasons = [f"{decisive.name}: {verdict.reason}" if len(judged) > 1 else verdict.reason]
+    if verdict.word == NOT_MEASURED:
+        # The others are beaten, which is less than what is claimed.
+        verdict = Verdict(UNDECIDED, "")
+        reasons = ["; ".join(v.reason for v, _ in judged if v.word == NOT_MEASURED)]
+    told = [decisive.told] if decisive.told else []
+    return _row(claim, decisive, Verdict(verdict.word, "; ".join([*reasons, *told, *moot])))
+
+
+def _verdict(claim: Claim, one: Compared, rivals: int) -> Verdict:
+    if one.effect is None:
+        return Verdict(NOT_MEASURED, one.missing)
+    return judge(claim, one.effect, rivals)
+
+
+def _decides(judged: tuple[Verdict, Compared]) -> tuple[int, float]:
+    verdict, one = judged
+    return ORDER.index(verdict.word), one.effect.mean if one.effect else 0.0
+
+
+def _row(claim: Claim, one: Compared, verdict: Verdict) -> Row:
+    effect = one.effect
+    low, high = (effect.interval() if effect else None) or (None, None)
+    return {
+        "claim": claim.claim,
+        "statement": claim.statement,
+        "experiment": one.case.experiment,
+        "budget": one.case.budget,
+        "compared": one.name,
+        "effect": effect.mean if effect else None,
+        "low": low,
+        "high": high,
+        "seeds": effect.seeds if effect else 0,
+        "smallest_effect": claim.smallest_effect,
+        "verdict": verdict.word,
+        "reason": verdict.reason,
+    }
+
+
+def overall(rows: Sequence[Row]) -> str:
+    """Return the verdict on a claim in all its cases.
+
+    It is refuted if it is in one, and supported if it is wherever it was measured.
+    """
+    words = {row["verdict"] for row in rows} - {NOT_MEASURED}
+    if not words:
+        return NOT_MEASURED
+    return next(word for word in ORDER if word in words)
+
+
+def by_claim(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return the rows of each claim."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["claim"], []).append(row)
+    return found
+
+
+def readable(claims: Sequence[Claim], rows: Sequence[Row]) -> str:
+    """Return the verdicts for people, in Markdown: of every claim, then of every case."""
+    known = {one.claim: one for one in claims}
+    cases = [
+        [name, known[name].statement, overall(own), *(_count(own, word) for word in WORDS)]
+        for name, own in by_claim(rows).items()
+    ]
+    header = ["claim", "experiment", "budget", "compared", "effect", "95 % interval", "unit"]
+    header += ["seeds", "verdict", "reason"]
+    details = [list(_cells(known[row["claim"]], row)) for row in rows]
+    return (
+        markdown(["claim", "statement", "verdict", *(f"{word} in" for word in WORDS)], cases)
+        + "\n"
+        + markdown(header, details)
+        + f"\n- Where there are several rivals the row has the one that decides. Fewer than "
+        f"{FEWEST_SEEDS} seeds decide nothing. Claims are not corrected for their number.\n"
+    )
+
+
+def overview(rows: Sequence[Row]) -> list[str]:
+    """Return a line for each claim: its verdict, and where it was judged."""
+    lines = []
+    for name, own in by_claim(rows).items():
+        counts = ", ".join(f"{word} in {_count(own, word)}" for word in WORDS if _has(own, word))
+        lines.append(f"{name}: {overall(own)} ({counts} of {len(own)})")
+    return lines
+
+
+def _has(rows: Sequence[Row], word: str) -> bool:
+    return any(row["verdict"] == word for row in rows)
+
+
+WORDS = (SUPPORTED, REFUTED, UNDECIDED, NOT_MEASURED)
+
+
+def _count(rows: Sequence[Row], word: str) -> str:
+    return str(sum(row["verdict"] == word for row in rows))
+
+
+def _cells(claim: Claim, row: Row) -> Iterator[str]:
+    scale = MEASURES[claim.measure].scale
+    digits = 2 if scale > 1 else 3
+    yield from (row["claim"], row["experiment"], row["budget"] or "-", row["compared"])
+    if row["effect"] is None:
+        yield from ("-", "-")
+    else:
+        yield f"{scale * row['effect']:+.{digits}f}"
+        ends = (row["low"], row["high"])
+        shown = ", ".join(f"{scale * end:+.{digits}f}" for end in ends if end is not None)
+        yield f"[{shown}]" if shown else "-"
+    yield from (_unit(claim), str(row["seeds"]), row["verdict"], row["reason"])
+
+
+def _unit(claim: Claim) -> str:
+    return MEASURES[claim.measure].unit

@@ -1,0 +1,243 @@
+"""What claims compare, from the tables of a run: a difference for each seed of each case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prune3d.report.ablation_tables import FITS, SCRATCH
+from prune3d.report.paired import Effect, paired
+from prune3d.report.policies import LEFT_OUT, RUNS
+
+Row = Mapping[str, Any]
+BySeed = dict[int, float]
+METHOD = "dwr"
+GOOD_RANK = 0.8
+
+
+@dataclass(frozen=True)
+class Case:
+    """Where a claim is judged.
+
+    Attributes
+    ----------
+    experiment
+        Its name.
+    budget
+        Its name; None for what does not depend on one.
+    """
+
+    experiment: str
+    budget: str | None = None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One comparison in a case.
+
+    Attributes
+    ----------
+    case
+        Where.
+    name
+        What is compared, such as ``dwr - depth``.
+    effect
+        By how much; None where it was not measured.
+    missing
+        Why it was not.
+    moot
+        Whether there is nothing to compare with: a rival that cannot reach the budget.
+    told
+        More that is to be known of it.
+    """
+
+    case: Case
+    name: str
+    effect: Effect | None
+    missing: str = ""
+    moot: bool = False
+    told: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that a run has measured.
+
+    Attributes
+    ----------
+    runs
+        Rows of `prune3d.report.policies.RUNS`.
+    left_out
+        Rows of `prune3d.report.policies.LEFT_OUT`.
+    fits
+        By experiment, rows of `prune3d.report.ablation_tables.FITS`.
+    scratch
+        By experiment, rows of `prune3d.report.ablation_tables.SCRATCH`.
+    """
+
+    runs: Sequence[Row]
+    left_out: Sequence[Row] = ()
+    fits: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    scratch: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+
+    def cases(self) -> list[Case]:
+        """Return the experiments and budgets at which a policy was run."""
+        found = (Case(r["experiment"], r["budget"]) for r in (*self.runs, *self.left_out))
+        return [case for case in dict.fromkeys(found) if case.budget]
+
+    def experiments(self) -> list[Case]:
+        """Return the experiments."""
+        return list(dict.fromkeys(Case(row["experiment"]) for row in self.runs))
+
+    def of(self, case: Case, policy: str, column: str) -> BySeed:
+        """Return a column of a policy by seed."""
+        return {
+            row["seed"]: row[column]
+            for row in self.runs
+            if (row["experiment"], row["budget"] or None) == (case.experiment, case.budget)
+            and row["policy"] == policy
+            and row[column] is not None
+        }
+
+    def is_left_out(self, case: Case, policy: str) -> bool:
+        """Tell whether a policy could not reach the budget of a case."""
+        wanted = (case.experiment, case.budget, policy)
+        return any((r["experiment"], r["budget"], r["policy"]) == wanted for r in self.left_out)
+
+
+def read_measured(files: Any) -> Measured:
+    """Read the tables of a run.
+
+    Parameters
+    ----------
+    files
+        Paths ``runs`` and ``left_out``, and lists ``samples`` and ``scratch`` of ablations' tables.
+    """
+    return Measured(
+        RUNS.read(files.runs),
+        LEFT_OUT.read(files.left_out),
+        {_experiment(path): FITS.read(path) for path in files.samples},
+        {_experiment(path): SCRATCH.read(path) for path in files.scratch},
+    )
+
+
+def _experiment(table: str) -> str:
+    return Path(table).name.partition("_ablation_")[0]
+
+
+def compare_accuracy(measured: Measured, rivals: Sequence[str]) -> Iterator[Compared]:
+    """Yield by how much the method's test accuracy exceeds that of each rival."""
+    for case in measured.cases():
+        own = measured.of(case, METHOD, "test_top1")
+        for rival in rivals:
+            other = measured.of(case, rival, "test_top1")
+            moot = not other and measured.is_left_out(case, rival)
+            missing = METHOD if not own else rival
+            yield Compared(
+                case,
+                f"{METHOD} - {rival}",
+                paired(own, other),
+                f"{rival} cannot reach the budget" if moot else f"not run: {missing}",
+                moot,
+            )
+
+
+def compare_prediction(measured: Measured, rivals: Sequence[str] = ()) -> Iterator[Compared]:
+    """Yield by how much the final network's selection accuracy exceeds what was predicted."""
+    for case in measured.cases():
+        final = measured.of(case, METHOD, "selection_top1")
+        predicted = measured.of(case, METHOD, "predicted_accuracy")
+        effect = paired(final, predicted)
+        yield Compared(case, "measured - predicted", effect, f"not run: {METHOD}")
+
+
+def compare_search_cost(measured: Measured, rivals: Sequence[str] = ()) -> Iterator[Compared]:
+    """Yield what part of the dense network's training is left when the search is paid from it."""
+    for case in measured.cases():
+        search = measured.of(case, METHOD, "search_cost_macs")
+        dense = measured.of(Case(case.experiment), "dense", "training_cost_macs")
+        parts = {seed: search[seed] / dense[seed] for seed in search if dense.get(seed)}
+        missing = f"not run: {METHOD}" if not search else "the dense network was not trained"
+        yield Compared(
+            case, "1 - search / training", paired(dict.fromkeys(parts, 1.0), parts), missing
+        )
+
+
+def compare_predictors(measured: Measured, rivals: Sequence[str] = ()) -> Iterator[Compared]:
+    """Yield by how much the full predictor errs more, over the sizes of parts of the samples."""
+    for case in measured.experiments():
+        rows = measured.fits.get(case.experiment, ())
+        full, low = (_mean_error(rows, kind) for kind in ("full", "low_rank"))
+        yield Compared(case, "full - low rank", paired(full, low), "not run: the ablation samples")
+
+
+def _mean_error(rows: Iterable[Row], setting: str) -> BySeed:
+    """Return the mean over sizes of the mean error over draws, by seed."""
+    errors: dict[int, dict[int, list[float]]] = {}
+    for row in rows:
+        if row["setting"] == setting and row["rest_rmse"] is not None:
+            errors.setdefault(row["seed"], {}).setdefault(row["samples"], []).append(
+                row["rest_rmse"]
+            )
+    return {
+        seed: sum(sum(own) / len(own) for own in sizes.values()) / len(sizes)
+        for seed, sizes in errors.items()
+    }
+
+
+def compare_ranks(measured: Measured, rivals: Sequence[str] = ()) -> Iterator[Compared]:
+    """Yield by how much the rank correlation with training from scratch exceeds `GOOD_RANK`."""
+    for case in measured.experiments():
+        rows = measured.scratch.get(case.experiment, ())
+        ranks: BySeed = {}
+        for seed in sorted({row["seed"] for row in rows}):
+            rank = _rank_correlation([row for row in rows if row["seed"] == seed])
+            if rank is not None:
+                ranks[seed] = rank
+        effect = paired(ranks, dict.fromkeys(ranks, GOOD_RANK))
+        told = _cost_of_pruning(rows) if rows else ""
+        name = f"Spearman - {GOOD_RANK}"
+        yield Compared(case, name, effect, "not run: the ablation scratch", told=told)
+
+
+def _rank_correlation(rows: Sequence[Row]) -> float | None:
+    from prune3d.predictor import prediction_errors
+
+    scratch, pruned = ([row[f"{kind}_accuracy"] for row in rows] for kind in ("scratch", "pruned"))
+    rank: float | None = prediction_errors(scratch, pruned)["spearman"]
+    return rank
+
+
+def _cost_of_pruning(rows: Sequence[Row]) -> str:
+    costs = [sum(row[f"{kind}_cost_macs"] for row in rows) for kind in ("pruned", "scratch")]
+    return f"at {100 * costs[0] / max(costs[1], 1):.0f} % of the cost"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A kind of comparison.
+
+    Attributes
+    ----------
+    compare
+        Yields the comparisons of all cases, given what was measured and the rivals.
+    unit
+        What effects are told in.
+    scale
+        By which they are multiplied for that.
+    """
+
+    compare: Callable[[Measured, Sequence[str]], Iterator[Compared]]
+    unit: str
+    scale: float
+
+
+MEASURES = {
+    "test_accuracy": Measure(compare_accuracy, "points", 100),
+    "predicted_accuracy": Measure(compare_prediction, "points", 100),
+    "search_cost": Measure(compare_search_cost, "% of the dense training", 100),
+    "predictor_error": Measure(compare_predictors, "points", 100),
+    "rank_of_scratch": Measure(compare_ranks, "Spearman", 1),
+}
