@@ -31,6 +31,7 @@ include: "rules/resources.smk"
 DELIVERED = [
     f"{TABLES}/policies.csv",
     f"{TABLES}/claims.csv",
+    f"{TABLES}/claims.csv",
     *([f"{TABLES}/predictors.csv", f"{TABLES}/forecasts.csv"] if PLAN.method else []),
     *expand(f"{FIGURES}/policies.{{kind}}", kind=["pdf", "png"]),
     *expand(

@@ -68,6 +68,7 @@ localrules:
     tabulate_forecasts,
     tabulate_policies,
     tabulate_claims,
+    tabulate_published,
     plot_policies,
     plot_dimensions,
     plot_predictions,

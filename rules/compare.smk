@@ -5,7 +5,7 @@
 #           {run}/budgets/{budget}/optimum.json, {policy}/metrics.json, {policy}/provenance.json
 # outputs:  {run}/budgets/{budget}/{policy}/target.json of the rivals
 #           tables/policies.{csv,md,tex}, runs.csv, left_out.csv, warnings.csv
-#           tables/claims.{csv,md}
+#           tables/claims.{csv,md}, published.{csv,md}
 #           figures/policies.{pdf,png}
 
 
@@ -83,6 +83,25 @@ rule tabulate_claims:
         code=digest_of("tabulate_claims", "report/claims.yaml"),
     script:
         "../scripts/tabulate_claims.py"
+
+
+rule tabulate_published:
+    input:
+        f"{TABLES}/policies.csv",
+    output:
+        csv=f"{TABLES}/published.csv",
+        md=f"{TABLES}/published.md",
+    log:
+        "results/logs/tabulate_published.log",
+    benchmark:
+        "results/benchmarks/tabulate_published.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=digest_of("tabulate_published", "report/published.csv"),
+        settings={"networks": PLAN.networks},
+    script:
+        "../scripts/tabulate_published.py"
 
 
 rule plot_policies:

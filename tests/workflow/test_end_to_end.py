@@ -41,7 +41,10 @@ def test_every_file_of_the_contract_is_written(finished: Project) -> None:
     expected += [run / "budgets/half" / policy / name for policy in POLICIES for name in final]
     for kind in ("csv", "md", "tex"):
         expected += [finished.folder / f"results/tables/{t}.{kind}" for t in ("policies",)]
-    expected += [finished.folder / f"results/tables/claims.{kind}" for kind in ("csv", "md")]
+    for kind in ("csv", "md"):
+        expected += [
+            finished.folder / f"results/tables/{t}.{kind}" for t in ("claims", "published")
+        ]
     for kind in ("pdf", "png"):
         figures = finished.folder / "results/figures"
         expected += [figures / f"policies.{kind}", figures / f"digits_dimensions.{kind}"]

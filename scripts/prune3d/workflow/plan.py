@@ -76,6 +76,14 @@ class Plan:
             for place in one.places(turn)
         ]
 
+    @property
+    def networks(self) -> list[list[str]]:
+        """Name, data set and model of each experiment."""
+        return [
+            [name, one.config["data"]["name"], one.config["model"]["name"]]
+            for name, one in self.experiments.items()
+        ]
+
     def ablation_figures(self, kind: str) -> list[str]:
         """Return the figures of all ablations."""
         return [
@@ -100,7 +108,7 @@ class Plan:
 
     def benchmarks(self) -> list[str]:
         """Return what Snakemake measures of every job but the one that sums them up."""
-        names = ["tabulate_policies", "plot_policies", "tabulate_claims"]
+        names = ["tabulate_policies", "plot_policies", "tabulate_claims", "tabulate_published"]
         names += ["tabulate_predictors", "tabulate_forecasts"] if self.method else []
         files = [f"results/benchmarks/{name}.tsv" for name in names]
         for one in self.experiments.values():
