@@ -1,4 +1,5 @@
 # make demo    install, run the default experiment, show its table
+# make report  run what is missing and write results/report.html; CONFIG="--configfile mine.yaml" for another run
 # make unlock  after make demo was killed with no chance to clean up
 # make test    install, check the code, run all tests
 # make check, make unit, make workflow   the parts of it: lint and types, unit tests, runs of the workflow
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 # PYTEST_ARGS="-m 'not slow'" leaves out the slow tests.
 PYTEST_ARGS ?=
 
-.PHONY: demo unlock test check unit workflow coverage kills bench bench-gpu docs pins clean
+.PHONY: demo report unlock test check unit workflow coverage kills bench bench-gpu docs pins clean
 
 $(VENV)/uv: requirements.txt
 	@$(PYTHON) -c 'import os, re, sys; place = os.getcwd(); sys.exit("the path of this folder has a blank or a sign of the shell, with which no job would start: " + place + "; move it to another folder") if re.search(r"[\s\x22\x27\\$$&;()<>|*?`:]", place) else None'
@@ -36,6 +37,12 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 demo: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --quiet rules
 	@$(BIN)/python scripts/show_results.py
+
+report: $(VENV)/installed
+	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --quiet rules $(CONFIG)
+	$(BIN)/snakemake --quiet all $(CONFIG) --report results/report.html \
+	  --report-metadata results/report/metadata.yaml --report-stylesheet rules/captions/report.css
+	@echo "results/report.html"
 
 unlock: $(VENV)/installed
 	$(BIN)/snakemake --unlock

@@ -25,6 +25,7 @@ include: "rules/paper.smk"
 include: "rules/ablate.smk"
 include: "rules/device.smk"
 include: "rules/resources.smk"
+include: "rules/report.smk"
 
 
 # What a run is for. A rule whose output nothing else needs belongs here.
@@ -52,3 +53,4 @@ rule all:
     input:
         DELIVERED,
         f"{TABLES}/resources.csv",
+        "results/report/landing.rst",

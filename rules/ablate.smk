@@ -19,7 +19,12 @@ rule ablate_predictor:
         csv=f"{TABLES}/{{experiment}}_ablation_{{ablation}}.csv",
         md=f"{TABLES}/{{experiment}}_ablation_{{ablation}}.md",
         pdf=f"{FIGURES}/{{experiment}}_ablation_{{ablation}}.pdf",
-        png=f"{FIGURES}/{{experiment}}_ablation_{{ablation}}.png",
+        png=shown(
+            "ablation",
+            FIGURE_TITLES,
+            f"{FIGURES}/{{experiment}}_ablation_{{ablation}}.png",
+            "{experiment}, {ablation}",
+        ),
     log:
         "results/logs/{experiment}/ablate_predictor/{ablation}.log",
     benchmark:
@@ -71,7 +76,12 @@ rule ablate_scratch:
         csv=f"{TABLES}/{{experiment}}_ablation_scratch.csv",
         summary=f"{TABLES}/{{experiment}}_ablation_scratch.json",
         pdf=f"{FIGURES}/{{experiment}}_ablation_scratch.pdf",
-        png=f"{FIGURES}/{{experiment}}_ablation_scratch.png",
+        png=shown(
+            "ablation",
+            FIGURE_TITLES,
+            f"{FIGURES}/{{experiment}}_ablation_scratch.png",
+            "{experiment}, scratch",
+        ),
     log:
         "results/logs/{experiment}/ablate_scratch.log",
     benchmark:

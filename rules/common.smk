@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from prune3d.errors import UserError
+from prune3d.report.titles import FIGURES as FIGURE_TITLES
 from prune3d.workflow.config import left_out, load_experiments
 from prune3d.workflow.config_file import check_config_files
 from prune3d.workflow.experiment import Experiment
@@ -30,7 +31,7 @@ from prune3d.workflow.paths import (
 )
 from prune3d.workflow.plan import Plan
 from prune3d.workflow.question import Question, ordered
-from prune3d.workflow.sources import digest_of
+from prune3d.workflow.sources import digest_of, digest_of_config
 
 # Snakemake keeps nearly all that it makes while planning: looking through it for garbage every 700
 # objects takes a tenth of the time of a large plan.
@@ -74,6 +75,7 @@ localrules:
     plot_predictions,
     plot_surface,
     tabulate_resources,
+    write_report,
     tabulate_latency,
     tabulate_int8,
 
@@ -99,6 +101,18 @@ def of(method, *given):
         return ask(wildcards)
 
     return described(ask_at if question.of_attempts else ask_once)
+
+
+def shown(name, titles, path, where="all experiments"):
+    """Mark a file for the report: with its caption, category and title."""
+    category, title = titles[name]
+    caption = Path(workflow.basedir) / f"rules/captions/{name}.rst"
+    return report(
+        path,
+        caption=str(caption),
+        category=category,
+        labels={"what": title, "where": where},
+    )
 
 
 def described(function):

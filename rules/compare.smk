@@ -49,7 +49,7 @@ rule tabulate_policies:
         runs=f"{TABLES}/runs.csv",
         left_out=f"{TABLES}/left_out.csv",
         warnings=f"{TABLES}/warnings.csv",
-        csv=report(f"{TABLES}/policies.csv", category="Tables"),
+        csv=f"{TABLES}/policies.csv",
         md=f"{TABLES}/policies.md",
         tex=f"{TABLES}/policies.tex",
     log:
@@ -110,7 +110,7 @@ rule plot_policies:
         warnings=f"{TABLES}/warnings.csv",
     output:
         pdf=f"{FIGURES}/policies.pdf",
-        png=report(f"{FIGURES}/policies.png", category="Figures"),
+        png=shown("policies", FIGURE_TITLES, f"{FIGURES}/policies.png"),
     log:
         "results/logs/plot_policies.log",
     benchmark:

@@ -13,7 +13,12 @@ rule plot_dimensions:
         predictors=of("every_seed", "predictor/predictor.json"),
     output:
         pdf=f"{FIGURES}/{{experiment}}_dimensions.pdf",
-        png=report(f"{FIGURES}/{{experiment}}_dimensions.png", category="Figures"),
+        png=shown(
+            "dimensions",
+            FIGURE_TITLES,
+            f"{FIGURES}/{{experiment}}_dimensions.png",
+            "{experiment}",
+        ),
     log:
         "results/logs/{experiment}/plot_dimensions.log",
     benchmark:
@@ -34,7 +39,12 @@ rule plot_predictions:
         predictors=of("every_seed", "predictor/predictor.json"),
     output:
         pdf=f"{FIGURES}/{{experiment}}_predictions.pdf",
-        png=report(f"{FIGURES}/{{experiment}}_predictions.png", category="Figures"),
+        png=shown(
+            "predictions",
+            FIGURE_TITLES,
+            f"{FIGURES}/{{experiment}}_predictions.png",
+            "{experiment}",
+        ),
     log:
         "results/logs/{experiment}/plot_predictions.log",
     benchmark:
@@ -52,7 +62,7 @@ rule tabulate_predictors:
     input:
         PLAN.every_run("predictor/validation.json", method_only=True),
     output:
-        csv=report(f"{TABLES}/predictors.csv", category="Tables"),
+        csv=f"{TABLES}/predictors.csv",
         md=f"{TABLES}/predictors.md",
         tex=f"{TABLES}/predictors.tex",
     log:
@@ -75,9 +85,11 @@ rule plot_surface:
         tied=f"{BUDGET}/tied.csv",
     output:
         pdf=f"{FIGURES}/{{experiment}}_seed{{seed}}_{{budget}}_surface.pdf",
-        png=report(
+        png=shown(
+            "surface",
+            FIGURE_TITLES,
             f"{FIGURES}/{{experiment}}_seed{{seed}}_{{budget}}_surface.png",
-            category="Figures",
+            "{experiment}, seed {seed}, {budget}",
         ),
     log:
         f"{LOGS}/plot_surface/{{budget}}.log",

@@ -49,7 +49,7 @@ rule tabulate_forecasts:
         finals=PLAN.finals("metrics.json"),
         longer=PLAN.longer("metrics.json"),
     output:
-        csv=report(f"{TABLES}/forecasts.csv", category="Tables"),
+        csv=f"{TABLES}/forecasts.csv",
         md=f"{TABLES}/forecasts.md",
     log:
         "results/logs/tabulate_forecasts.log",

@@ -8,7 +8,7 @@ rule tabulate_resources:
     input:
         PLAN.benchmarks(),
     output:
-        resources=report(f"{TABLES}/resources.csv", category="Tables"),
+        resources=f"{TABLES}/resources.csv",
         retries=f"{TABLES}/retries.csv",
     log:
         "results/logs/tabulate_resources.log",

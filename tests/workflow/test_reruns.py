@@ -16,7 +16,7 @@ from prune3d.workflow.config import leaf_keys
 from running import ROOT, TINY, PlannedJob, Project
 
 # What sums up the whole run.
-ALWAYS = {"all", "tabulate_resources"}
+ALWAYS = {"all", "tabulate_resources", "write_report"}
 TABLES = {"tabulate_policies", "plot_policies", "tabulate_claims", "tabulate_published"}
 FINETUNE_FINAL = {"finetune_final", "evaluate_final", "export_onnx"} | TABLES
 PRUNE_FINAL = {"prune_final"} | FINETUNE_FINAL
@@ -275,7 +275,7 @@ def test_a_new_point_adds_one_sample_only(finished: Project) -> None:
 def test_another_data_set_reruns_everything_and_its_settings_matter(finished: Project) -> None:
     glyphs: dict[str, Any] = {"name": "glyphs", "side": 8, "normalization": "imagenet"}
     config = finished.with_config("glyphs", {"defaults": {"data": glyphs}})
-    rules = {job.rule for job in finished.planned(config=config)} - {"all", "tabulate_resources"}
+    rules = {job.rule for job in finished.planned(config=config)} - ALWAYS
     assert rules == EVERYTHING | TABLES
 
 
@@ -283,7 +283,7 @@ def test_a_rewound_recipe_depends_on_the_original(finished: Project) -> None:
     rewound = {"defaults": {"final": {"schedule": "rewind"}}}
     config = finished.with_config("rewound", rewound)
     done = finished.planned(config=config)
-    assert {job.rule for job in done} - {"all", "tabulate_resources"} == TRIALS | LONGER
+    assert {job.rule for job in done} - ALWAYS == TRIALS | LONGER
     # What the rewinding replaces has no effect.
     rewound["defaults"]["final"]["learning_rate"] = 0.01
     again = finished.planned(config=finished.with_config("rewound2", rewound))

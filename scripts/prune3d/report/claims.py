@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 
 from prune3d.files import damaged, read_text
 from prune3d.records import Count, Name, NonNegative, Record, TableKind
-from prune3d.report.measures import MEASURES, Case, Compared, Measured
+from prune3d.report.measures import MEASURES, NOT_RUN, Case, Compared, Measured
 from prune3d.report.paired import LEVEL, Effect
 from prune3d.report.text import markdown
 
@@ -155,16 +155,24 @@ def _judge_case(claim: Claim, comparisons: Sequence[Compared]) -> Row:
     if not judged:
         return _row(claim, comparisons[0], Verdict(NOT_MEASURED, "; ".join(moot)))
     if all(verdict.word == NOT_MEASURED for verdict, _ in judged):
-        reason = "; ".join(dict.fromkeys(verdict.reason for verdict, _ in judged))
+        reason = "; ".join(_missing(judged))
         return _row(claim, judged[0][1], Verdict(NOT_MEASURED, reason))
     verdict, decisive = min(judged, key=_decides)
     reasons = [f"{decisive.name}: {verdict.reason}" if len(judged) > 1 else verdict.reason]
     if verdict.word == NOT_MEASURED:
         # The others are beaten, which is less than what is claimed.
         verdict = Verdict(UNDECIDED, "")
-        reasons = ["; ".join(v.reason for v, _ in judged if v.word == NOT_MEASURED)]
+        reasons = _missing(judged)
     told = [decisive.told] if decisive.told else []
     return _row(claim, decisive, Verdict(verdict.word, "; ".join([*reasons, *told, *moot])))
+
+
+def _missing(judged: Sequence[tuple[Verdict, Compared]]) -> list[str]:
+    """Return what was not run, together, and what else is missing."""
+    reasons = dict.fromkeys(v.reason for v, _ in judged if v.word == NOT_MEASURED)
+    names = [r.removeprefix(NOT_RUN) for r in reasons if r.startswith(NOT_RUN)]
+    others = [reason for reason in reasons if not reason.startswith(NOT_RUN)]
+    return [*([NOT_RUN + ", ".join(names)] if names else []), *others]
 
 
 def _verdict(claim: Claim, one: Compared, rivals: int) -> Verdict:
@@ -197,7 +205,7 @@ def _row(claim: Claim, one: Compared, verdict: Verdict) -> Row:
     }
 
 
-def overall(rows: Sequence[Row]) -> str:
+def overall(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the verdict on a claim in all its cases.
 
     It is refuted if it is in one, and supported if it is wherever it was measured.
@@ -208,9 +216,9 @@ def overall(rows: Sequence[Row]) -> str:
     return next(word for word in ORDER if word in words)
 
 
-def by_claim(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def by_claim(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """Return the rows of each claim."""
-    found: dict[str, list[Row]] = {}
+    found: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         found.setdefault(row["claim"], []).append(row)
     return found
@@ -244,14 +252,14 @@ def overview(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _has(rows: Sequence[Row], word: str) -> bool:
+def _has(rows: Sequence[Mapping[str, Any]], word: str) -> bool:
     return any(row["verdict"] == word for row in rows)
 
 
 WORDS = (SUPPORTED, REFUTED, UNDECIDED, NOT_MEASURED)
 
 
-def _count(rows: Sequence[Row], word: str) -> str:
+def _count(rows: Sequence[Mapping[str, Any]], word: str) -> str:
     return str(sum(row["verdict"] == word for row in rows))
 
 

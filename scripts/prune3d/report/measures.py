@@ -14,6 +14,7 @@ from prune3d.report.policies import LEFT_OUT, RUNS
 Row = Mapping[str, Any]
 BySeed = dict[int, float]
 METHOD = "dwr"
+NOT_RUN = "not run: "
 GOOD_RANK = 0.8
 
 
@@ -139,7 +140,7 @@ def compare_accuracy(measured: Measured, rivals: Sequence[str]) -> Iterator[Comp
                 case,
                 f"{METHOD} - {rival}",
                 paired(own, other),
-                f"{rival} cannot reach the budget" if moot else f"not run: {missing}",
+                f"{rival} cannot reach the budget" if moot else f"{NOT_RUN}{missing}",
                 moot,
             )
 
@@ -150,7 +151,7 @@ def compare_prediction(measured: Measured, rivals: Sequence[str] = ()) -> Iterat
         final = measured.of(case, METHOD, "selection_top1")
         predicted = measured.of(case, METHOD, "predicted_accuracy")
         effect = paired(final, predicted)
-        yield Compared(case, "measured - predicted", effect, f"not run: {METHOD}")
+        yield Compared(case, "measured - predicted", effect, f"{NOT_RUN}{METHOD}")
 
 
 def compare_search_cost(measured: Measured, rivals: Sequence[str] = ()) -> Iterator[Compared]:
@@ -159,7 +160,7 @@ def compare_search_cost(measured: Measured, rivals: Sequence[str] = ()) -> Itera
         search = measured.of(case, METHOD, "search_cost_macs")
         dense = measured.of(Case(case.experiment), "dense", "training_cost_macs")
         parts = {seed: search[seed] / dense[seed] for seed in search if dense.get(seed)}
-        missing = f"not run: {METHOD}" if not search else "the dense network was not trained"
+        missing = f"{NOT_RUN}{METHOD}" if not search else "the dense network was not trained"
         yield Compared(
             case, "1 - search / training", paired(dict.fromkeys(parts, 1.0), parts), missing
         )
@@ -170,7 +171,7 @@ def compare_predictors(measured: Measured, rivals: Sequence[str] = ()) -> Iterat
     for case in measured.experiments():
         rows = measured.fits.get(case.experiment, ())
         full, low = (_mean_error(rows, kind) for kind in ("full", "low_rank"))
-        yield Compared(case, "full - low rank", paired(full, low), "not run: the ablation samples")
+        yield Compared(case, "full - low rank", paired(full, low), f"{NOT_RUN}the ablation samples")
 
 
 def _mean_error(rows: Iterable[Row], setting: str) -> BySeed:
@@ -199,7 +200,7 @@ def compare_ranks(measured: Measured, rivals: Sequence[str] = ()) -> Iterator[Co
         effect = paired(ranks, dict.fromkeys(ranks, GOOD_RANK))
         told = _cost_of_pruning(rows) if rows else ""
         name = f"Spearman - {GOOD_RANK}"
-        yield Compared(case, name, effect, "not run: the ablation scratch", told=told)
+        yield Compared(case, name, effect, f"{NOT_RUN}the ablation scratch", told=told)
 
 
 def _rank_correlation(rows: Sequence[Row]) -> float | None:

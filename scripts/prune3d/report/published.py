@@ -88,7 +88,7 @@ def read_published(path: str | Path = PUBLISHED) -> list[Row]:
             "change": None if base is None else (top1 - base) / 100,
         }
         told = {name: None if part is None else round(part, 6) for name, part in parts.items()}
-        rows.append({**row, "whose": "published", **told})
+        rows.append({**dict.fromkeys(BESIDE.columns), **row, "whose": "published", **told})
     return rows
 
 
@@ -169,7 +169,7 @@ def readable(rows: Sequence[Mapping[str, Any]]) -> str:
             row["method"],
             str(row["seeds"] or "-"),
             "-" if row["base_top1"] is None else percent(row["base_top1"]),
-            percent(row["top1"], row.get("top1_std")),
+            percent(row["top1"], row["top1_std"]),
             points(row["change"]),
             "-" if row["macs_ratio"] is None else percent(row["macs_ratio"], digits=1),
             "-" if row["macs"] is None else scaled(row["macs"]),

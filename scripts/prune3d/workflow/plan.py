@@ -84,6 +84,16 @@ class Plan:
             for name, one in self.experiments.items()
         ]
 
+    @property
+    def tables(self) -> list[str]:
+        """Names of the tables that are written for people."""
+        return ["policies", "claims", "published", *(["predictors"] if self.method else [])]
+
+    @property
+    def pages(self) -> list[str]:
+        """Names of the pages of the report."""
+        return [*self.tables, "warnings", "resources", "configuration"]
+
     def ablation_figures(self, kind: str) -> list[str]:
         """Return the figures of all ablations."""
         return [

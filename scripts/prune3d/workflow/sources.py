@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 NAME = re.compile(r"prune3d(\.\w+)+")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -49,6 +51,12 @@ def digest_of(script: str, *data: str) -> str:
     for file in data:
         sha.update(f"\0{file}\0".encode() + (SCRIPTS / "prune3d" / file).read_bytes())
     return sha.hexdigest()[:16]
+
+
+def digest_of_config(config: Mapping[str, Any]) -> str:
+    """Return a digest of a whole configuration."""
+    text = json.dumps(config, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def used_modules(script: str) -> tuple[str, ...]:

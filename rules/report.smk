@@ -1,0 +1,41 @@
+# Report: the text that opens it, and tables as pages; figures are marked where they are drawn.
+#
+#   make report, or after a run: snakemake --report results/report.html
+#     --report-metadata results/report/metadata.yaml
+#     --report-stylesheet rules/captions/report.css
+#
+# inputs:   tables/{policies,claims,published,predictors}.md, left_out, warnings, resources.csv
+# outputs:  report/landing.rst, metadata.yaml, *.html
+
+
+from prune3d.report.titles import PAGES
+
+
+report: str(Path.cwd() / "results/report/landing.rst")
+
+
+rule write_report:
+    input:
+        policies=f"{TABLES}/policies.csv",
+        claims=f"{TABLES}/claims.csv",
+        left_out=f"{TABLES}/left_out.csv",
+        warnings=f"{TABLES}/warnings.csv",
+        resources=f"{TABLES}/resources.csv",
+        texts=expand(f"{TABLES}/{{table}}.md", table=PLAN.tables),
+        provenance=PLAN.every_run("dense/provenance.json"),
+    output:
+        **{
+            name: shown(name, PAGES, f"results/report/{name}.html")
+            for name in PLAN.pages
+        },
+        landing="results/report/landing.rst",
+        metadata="results/report/metadata.yaml",
+    log:
+        "results/logs/write_report.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=digest_of("write_report"),
+        settings={"networks": PLAN.networks, "config": digest_of_config(config)},
+    script:
+        "../scripts/write_report.py"

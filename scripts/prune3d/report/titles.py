@@ -1,0 +1,28 @@
+"""What the items of the report are called, and where in it they stand. Imports nothing."""
+
+from __future__ import annotations
+
+RESULTS, CLAIMS, FOUND, PUBLISHED, RUN = (
+    "1. Results",
+    "2. Claims",
+    "3. How the optimum was found",
+    "4. Beside published numbers",
+    "5. About the run",
+)
+# Pages, of tables: category and title.
+PAGES = {
+    "policies": (RESULTS, "Table: policies side by side"),
+    "claims": (CLAIMS, "Table: claims and verdicts"),
+    "predictors": (FOUND, "Table: errors of the predictors"),
+    "published": (PUBLISHED, "Table: published figures and ours"),
+    "warnings": (RUN, "Warnings, and policies left out"),
+    "resources": (RUN, "Time and memory by rule"),
+    "configuration": (RUN, "Configuration and versions"),
+}
+FIGURES = {
+    "policies": (RESULTS, "Figure: accuracy against MACs"),
+    "dimensions": (FOUND, "Figure: accuracy over each dimension"),
+    "predictions": (FOUND, "Figure: predicted against measured accuracy"),
+    "surface": (FOUND, "Figure: predicted accuracy at a budget"),
+    "ablation": (FOUND, "Figure: ablation"),
+}

@@ -1,0 +1,94 @@
+"""The files that the report consists of beside the figures: its opening text, and its pages."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from prune3d.files import read_text, write_text
+from prune3d.report.claims import VERDICTS
+from prune3d.report.landing import landing
+from prune3d.report.pages import page, preformatted, table_of
+from prune3d.report.policies import LEFT_OUT, POLICIES
+from prune3d.report.resources import COLUMNS
+from prune3d.report.titles import PAGES
+from prune3d.report.warnings import WARNINGS
+from prune3d.workflow.paths import run_of
+from prune3d.workflow.provenance import PROVENANCE
+
+MACHINE = ("prune3d", "python", "machine", "device")
+
+
+def write_report(
+    files: Any, output: Any, networks: Sequence[Sequence[str]], config: Mapping[str, Any]
+) -> None:
+    """Write the opening text and the pages.
+
+    Parameters
+    ----------
+    files
+        Paths of the tables ``policies``, ``claims``, ``left_out``, ``warnings`` and ``resources``,
+        lists ``texts`` of tables in Markdown and ``provenance`` of the dense networks.
+    output
+        Paths ``landing``, ``metadata`` and, by their names, of `prune3d.report.titles.PAGES`.
+    networks
+        Experiment, data set and model of all that were run.
+    config
+        The whole configuration.
+    """
+    summary, claims = POLICIES.read(files.policies), VERDICTS.read(files.claims)
+    warnings, left_out = WARNINGS.read(files.warnings), LEFT_OUT.read(files.left_out)
+    resources = list(csv.DictReader(io.StringIO(read_text(files.resources))))
+    pages = {name: read_text(path) for path in files.texts if (name := _name(path)) in PAGES}
+    pages["warnings"] = _warnings(warnings, left_out)
+    pages["resources"] = table_of(resources, COLUMNS)
+    pages["configuration"] = _configuration(files.provenance, config)
+    for name, text in pages.items():
+        write_text(getattr(output, name), page(PAGES[name][1], text))
+    opening = landing(networks, summary, claims, warnings, left_out, resources)
+    write_text(output.landing, opening)
+    # Numbers alone: Snakemake takes text in its metadata to pieces. With any the report opens with
+    # the text above instead of the graph of all rules.
+    counted = {"Experiments": len(networks), "Jobs": sum(int(row["jobs"]) for row in resources)}
+    write_text(output.metadata, yaml.safe_dump(counted))
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2].partition(".")[0]
+
+
+def _warnings(warnings: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]]) -> str:
+    told = [row["warning"] for row in warnings] or ["No dense network is behind."]
+    text = "".join(f"- {one}\n" for one in told)
+    if not left_out:
+        return f"{text}\n\nEvery policy reached every budget.\n"
+    columns = ("experiment", "seed", "budget", "policy", "reason")
+    return f"{text}\n\nPolicies that cannot reach a budget:\n\n{table_of(left_out, columns)}"
+
+
+def _configuration(provenance: Iterable[str], config: Mapping[str, Any]) -> str:
+    rows = []
+    versions: dict[str, str] = {}
+    for path in provenance:
+        known, run = PROVENANCE.read(path), run_of(path)
+        facts = {name: known.get(name) for name in MACHINE}
+        rows.append({"experiment": run.experiment, "seed": run.seed, **facts})
+        versions |= known.get("versions") or {}
+    packages = [{"package": name, "version": version} for name, version in sorted(versions.items())]
+    # Without the types of the workflow's own dictionaries.
+    plain = json.loads(json.dumps(config))
+    return "\n\n".join(
+        (
+            "Where the dense networks were trained:",
+            table_of(rows, ("experiment", "seed", *MACHINE)),
+            "Versions of packages there:",
+            table_of(packages, ("package", "version")),
+            "The whole configuration, defaults included:",
+            preformatted(yaml.safe_dump(plain, sort_keys=False)),
+        )
+    )

@@ -1,0 +1,147 @@
+"""The text that opens the report, and its pages."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from prune3d.report.claims import VERDICTS
+from prune3d.report.landing import MOST_CASES, landing
+from prune3d.report.pages import page, preformatted, table_of
+from prune3d.report.policies import LEFT_OUT, POLICIES
+from prune3d.report.resources import COLUMNS
+from prune3d.report.text import markdown
+from prune3d.report.titles import FIGURES, PAGES
+from prune3d.report.warnings import WARNINGS
+from prune3d.report.written import write_report
+from prune3d.workflow.provenance import PROVENANCE
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def policy(name: str, budget: str | None, top1: float, **more: Any) -> dict[str, Any]:
+    """Return a row of policies.csv."""
+    row: dict[str, Any] = dict.fromkeys(POLICIES.columns)
+    own = {"experiment": "digits", "budget": budget, "policy": name, "seeds": 3}
+    means = {"test_top1_mean": top1, "test_top1_std": 0.01, "macs_ratio_mean": 0.246}
+    return {**row, **own, **means, **more}
+
+
+def verdict(claim: str, word: str) -> dict[str, Any]:
+    """Return a row of claims.csv."""
+    row: dict[str, Any] = dict.fromkeys(VERDICTS.columns)
+    known = {"claim": claim, "statement": "It is so.", "experiment": "digits", "compared": "a - b"}
+    return {**row, **known, "seeds": 3, "smallest_effect": 0.0, "verdict": word, "reason": "so"}
+
+
+SUMMARY = [
+    policy("dense", None, 0.95),
+    policy("dwr", "quarter", 0.93),
+    policy("depth", "quarter", 0.91, difference_to_dwr=-0.02, difference_to_dwr_low=-0.03),
+    policy("width", "quarter", 0.92, difference_to_dwr=-0.01),
+]
+CLAIMS = [verdict("one", "supported"), verdict("two", "refuted"), verdict("two", "supported")]
+WARNING = {
+    **{"experiment": "digits", "networks": 4, "better": 1, "network": "sample d80_w100_r100"},
+    **{"dense_top1": 0.9, "pruned_top1": 0.95, "difference": 0.05, "noise": 0.01},
+    "warning": "The dense network *is* behind.",
+}
+OUT = {"experiment": "digits", "seed": 0, "budget": "quarter", "policy": "resolution"}
+LEFT = [{**OUT, "reason": "too large"}]
+SPENT = [{**dict.fromkeys(COLUMNS, "1"), "jobs": "7", "retries": "2", "seconds": "7200"}]
+NETWORKS = [["digits", "digits", "resnet20"]]
+
+
+def test_the_opening_tells_what_was_run_and_what_came_out_in_ten_lines() -> None:
+    text = landing(NETWORKS, SUMMARY, CLAIMS, [WARNING], LEFT, SPENT)
+    lines = [line for line in text.splitlines() if line.startswith("- ")]
+    assert len(lines) <= 10 and all(len(line) < 400 for line in lines)
+    assert "digits (resnet20 on digits); seeds: 3; budgets: quarter" in lines[0]
+    assert "7 jobs, 2 hours together; 2 made again" in lines[1]
+    assert "dwr has 93.00 ± 1.00 % at 24.6 % of the MACs, the dense network 95.00" in lines[2]
+    assert "the best rival is width with 92.00 ± 1.00 %, -1.00 points to dwr" in lines[2]
+    assert "supported: one; refuted: two." in lines[3]
+    assert r"The dense network \*is\* behind." in lines[4]
+    assert "resolution at digits, quarter" in lines[4]
+
+
+def test_many_cases_are_told_by_their_numbers() -> None:
+    rows = []
+    for i in range(MOST_CASES + 1):
+        rows += [policy("dwr", f"b{i}", 0.9), policy("width", f"b{i}", 0.89 if i else 0.95)]
+    text = landing(NETWORKS, rows, CLAIMS, [], [], SPENT)
+    assert f"highest mean accuracy in {MOST_CASES} of {MOST_CASES + 1} cases" in text
+    assert "+1.00 points from the best rival" in text
+    assert "**Warnings:** none." in text
+
+
+def test_nothing_that_a_run_names_is_markup() -> None:
+    from docutils.core import publish_parts
+
+    names = [["a_b*c`|", "digits", "path/to_|net|.py:make_"]]
+    text = landing(names, SUMMARY, CLAIMS, [], [], SPENT)
+    html = publish_parts(text, writer="html", settings_overrides={"report_level": 5})["body"]
+    assert "system-message" not in html and "problematic" not in html
+    assert "a_b*c`| (path/to_|net|.py:make_ on digits)" in html
+
+
+def test_a_page_has_the_cells_of_its_table_and_the_list_below() -> None:
+    rows = [["dwr", "90 ± 1 < 2"], ["a & b", "see https://example.org/x?a=1"]]
+    text = markdown(["policy", "top-1"], rows) + "\n- one note\n- another\n\nA paragraph.\n"
+    root = ET.fromstring(page("Title & more", text).partition("\n")[2])
+    cells = [["".join(cell.itertext()) for cell in row] for row in root.iter("tr")]
+    assert cells == [["policy", "top-1"], *rows]
+    assert [item.text for item in root.iter("li")] == ["one note", "another"]
+    assert [link.get("href") for link in root.iter("a")] == ["https://example.org/x?a=1"]
+    assert root.find("body/h1").text == "Title & more"  # type: ignore[union-attr]
+    assert [p.text for p in root.iter("p")] == ["A paragraph."]
+
+
+def test_preformatted_text_keeps_its_lines() -> None:
+    assert "<pre>a:\n  b: &lt;1&gt;</pre>" in page("t", preformatted("a:\n  b: <1>"))
+
+
+def test_a_missing_value_is_a_dash() -> None:
+    assert table_of([{"a_b": None, "c": 0}], ["a_b", "c"]).endswith("| - | 0 |\n")
+
+
+def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
+    tables = {"policies": POLICIES, "claims": VERDICTS, "left_out": LEFT_OUT, "warnings": WARNINGS}
+    rows = {"policies": SUMMARY, "claims": CLAIMS, "left_out": LEFT, "warnings": [WARNING]}
+    files = {name: tmp_path / f"{name}.csv" for name in (*tables, "resources")}
+    for name, kind in tables.items():
+        kind.write(files[name], rows[name])
+    files["resources"].write_text(f"{','.join(COLUMNS)}\n{','.join(SPENT[0].values())}\n")
+    texts = []
+    for name in ("policies", "claims", "published"):
+        texts.append(str(tmp_path / f"{name}.md"))
+        Path(texts[-1]).write_text(markdown(["a", name], [["x", "1"]]))
+    run = tmp_path / "results/digits/seed0/dense/provenance.json"
+    known = {"prune3d": "0.1", "python": "3.11", "machine": "m", "versions": {"torch": "2.9.9"}}
+    PROVENANCE.write(run, {**known, "seconds": {"job": 1.0}, "steps": {}})
+    names = [name for name in PAGES if name != "predictors"]
+    output = {name: tmp_path / f"out/{name}.html" for name in names}
+    output |= {"landing": tmp_path / "out/landing.rst", "metadata": tmp_path / "out/metadata.yaml"}
+    given = SimpleNamespace(**files, texts=texts, provenance=[str(run)])
+    write_report(given, SimpleNamespace(**output), NETWORKS, {"seeds": [0], "run": ["digits"]})
+    assert all(path.stat().st_size for path in output.values())
+    assert "<td>too large</td>" in output["warnings"].read_text()
+    assert "The dense network *is* behind." in output["warnings"].read_text()
+    configuration = output["configuration"].read_text()
+    assert "2.9.9" in configuration and "seeds:\n- 0" in configuration
+    metadata = yaml.safe_load(output["metadata"].read_text())
+    # Text would be taken to pieces.
+    assert metadata == {"Experiments": 1, "Jobs": 7}
+
+
+@pytest.mark.parametrize("name", sorted({*PAGES, *FIGURES}))
+def test_every_item_has_a_caption_that_says_what_it_does_not_show(name: str) -> None:
+    text = (ROOT / f"rules/captions/{name}.rst").read_text()
+    assert len(text) > 150
+    assert re.search(r"\b(does|is|was|do) not\b|nothing", text)
