@@ -32,7 +32,7 @@ include: "rules/report.smk"
 DELIVERED = [
     f"{TABLES}/policies.csv",
     f"{TABLES}/claims.csv",
-    f"{TABLES}/claims.csv",
+    f"{TABLES}/published.csv",
     *([f"{TABLES}/predictors.csv", f"{TABLES}/forecasts.csv"] if PLAN.method else []),
     *expand(f"{FIGURES}/policies.{{kind}}", kind=["pdf", "png"]),
     *expand(
