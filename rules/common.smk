@@ -23,6 +23,7 @@ from prune3d.workflow.paths import (
     LOGS,
     LONGER,
     PICTURES,
+    ROUNDING,
     RUN,
     SAMPLE,
     SCRATCH,

@@ -11,6 +11,7 @@
 
 rule choose_target:
     input:
+        rounding=of("rounding"),
         blocks=of("removal_order"),
         latency=of("latencies"),
         structure=of("structure"),

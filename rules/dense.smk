@@ -1,7 +1,8 @@
 # Dense: train the network that is to be pruned, and find out what of it can be.
 #
 # inputs:   {run}/data/{train,selection,test}.safetensors
-# outputs:  {run}/dense/model.safetensors, metrics.json, provenance.json, history.csv
+# outputs:  {experiment}/rounding.json
+#           {run}/dense/model.safetensors, metrics.json, provenance.json, history.csv
 #           {run}/dense/structure.json, structure_kept.json, blocks.json, blocks_provenance.json, test.json
 #           {run}/dense/longer/model.safetensors, metrics.json, provenance.json, history.csv, test.json
 
@@ -38,6 +39,30 @@ use rule analyze_dense as analyze_kept with:
     params:
         code=digest_of("analyze_dense"),
         settings=of("kept"),
+
+
+rule measure_rounding:
+    input:
+        own=of("model_code"),
+        train=of("train_images"),
+    output:
+        ROUNDING,
+    log:
+        "results/logs/{experiment}/measure_rounding.log",
+    benchmark:
+        "results/benchmarks/{experiment}/measure_rounding.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: of("timing_threads")
+    resources:
+        runtime=of("minutes", "once"),
+        mem_mb=of("memory_mb", "once"),
+        gpu=of("times_on_gpu"),
+    params:
+        code=digest_of("measure_rounding"),
+        settings=of("rounded"),
+    script:
+        "../scripts/measure_rounding.py"
 
 
 rule train_dense:

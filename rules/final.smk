@@ -12,6 +12,7 @@
 
 rule prune_final:
     input:
+        rounding=of("rounding"),
         blocks=of("removal_order"),
         own=of("channel_code"),
         target=of("target"),

@@ -12,6 +12,7 @@
 
 rule measure_latency:
     input:
+        rounding=of("rounding"),
         model=f"{DENSE}/model.safetensors",
         structure=of("structure"),
         blocks=f"{DENSE}/blocks.json",
@@ -37,6 +38,7 @@ rule measure_latency:
 
 rule find_optimum:
     input:
+        rounding=of("rounding"),
         latency=of("latencies"),
         predictor=f"{RUN}/predictor/predictor.json",
         samples=f"{RUN}/samples.csv",
@@ -61,6 +63,7 @@ rule find_optimum:
 
 rule try_candidate:
     input:
+        rounding=of("rounding"),
         teacher=of("teacher", "final"),
         own=of("channel_code", "dwr"),
         candidates=f"{BUDGET}/candidates.json",

@@ -7,7 +7,7 @@ with Job(snakemake) as job:
 
     from prune3d.data.images import load_images
     from prune3d.export.stored import accuracy_of, why_no_network
-    from prune3d.pruning.latency import LatencyOptions, latency_of_file
+    from prune3d.pruning.timing import LatencyOptions, latency_of_file
     from prune3d.report.int8 import INT8
 
     reason = why_no_network(job.input.int8)

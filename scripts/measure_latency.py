@@ -6,7 +6,8 @@ with Job(snakemake) as job:
     from prune3d.costs.structure_file import read_removal_order, read_structure
     from prune3d.models.checkpoint import load
     from prune3d.pruning.dense import keep_layers
-    from prune3d.pruning.latency import LATENCIES, LatencyOptions, LatencyTable, measure_table
+    from prune3d.pruning.latency import LATENCIES, LatencyTable, measure_table
+    from prune3d.pruning.timing import LatencyOptions
 
     structure = read_structure(job.input.structure)
     options = job.read(LatencyOptions)
@@ -18,7 +19,7 @@ with Job(snakemake) as job:
         read_removal_order(job.optional_input("blocks"), structure),
         structure.blocks,
         structure.sides,
-        job.params["round_to"],
+        job.setting("round_to"),
         options,
         job.say,
     )

@@ -6,8 +6,8 @@ from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.models.checkpoint import load, unreachable_reason
-    from prune3d.pruning.latency import LatencyOptions, latency_of, where_measured
     from prune3d.pruning.realized import realized
+    from prune3d.pruning.timing import LatencyOptions, latency_of, where_measured
     from prune3d.report.latencies import TIMED
     from prune3d.sampling.metrics_file import TEST, read_metrics
     from prune3d.workflow.paths import final_of

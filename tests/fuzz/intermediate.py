@@ -20,6 +20,7 @@ import numpy as np
 
 from campaign import Target
 from mutate import Damage, damaged_csv, damaged_json
+from prune3d.costs.rounding_file import ROUNDING
 from prune3d.costs.structure import Structure
 from prune3d.costs.structure_file import BLOCKS, STRUCTURE, read_removal_order, read_structure
 from prune3d.errors import ConfigError, UserError
@@ -191,6 +192,9 @@ def sound(folder: Path) -> dict[str, Path]:
             for d, w, s in points
         ],
     )
+    multiple = {"round_to": 8, "budget": 0.5, "macs_ratio": 0.49, "latency_ratio": 0.52}
+    where = {"runtime": "torch", "device": "a CPU", "threads": 1, "runs": 3}
+    ROUNDING.write(paths["rounding"], {"round_to": 8, "measured": [multiple], **where})
     samples = read_samples(paths["samples"])
     fitted = fit_both(samples, SETTINGS)
     PREDICTOR.write(paths["predictor"], fitted)
@@ -283,6 +287,7 @@ KINDS: dict[str, JsonKind | TableKind] = {
         SAMPLES,
         HOLDOUT,
         LATENCIES,
+        ROUNDING,
         PREDICTOR,
         VALIDATION,
         OPTIMUM,
@@ -423,6 +428,7 @@ def readers(paths: dict[str, Path]) -> dict[str, Read]:
         "samples": of_samples,
         "holdout": of_holdout,
         "latency": of_latency,
+        "rounding": lambda path: ROUNDING.read(path)["round_to"],
         "predictor": of_predictor,
         "validation": of_validation,
         "optimum": of_optimum,

@@ -153,6 +153,7 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
         ({"defaults__data__test_fraction": 1}, ["test_fraction is 1", "above 0 and below 1"]),
         ({"defaults__data__selection_fraction": 0}, ["selection_fraction is 0", "above 0"]),
         ({"defaults__pruning__round_to": 0}, ["round_to is 0", "at least 1"]),
+        ({"defaults__pruning__round_to": "car"}, ["round_to is 'car'", "whole number or 'auto'"]),
         ({"defaults__pruning__probe_images": 15}, ["probe_images is 15", "at least 16"]),
         ({"defaults__sampling__design": "cube"}, ["'cube'", "axes, grid, optimal, list"]),
         ({"defaults__sampling__depth": [1]}, ["sampling.depth[0] is 1", "below 1"]),
@@ -321,6 +322,7 @@ def test_an_experiment_that_is_not_run_is_checked_for_its_keys_and_types_only() 
         ("defaults__predictor__alpha", 0),
         # Multiples of 16 leave the streams of 64 channels four widths.
         ("defaults__pruning__round_to", 16),
+        ("defaults__pruning__round_to", "auto"),
     ],
 )
 def test_values_at_the_edge_of_what_is_allowed_are_accepted(key: str, value: Any) -> None:

@@ -113,6 +113,16 @@ def test_budgets_and_what_they_need() -> None:
     assert prefers.latencies("0", "a") and not prefers.latencies("0", "a", "width")
 
 
+def test_a_multiple_that_is_measured_is_an_input_of_what_prunes_channels_to_a_budget() -> None:
+    one = made({"pruning": {"round_to": "auto"}})
+    assert one.rounding() == one.rounding("width") == "results/digits/rounding.json"
+    assert one.rounding("depth") == one.rounding("resolution") == made().rounding() == []
+    # Samples are the same whatever is measured.
+    assert one.pruning("d100_w30_r100") == made().pruning("d100_w30_r100")
+    assert one.rival("macs25", "width")["round_to"] == one.optimum("macs25")["round_to"] == "auto"
+    assert one.rival("macs25", "depth")["round_to"] == 1
+
+
 def test_rivals_depend_on_the_steps_of_their_own_dimension() -> None:
     one, name = made(), "macs25"
     steps = [one.rival(name, p)[s] for p in ("width", "resolution") for s in STEPS]

@@ -21,9 +21,9 @@ from prune3d.optimize.budget import Budget
 from prune3d.optimize.policies import LatticeOptions, OptimumOptions
 from prune3d.optimize.rounds import RerankOptions
 from prune3d.optimize.surrogate import Settings as PredictorSettings
-from prune3d.pruning.latency import LatencyOptions
 from prune3d.pruning.options import PruningOptions
 from prune3d.pruning.sparsity import Sparsity
+from prune3d.pruning.timing import LatencyOptions
 from prune3d.report.figures import Style
 from prune3d.report.predictor_ablation import Choices
 from prune3d.train.compute import Compute

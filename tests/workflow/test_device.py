@@ -7,7 +7,10 @@ from pathlib import Path
 
 import onnx
 import pytest
+import torch
 
+import prune3d
+from prune3d.costs.rounding_file import ROUNDING
 from running import Project
 
 TARGETS = ("results/tables/latency.csv", "results/figures/latency.png", "results/tables/int8.csv")
@@ -49,3 +52,26 @@ def test_final_networks_are_timed_and_quantized(clone_of_finished: Project) -> N
 def read(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
+
+
+@pytest.mark.slow
+def test_channels_are_kept_in_the_multiple_that_was_measured(clone_of_finished: Project) -> None:
+    project = clone_of_finished
+    change = {
+        "pruning": {"round_to": "auto"},
+        "latency": {"runtime": "onnxruntime", "runs": 3},
+    }
+    config = project.with_config("rounding", {"defaults": change})
+    pruned = "results/digits/seed0/budgets/half/width/pruned.safetensors"
+    rules = [job.rule for job in project.planned(pruned, config=config)]
+    assert rules == ["measure_rounding", "choose_target", "prune_final"]
+    done = project.run("--cores", "2", pruned, config=config)
+    assert done.returncode == 0, done.stderr[-5000:]
+    found = ROUNDING.read(project.folder / "results/digits/rounding.json")
+    assert found["runtime"] == "onnxruntime" and len(found["measured"]) >= 2
+    assert f"multiples of {found['round_to']}" in done.stderr
+    model = prune3d.load(project.folder / pruned)
+    widths = {m.out_channels for m in model.modules() if isinstance(m, torch.nn.Conv2d)}
+    assert all(width % found["round_to"] == 0 for width in widths)
+    # What was measured stays.
+    assert project.planned(pruned, config=config) == []

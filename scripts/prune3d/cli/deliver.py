@@ -44,8 +44,8 @@ def deliver(
     from prune3d.models.checkpoint import load
     from prune3d.models.lineage import get_lineage
     from prune3d.models.meaning import get_meaning
-    from prune3d.pruning.latency import LatencyOptions, device_name, latency_of, latency_of_file
     from prune3d.pruning.realized import realized
+    from prune3d.pruning.timing import LatencyOptions, device_name, latency_of, latency_of_file
     from prune3d.report.card import Card
 
     model = load(file, code=code)

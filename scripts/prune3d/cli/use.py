@@ -103,7 +103,7 @@ def latency(
       prune3d latency small.safetensors --runtime onnxruntime --runs 5
       prune3d latency small.onnx --batch 1 --batch 8 --runs 5 --json
     """  # noqa: D301
-    from prune3d.pruning.latency import LatencyOptions, latency_of, latency_of_file
+    from prune3d.pruning.timing import LatencyOptions, latency_of, latency_of_file
 
     rows: list[dict[str, Any]] = []
     is_onnx = network.endswith(".onnx")

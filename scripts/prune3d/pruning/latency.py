@@ -8,26 +8,22 @@ Some more networks are timed to tell how far off that is.
 from __future__ import annotations
 
 import math
-import platform
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from prune3d.errors import UserError
 from prune3d.files import damaged
+from prune3d.pruning.timing import LatencyOptions, latency, where_measured
 from prune3d.records import Name, Ratio, Record, TableKind
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 Number = Annotated[int, Field(ge=1, le=2**31)]
@@ -51,34 +47,6 @@ LATENCIES = TableKind("latency", 1, LatencyRow)
 WIDTHS = (1.0, 0.8, 0.6, 0.4, 0.25, 0.12)
 DEPTHS, SIDES = 5, 5  # levels, evenly over what can be
 CHECKED = 6
-WARM_UP = 3
-
-
-@dataclass(frozen=True)
-class LatencyOptions:
-    """How latencies are measured.
-
-    Attributes
-    ----------
-    batch_size
-        Images a forward pass.
-    runs
-        Forward passes of which the median is taken.
-    runtime
-        ``torch``, eagerly, or ``onnxruntime`` on the CPU.
-    threads
-        Of the CPU; None for those that torch has now.
-    """
-
-    batch_size: int = 1
-    runs: int = 30
-    runtime: str = "torch"
-    threads: int | None = None
-
-    @property
-    def runs_on(self) -> str | None:
-        """``cpu`` where the runtime has nothing else, or None."""
-        return "cpu" if self.runtime == "onnxruntime" else None
 
 
 @dataclass(frozen=True)
@@ -237,116 +205,6 @@ def measure_table(
     return rows
 
 
-def latency(model: nn.Module, side: int, options: LatencyOptions) -> float:
-    """Return the median milliseconds of a forward pass on the model's device.
-
-    With ``onnxruntime`` on the CPU, whatever the device of the model.
-
-    Raises
-    ------
-    UserError
-        If the network cannot be written as ONNX, which ``onnxruntime`` needs.
-    """
-    if options.runtime == "onnxruntime":
-        return _latency_as_onnx(model, side, options)
-    import torch
-
-    from prune3d.models.assembly import get_spec
-
-    device = next(model.parameters()).device
-    images = torch.zeros(options.batch_size, get_spec(model).in_channels, side, side, device=device)
-    model.eval()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(options.threads or threads)
-    try:
-        with torch.inference_mode():
-            return _median(lambda: model(images), options.runs, lambda: _wait(device))
-    finally:
-        torch.set_num_threads(threads)
-
-
-def where_measured(options: LatencyOptions, device: torch.device) -> dict[str, Any]:
-    """Return ``runtime``, the name of the ``device``, ``threads`` and ``runs``."""
-    import torch
-
-    used = torch.device(options.runs_on or device)
-    return {
-        "runtime": options.runtime,
-        "device": device_name(used),
-        "threads": options.threads or torch.get_num_threads(),
-        "runs": options.runs,
-    }
-
-
-def latency_of(model: nn.Module, options: LatencyOptions) -> float:
-    """Return the latency at the side that a network is meant for; see `latency`."""
-    from prune3d.models.assembly import get_spec
-
-    return latency(model, get_spec(model).side, options)
-
-
-def latency_of_file(path: Path, options: LatencyOptions) -> float:
-    """Return the median milliseconds of an ONNX file's pass over a batch, on the CPU.
-
-    Raises
-    ------
-    UserError
-        If it is no usable ONNX file, or does not take a batch of images of one size.
-    """
-    from prune3d.export.classifier import open_session
-
-    session = open_session(path, options.threads)
-    (given,) = session.get_inputs()
-    shape = [options.batch_size, *given.shape[1:]]
-    if len(shape) != 4 or not all(isinstance(size, int) for size in shape):
-        raise UserError(
-            f"{path} takes inputs of shape {given.shape}; only batches of images of a fixed size "
-            "can be timed."
-        )
-    kind = np.uint8 if given.type == "tensor(uint8)" else np.float32
-    feed = {given.name: np.zeros(shape, kind)}
-    return _median(lambda: session.run(None, feed), options.runs, lambda: None)
-
-
-def _latency_as_onnx(model: nn.Module, side: int, options: LatencyOptions) -> float:
-    import torch
-
-    from prune3d.export.onnx_file import write_at_side
-
-    threads = options.threads or torch.get_num_threads()
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        write_at_side(model, side, path)
-        return latency_of_file(path, replace(options, threads=threads))
-
-
-def _median(act: Callable[[], object], runs: int, wait: Callable[[], None]) -> float:
-    """Return the median milliseconds of an act after some that warm up."""
-    taken = []
-    for run in range(WARM_UP + runs):
-        wait()
-        begun = time.perf_counter()
-        act()
-        wait()
-        if run >= WARM_UP:
-            taken.append(1000 * (time.perf_counter() - begun))
-    return statistics.median(taken)
-
-
-def device_name(device: torch.device) -> str:
-    """Return the product name of a device, also of a CPU where the system tells it."""
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def _pruned(
     dense: nn.Module, depth: float, width: float, removal_order: Sequence[str], round_to: int
 ) -> nn.Module:
@@ -377,10 +235,3 @@ def _interpolate(
 def _spread(count: int, levels: int) -> list[int]:
     """Return about as many indices below `count`, evenly spread, both ends among them."""
     return sorted({round(i) for i in np.linspace(0, count - 1, levels)})
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        import torch
-
-        torch.cuda.synchronize(device)

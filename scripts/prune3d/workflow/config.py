@@ -25,7 +25,14 @@ from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA, check_crit
 from prune3d.pruning.patterns import why_unmatched
 from prune3d.sampling.tree import AXES, DENSE, Point, fitted_points, sampling_tree
 from prune3d.workflow.paths import RESERVED
-from prune3d.workflow.sampling import AUTO, design_of, is_stretched, last_levels, levels_of
+from prune3d.workflow.sampling import (
+    AUTO,
+    design_of,
+    is_stretched,
+    last_levels,
+    levels_of,
+    round_to_of,
+)
 from prune3d.workflow.schema import check_schema, leaf_keys
 
 if TYPE_CHECKING:
@@ -243,7 +250,7 @@ def check_sampling(name: str, settings: Config, prunable: Prunable) -> None:
     """
     with _about(name, "sampling"):
         design = design_of(settings)
-    predictor, round_to = settings["predictor"], settings["pruning"]["round_to"]
+    predictor, round_to = settings["predictor"], round_to_of(settings)
     given = {key: settings["sampling"][key] != AUTO for key in (*AXES, "holdout")}
     for axis in AXES:
         if given[axis] and design.kind != "list":

@@ -24,9 +24,9 @@ from prune3d.optimize.budget import Budget
 from prune3d.optimize.rounds import ROUNDS, RerankOptions
 from prune3d.sampling.tree import AXES, DENSE, Design, Node, SamplingTree, sampling_tree
 from prune3d.train.recipe import SCHEDULE_KEYS, matters
-from prune3d.workflow.paths import PICTURES, Run
+from prune3d.workflow.paths import PICTURES, ROUNDING, Run
 from prune3d.workflow.resources import Workload
-from prune3d.workflow.sampling import design_of, is_stretched, last_levels
+from prune3d.workflow.sampling import AUTO, design_of, is_stretched, last_levels, round_to_of
 
 Settings = dict[str, Any]
 # An input that is not always there: Snakemake takes an empty list for none.
@@ -194,6 +194,15 @@ class Experiment:
         """Return the order in which blocks are removed, for policies that remove any."""
         return self.run(seed).dense("blocks.json") if policy in SEARCHING else []
 
+    def rounding(self, policy: str = "width") -> OptionalFile:
+        """Return the multiple that was measured, for policies that prune channels to one."""
+        is_measured = self.config["pruning"]["round_to"] == AUTO and policy in ("dwr", "width")
+        return ROUNDING.format(experiment=self.name) if is_measured else []
+
+    def train_images(self) -> str:
+        """Return the training images of the first seed, for what is the same for all."""
+        return self.runs[0].train
+
     def latencies(self, seed: str, budget: str, policy: str = "") -> OptionalFile:
         """Return the table of latencies if a budget or, without a policy, the choice needs it."""
         prefers = not policy and self.config["optimum"]["prefer"] == "latency"
@@ -325,7 +334,7 @@ class Experiment:
             **self.network(),
             "block_criterion": pruning["block_criterion"] if along["depth"] else None,
             "channel_criterion": pruning["channel_criterion"] if along["width"] else None,
-            "round_to": pruning["round_to"] if along["width"] else None,
+            "round_to": round_to_of(self.config) if along["width"] else None,
             "probe_images": pruning["probe_images"],
             "keep": self.keep if self._keeps_in(point) else None,
             "stretched": self._stretched(point),
@@ -367,6 +376,11 @@ class Experiment:
         round_to = self.config["pruning"]["round_to"]
         measured = {k: v for k, v in self.timing().items() if k != "throughput_batch_size"}
         return {**measured, "round_to": round_to, "keep": self.keep}
+
+    def rounded(self) -> Settings:
+        """Return how the multiple that channels are kept in is measured."""
+        measured = {k: v for k, v in self.timing().items() if k != "throughput_batch_size"}
+        return {**measured, **self.kept()}
 
     def timing(self) -> Settings:
         """Return how the final networks are timed."""

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prune3d import __version__
+from prune3d.costs.rounding_file import ROUNDING
 from prune3d.errors import UserError, one_line
 from prune3d.files import PLACE, remove_partial
 from prune3d.seeds import derive_seed
@@ -189,6 +190,13 @@ class Job:
         """Return an input that is not always there, or None."""
         return self.input.get(name) or None
 
+    def setting(self, name: str) -> Any:
+        """Return a parameter, or what another job measured where it is to be measured."""
+        value = self.params[name]
+        if name == "round_to" and value == "auto":
+            return ROUNDING.read(self.input.rounding)["round_to"]
+        return value
+
     def read(self, kind: type[T], **given: Any) -> T:
         """Make a dataclass from the parameters of the same names.
 
@@ -207,7 +215,7 @@ class Job:
             If a field is neither a parameter nor given, both, or there is no field of that name.
         """
         names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-        set_here = {n: self.params[n] for n in names if self.params.get(n) is not None}
+        set_here = {n: self.setting(n) for n in names if self.params.get(n) is not None}
         wrong = {
             "is no parameter": [n for n in names if n not in self.params and n not in given],
             "is given beside a parameter": [n for n in given if n in set_here],

@@ -3,6 +3,7 @@
 ::
 
     {experiment}/data/pictures.safetensors                               picture files, read once
+    {experiment}/rounding.json                multiples of channels that are fast, where measured
     {experiment}/seed{seed}/data/{train,selection,test}.safetensors      the images, split
     {experiment}/seed{seed}/dense/model.safetensors                      the trained network
                                   metrics.json, provenance.json, history.csv
@@ -52,6 +53,7 @@ BUDGET = f"{RUN}/budgets/{{budget}}"
 FINAL = f"{BUDGET}/{{policy}}"
 TRIAL = f"{BUDGET}/trials/{{round}}{{place}}"
 PICTURES = "results/{experiment}/data/pictures.safetensors"
+ROUNDING = "results/{experiment}/rounding.json"
 LOGS = "results/logs/{experiment}/seed{seed}"
 BENCHMARKS = "results/benchmarks/{experiment}/seed{seed}"
 TABLES = "results/tables"
@@ -91,6 +93,11 @@ class Run:
     def folder(self) -> str:
         """Where its files lie."""
         return f"{self.root}/{self.experiment}/seed{self.seed}"
+
+    @property
+    def train(self) -> str:
+        """Its training images."""
+        return f"{self.folder}/data/train.safetensors"
 
     def dense(self, name: str) -> str:
         """Return a file of the dense network."""

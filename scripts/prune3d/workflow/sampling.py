@@ -17,6 +17,12 @@ from prune3d.sampling.tree import AXES, Design, Point, designed_points, to_point
 AUTO = "auto"
 
 
+def round_to_of(settings: Mapping[str, Any]) -> int:
+    """Return the multiple that samples keep channels in: any number where it is measured later."""
+    given = settings["pruning"]["round_to"]
+    return 1 if given == AUTO else int(given)
+
+
 def known_prunable(settings: Mapping[str, Any]) -> Prunable | None:
     """Return what can be pruned of a registered model none of whose layers are kept, else None.
 
@@ -71,7 +77,7 @@ def design_of(settings: Mapping[str, Any]) -> Design:
     if design.kind == "optimal":
         design = replace(design, chosen=_optimal_points(settings, design))
     if sampling["holdout"] == AUTO:
-        held_out = auto_holdout(design, prunable, settings["pruning"]["round_to"])
+        held_out = auto_holdout(design, prunable, round_to_of(settings))
         return replace(design, holdout=held_out)
     return replace(design, holdout=to_points(sampling["holdout"]))
 
@@ -80,7 +86,7 @@ def levels_of(
     settings: Mapping[str, Any], prunable: Prunable | None
 ) -> dict[str, tuple[float, ...]]:
     """Return the levels of each dimension: as given, or found for what can be pruned."""
-    sampling, round_to = settings["sampling"], settings["pruning"]["round_to"]
+    sampling, round_to = settings["sampling"], round_to_of(settings)
     smallest = min(budgets_of(settings), default=1.0)
     return {
         axis: auto_levels(axis, sampling["levels"], smallest, prunable, round_to)

@@ -96,6 +96,7 @@ _PATTERNS = {
     "^loo$": "a number (write 1.0e-4, not 1e-4) or 'loo'",
     "^cv$": "a whole number or 'cv'",
     "^auto$": "a list or 'auto'",
+    "^(auto)$": "a whole number or 'auto'",
     "^[A-Za-z0-9][A-Za-z0-9-]*$": "a name of letters, digits and hyphens",
     "^[A-Za-z0-9][A-Za-z0-9._-]*$": "a name of letters, digits, points, hyphens and underscores",
 }

@@ -1,0 +1,193 @@
+"""How long one network takes on this device: medians of passes over a batch."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prune3d.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+WARM_UP = 3
+Pass = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class LatencyOptions:
+    """How latencies are measured.
+
+    Attributes
+    ----------
+    batch_size
+        Images a forward pass.
+    runs
+        Forward passes of which the median is taken.
+    runtime
+        ``torch``, eagerly, or ``onnxruntime`` on the CPU.
+    threads
+        Of the CPU; None for those that torch has now.
+    """
+
+    batch_size: int = 1
+    runs: int = 30
+    runtime: str = "torch"
+    threads: int | None = None
+
+    @property
+    def runs_on(self) -> str | None:
+        """``cpu`` where the runtime has nothing else, or None."""
+        return "cpu" if self.runtime == "onnxruntime" else None
+
+
+def latency(model: nn.Module, side: int, options: LatencyOptions) -> float:
+    """Return the median milliseconds of a forward pass on the model's device.
+
+    With ``onnxruntime`` on the CPU, whatever the device of the model.
+
+    Raises
+    ------
+    UserError
+        If the network cannot be written as ONNX, which ``onnxruntime`` needs.
+    """
+    with threads_of(options):
+        return statistics.median(milliseconds([ready(model, side, options)], options.runs)[:, 0])
+
+
+def ready(model: nn.Module, side: int, options: LatencyOptions) -> Pass:
+    """Return what passes a batch through a network and waits for the end of it; see `latency`."""
+    if options.runtime == "onnxruntime":
+        return _ready_as_onnx(model, side, options)
+    import torch
+
+    from prune3d.models.assembly import get_spec
+
+    device = next(model.parameters()).device
+    images = torch.zeros(options.batch_size, get_spec(model).in_channels, side, side, device=device)
+    model.eval()
+
+    def act() -> None:
+        with torch.inference_mode():
+            model(images)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return act
+
+
+def milliseconds(passes: Sequence[Pass], runs: int) -> NDArray[np.float64]:
+    """Time passes in turns, so that what slows a machine down for a while slows all of them.
+
+    Returns
+    -------
+    ndarray of shape (runs, passes)
+        After some that warm up.
+    """
+    for act in passes:
+        for _ in range(WARM_UP):
+            act()
+    taken = np.empty((runs, len(passes)))
+    for run in range(runs):
+        for place, act in enumerate(passes):
+            begun = time.perf_counter()
+            act()
+            taken[run, place] = 1000 * (time.perf_counter() - begun)
+    return taken
+
+
+@contextmanager
+def threads_of(options: LatencyOptions) -> Iterator[None]:
+    """Let torch compute with the threads that are asked for."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(options.threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def where_measured(options: LatencyOptions, device: torch.device) -> dict[str, Any]:
+    """Return ``runtime``, the name of the ``device``, ``threads`` and ``runs``."""
+    import torch
+
+    used = torch.device(options.runs_on or device)
+    return {
+        "runtime": options.runtime,
+        "device": device_name(used),
+        "threads": options.threads or torch.get_num_threads(),
+        "runs": options.runs,
+    }
+
+
+def latency_of(model: nn.Module, options: LatencyOptions) -> float:
+    """Return the latency at the side that a network is meant for; see `latency`."""
+    from prune3d.models.assembly import get_spec
+
+    return latency(model, get_spec(model).side, options)
+
+
+def latency_of_file(path: Path, options: LatencyOptions) -> float:
+    """Return the median milliseconds of an ONNX file's pass over a batch, on the CPU.
+
+    Raises
+    ------
+    UserError
+        If it is no usable ONNX file, or does not take a batch of images of one size.
+    """
+    return statistics.median(milliseconds([_ready_file(path, options)], options.runs)[:, 0])
+
+
+def _ready_as_onnx(model: nn.Module, side: int, options: LatencyOptions) -> Pass:
+    import torch
+
+    from prune3d.export.onnx_file import write_at_side
+
+    threads = options.threads or torch.get_num_threads()
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        write_at_side(model, side, path)
+        return _ready_file(path, replace(options, threads=threads))
+
+
+def _ready_file(path: Path, options: LatencyOptions) -> Pass:
+    from prune3d.export.classifier import open_session
+
+    session = open_session(path, options.threads)
+    (given,) = session.get_inputs()
+    shape = [options.batch_size, *given.shape[1:]]
+    if len(shape) != 4 or not all(isinstance(size, int) for size in shape):
+        raise UserError(
+            f"{path} takes inputs of shape {given.shape}; only batches of images of a fixed size "
+            "can be timed."
+        )
+    kind = np.uint8 if given.type == "tensor(uint8)" else np.float32
+    feed = {given.name: np.zeros(shape, kind)}
+    return lambda: session.run(None, feed)
+
+
+def device_name(device: torch.device) -> str:
+    """Return the product name of a device, also of a CPU where the system tells it."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
