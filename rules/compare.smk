@@ -6,7 +6,7 @@
 # outputs:  {run}/budgets/{budget}/{policy}/target.json of the rivals
 #           tables/policies.{csv,md,tex}, runs.csv, left_out.csv, warnings.csv
 #           tables/claims.{csv,md}, published.{csv,md}
-#           figures/policies.{pdf,png}
+#           figures/{policies,profiles}.{pdf,png}
 
 
 rule choose_target:
@@ -108,10 +108,13 @@ rule tabulate_published:
 rule plot_policies:
     input:
         table=f"{TABLES}/policies.csv",
+        runs=f"{TABLES}/runs.csv",
         warnings=f"{TABLES}/warnings.csv",
     output:
         pdf=f"{FIGURES}/policies.pdf",
         png=shown("policies", FIGURE_TITLES, f"{FIGURES}/policies.png"),
+        profiles_pdf=f"{FIGURES}/profiles.pdf",
+        profiles_png=shown("profiles", FIGURE_TITLES, f"{FIGURES}/profiles.png"),
     log:
         "results/logs/plot_policies.log",
     benchmark:

@@ -1,12 +1,17 @@
-"""Draw accuracy against MACs of all policies."""
+"""Draw accuracy against MACs of all policies, and how often each is nearly the best."""
+
+from types import SimpleNamespace
 
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.report.figures import Style, draw_policies
-    from prune3d.report.policies import POLICIES
+    from prune3d.report.figures import Style
+    from prune3d.report.policies import POLICIES, RUNS
+    from prune3d.report.policy_figures import draw_policies, draw_profiles
     from prune3d.report.warnings import WARNINGS
 
     style = job.read(Style)
     notes = [row["warning"] for row in WARNINGS.read(job.input.warnings)]
     style.save(draw_policies(POLICIES.read(job.input.table), style, notes), job.output)
+    profiles = SimpleNamespace(pdf=job.output.profiles_pdf, png=job.output.profiles_png)
+    style.save(draw_profiles(RUNS.read(job.input.runs), style), profiles)

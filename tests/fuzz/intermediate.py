@@ -52,8 +52,6 @@ from prune3d.report.ablation_tables import FITS, SCRATCH
 from prune3d.report.claims import judge_all, read_claims, readable
 from prune3d.report.figures import (
     Style,
-    draw_latencies,
-    draw_policies,
     draw_predictions,
     draw_surface,
 )
@@ -62,6 +60,7 @@ from prune3d.report.latencies import SUMMARY as LATENCY_SUMMARY
 from prune3d.report.latencies import TIMED
 from prune3d.report.measures import Measured
 from prune3d.report.policies import LEFT_OUT, POLICIES, RUNS
+from prune3d.report.policy_figures import draw_latencies, draw_policies
 from prune3d.report.predictors import predictor_rows
 from prune3d.report.warnings import WARNINGS, Pair, judge, lead
 from prune3d.sampling.metrics_file import METRICS, TEST, read_metrics

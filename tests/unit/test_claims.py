@@ -113,6 +113,15 @@ def test_without_the_method_nothing_is_measured() -> None:
     assert {row["verdict"] for row in judge_all(read_claims(), Measured(rows))} == {"not measured"}
 
 
+def test_draws_count_by_their_mean_in_each_seed() -> None:
+    drawn = ONE_DIMENSION.model_copy(update={"than": ("random_point*",)})
+    leads = {"random_point1": [0.01, 0.02, 0.03], "random_point2": [0.03, 0.05, 0.07]}
+    row = verdict(drawn, runs_of({**leads, "random_point_best": [-0.5] * 3}))
+    expected = stats.ttest_1samp([0.02, 0.035, 0.05], 0)
+    assert row["effect"] == pytest.approx(0.035) and row["compared"] == "dwr - random_point*"
+    assert row["low"] == pytest.approx(expected.confidence_interval(0.95).low)
+
+
 def test_a_rival_that_cannot_reach_the_budget_is_no_rival() -> None:
     names = {"experiment": "glyphs", "budget": "quarter", "policy": "resolution"}
     out = [{**names, "seed": seed, "reason": "too large"} for seed in range(4)]

@@ -21,11 +21,10 @@ from prune3d.report import policies, predictors
 from prune3d.report.figures import (
     Style,
     draw_dimensions,
-    draw_latencies,
-    draw_policies,
     draw_predictions,
     draw_surface,
 )
+from prune3d.report.policy_figures import draw_latencies, draw_policies
 from prune3d.report.text import latex, markdown, mean_and_spread, percent, scaled
 from prune3d.sampling.metrics_file import METRICS, TEST
 from prune3d.sampling.table import (

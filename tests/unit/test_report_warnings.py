@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from prune3d.report import policies
-from prune3d.report.figures import Style, draw_policies
+from prune3d.report.figures import Style
+from prune3d.report.policy_figures import draw_policies
 from prune3d.report.warnings import WARNINGS, Pair, find_warnings, judge, lead
 from prune3d.sampling.metrics_file import METRICS, TEST
 from prune3d.sampling.table import SAMPLES, sample_row

@@ -47,7 +47,11 @@ def test_every_file_of_the_contract_is_written(finished: Project) -> None:
         ]
     for kind in ("pdf", "png"):
         figures = finished.folder / "results/figures"
-        expected += [figures / f"policies.{kind}", figures / f"digits_dimensions.{kind}"]
+        expected += [
+            figures / f"policies.{kind}",
+            figures / f"profiles.{kind}",
+            figures / f"digits_dimensions.{kind}",
+        ]
     assert [str(path) for path in expected if not path.stat().st_size] == []
 
 

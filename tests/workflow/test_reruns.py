@@ -18,6 +18,7 @@ from running import ROOT, TINY, PlannedJob, Project
 # What sums up the whole run.
 ALWAYS = {"all", "tabulate_resources", "write_report"}
 TABLES = {"tabulate_policies", "plot_policies", "tabulate_claims", "tabulate_published"}
+TABLES |= {"tabulate_forecasts"}
 FINETUNE_FINAL = {"finetune_final", "evaluate_final", "export_onnx"} | TABLES
 PRUNE_FINAL = {"prune_final"} | FINETUNE_FINAL
 CHOICE = {"choose_optimum", "plot_surface"} | PRUNE_FINAL

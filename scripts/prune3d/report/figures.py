@@ -1,14 +1,12 @@
-"""The figures, as PDF for papers and PNG for screens."""
+"""The figures of samples, predictors and ablations, as PDF for papers and PNG for screens."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from prune3d.files import atomic_path
@@ -16,11 +14,8 @@ from prune3d.optimize.surrogate import chosen
 from prune3d.sampling.table import Samples
 from prune3d.sampling.tree import AXES
 
-# Policies in the order of their colours; the dense network is grey.
-DRAWN = ("dwr", "depth", "width", "resolution", "dense_longer")
 # Okabe and Ito's colours, told apart by people with any colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-NOTE_POINTS = 7
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
@@ -124,47 +119,6 @@ def draw_predictions(
     panel.set_xlabel("measured selection accuracy (%)")
     panel.set_ylabel("predicted accuracy (%)")
     panel.legend(frameon=False)
-    return figure
-
-
-def draw_policies(
-    summary: Sequence[Mapping[str, Any]], style: Style, notes: Sequence[str] = ()
-) -> Figure:
-    """Draw test accuracy against MACs of all policies, a panel for each experiment.
-
-    Parameters
-    ----------
-    summary
-        Rows of ``policies.csv``, None where there is no value.
-    style
-        Size of the figure.
-    notes
-        What must be known of the results; it stands below.
-    """
-    figure = _against_macs(summary, style, _plot_accuracy, "test accuracy (%)")
-    if notes:
-        # Letters of this size are about half as wide as high.
-        letters = int(style.size[0] * 72 / (0.55 * NOTE_POINTS))
-        text = "\n".join(textwrap.fill(note, letters) for note in notes)
-        figure.supxlabel(text, fontsize=NOTE_POINTS, color=COLORS[1])
-    return figure
-
-
-def draw_latencies(summary: Sequence[Mapping[str, Any]], style: Style) -> Figure:
-    """Draw latency against MACs, both to the dense network, a panel for each experiment.
-
-    Parameters
-    ----------
-    summary
-        Rows of `prune3d.report.latencies.SUMMARY`.
-    style
-        Size of the figure.
-    """
-    ylabel = "milliseconds (% of the dense network)"
-    figure = _against_macs(summary, style, _plot_latency, ylabel)
-    for panel in figure.axes:
-        panel.plot([0, 100], [0, 100], color="0.7", linewidth=0.8, zorder=0, label="time as MACs")
-    figure.axes[0].legend(frameon=False)
     return figure
 
 
@@ -319,57 +273,6 @@ def draw_surface(
     panel.set_ylabel("width")
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure
-
-
-def _against_macs(
-    summary: Sequence[Mapping[str, Any]],
-    style: Style,
-    plot: Callable[[Axes, Sequence[Mapping[str, Any]], dict[str, Any]], None],
-    ylabel: str,
-) -> Figure:
-    """Draw something of all policies against MACs, a panel for each experiment."""
-    experiments = list(dict.fromkeys(row["experiment"] for row in summary))
-    policies = list(dict.fromkeys(row["policy"] for row in summary))
-    figure = style.figure()
-    panels = figure.subplots(1, len(experiments), squeeze=False)[0]
-    for experiment, panel in zip(experiments, panels, strict=True):
-        for policy in policies:
-            rows = [r for r in summary if r["experiment"] == experiment and r["policy"] == policy]
-            plot(panel, rows, _look(policy))
-        panel.set_title(experiment)
-        panel.set_xlabel("MACs (% of the dense network)")
-    panels[0].set_ylabel(ylabel)
-    panels[0].legend(frameon=False)
-    return figure
-
-
-def _look(policy: str) -> dict[str, Any]:
-    """Return how a policy is drawn, the same in every figure."""
-    if policy not in DRAWN:
-        return {"label": policy, "color": "0.3", "marker": "*"}
-    index = DRAWN.index(policy)
-    return {"label": policy, "color": COLORS[index], "marker": MARKERS[index]}
-
-
-def _plot_accuracy(panel: Axes, rows: Sequence[Mapping[str, Any]], look: dict[str, Any]) -> None:
-    rows = sorted(rows, key=lambda row: row["macs_ratio_mean"])
-    panel.errorbar(
-        [100 * row["macs_ratio_mean"] for row in rows],
-        [100 * row["test_top1_mean"] for row in rows],
-        yerr=[100 * (row["test_top1_std"] or 0) for row in rows],
-        linestyle="-" if len(rows) > 1 else "none",
-        capsize=3,
-        **look,
-    )
-
-
-def _plot_latency(panel: Axes, rows: Sequence[Mapping[str, Any]], look: dict[str, Any]) -> None:
-    panel.plot(
-        [100 * row["macs_ratio"] for row in rows],
-        [100 / row["speedup"] for row in rows],
-        linestyle="none",
-        **look,
-    )
 
 
 def _alone(ratios: np.ndarray, axis: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,19 +94,29 @@ class Measured:
         return list(dict.fromkeys(Case(row["experiment"]) for row in self.runs))
 
     def of(self, case: Case, policy: str, column: str) -> BySeed:
-        """Return a column of a policy by seed."""
-        return {
-            row["seed"]: row[column]
-            for row in self.runs
-            if (row["experiment"], row["budget"] or None) == (case.experiment, case.budget)
-            and row["policy"] == policy
-            and row[column] is not None
-        }
+        """Return a column of a policy by seed; of ``draws*`` the mean of draws1, draws2, ..."""
+        found: dict[int, list[float]] = {}
+        for row in self.runs:
+            is_here = (row["experiment"], row["budget"] or None) == (case.experiment, case.budget)
+            if is_here and _is_of(row["policy"], policy) and row[column] is not None:
+                found.setdefault(row["seed"], []).append(row[column])
+        return {seed: statistics.fmean(values) for seed, values in found.items()}
 
     def is_left_out(self, case: Case, policy: str) -> bool:
         """Tell whether a policy could not reach the budget of a case."""
-        wanted = (case.experiment, case.budget, policy)
-        return any((r["experiment"], r["budget"], r["policy"]) == wanted for r in self.left_out)
+        wanted = (case.experiment, case.budget)
+        return any(
+            (row["experiment"], row["budget"]) == wanted and _is_of(row["policy"], policy)
+            for row in self.left_out
+        )
+
+
+def _is_of(name: str, policy: str) -> bool:
+    """Tell whether a policy is the one named, or one of its draws."""
+    draws = policy.removesuffix("*")
+    if draws == policy:
+        return name == policy
+    return name.startswith(draws) and name.removeprefix(draws).isdecimal()
 
 
 def read_measured(files: Any) -> Measured:

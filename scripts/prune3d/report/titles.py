@@ -21,6 +21,7 @@ PAGES = {
 }
 FIGURES = {
     "policies": (RESULTS, "Figure: accuracy against MACs"),
+    "profiles": (RESULTS, "Figure: how often a policy is nearly the best"),
     "dimensions": (FOUND, "Figure: accuracy over each dimension"),
     "predictions": (FOUND, "Figure: predicted against measured accuracy"),
     "surface": (FOUND, "Figure: predicted accuracy at a budget"),

@@ -1,0 +1,178 @@
+"""The figures that compare policies: each has the same look in all of them.
+
+Looks differ in grey, too: no two policies share a marker in the same filling.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from prune3d.report.figures import COLORS, Style
+from prune3d.report.profiles import gaps_to_the_best
+
+# In the order of their looks, which never changes; the dense network is grey.
+KNOWN = (
+    *("dwr", "depth", "width", "resolution", "dense_longer"),
+    *("depth_width", "depth_resolution", "width_resolution"),
+    *("uniform", "compound", "fast_compound", "tinynet", "tinynet_fitted", "greedy"),
+    *("random_channels", "random_blocks", "scratch_epochs", "scratch_budget"),
+    *("random_point", "random_point_best", *(f"random_point{i}" for i in range(1, 6))),
+    *("global_taylor", "global_l2", "slimming", "group_norm", "dwr_allocated"),
+    *("joint_gradient", "supernet"),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d", "8")
+LINES = ("-", "--", "-.", ":")
+NOTE_POINTS = 7
+# More stand beside the panels, in a column or two.
+MOST_INSIDE, MOST_BESIDE = 6, 25
+
+
+def look(policy: str) -> dict[str, Any]:
+    """Return how a policy is drawn: label, colour, marker and its filling."""
+    if policy not in KNOWN:
+        return {"label": policy, "color": "0.3", "marker": "*"}
+    index = KNOWN.index(policy)
+    drawn = {"label": policy, "color": COLORS[index % len(COLORS)]}
+    drawn["marker"] = MARKERS[index % len(MARKERS)]
+    round_ = index // len(MARKERS)
+    return drawn if round_ == 0 else {**drawn, "fillstyle": ("none", "left", "top")[round_ - 1]}
+
+
+def draw_policies(
+    summary: Sequence[Mapping[str, Any]], style: Style, notes: Sequence[str] = ()
+) -> Figure:
+    """Draw test accuracy against MACs of all policies, a panel for each experiment.
+
+    Parameters
+    ----------
+    summary
+        Rows of ``policies.csv``, None where there is no value.
+    style
+        Size of the figure.
+    notes
+        What must be known of the results; it stands below.
+    """
+    figure = _against_macs(summary, style, _plot_accuracy, "test accuracy (%)")
+    if notes:
+        # Letters of this size are about half as wide as high.
+        letters = int(style.size[0] * 72 / (0.55 * NOTE_POINTS))
+        text = "\n".join(textwrap.fill(note, letters) for note in notes)
+        figure.supxlabel(text, fontsize=NOTE_POINTS, color=COLORS[1])
+    return figure
+
+
+def draw_latencies(summary: Sequence[Mapping[str, Any]], style: Style) -> Figure:
+    """Draw latency against MACs, both to the dense network, a panel for each experiment.
+
+    Parameters
+    ----------
+    summary
+        Rows of `prune3d.report.latencies.SUMMARY`.
+    style
+        Size of the figure.
+    """
+    ylabel = "milliseconds (% of the dense network)"
+    figure = _against_macs(summary, style, _plot_latency, ylabel)
+    for panel in figure.axes:
+        panel.plot([0, 100], [0, 100], color="0.7", linewidth=0.8, zorder=0, label="time as MACs")
+    _explain(figure)
+    return figure
+
+
+def _against_macs(
+    summary: Sequence[Mapping[str, Any]],
+    style: Style,
+    plot: Callable[[Axes, Sequence[Mapping[str, Any]], dict[str, Any]], None],
+    ylabel: str,
+) -> Figure:
+    """Draw something of all policies against MACs, a panel for each experiment."""
+    experiments = list(dict.fromkeys(row["experiment"] for row in summary))
+    policies = list(dict.fromkeys(row["policy"] for row in summary))
+    figure = style.figure()
+    panels = figure.subplots(1, len(experiments), squeeze=False)[0]
+    for experiment, panel in zip(experiments, panels, strict=True):
+        for policy in policies:
+            rows = [r for r in summary if r["experiment"] == experiment and r["policy"] == policy]
+            plot(panel, rows, look(policy))
+        panel.set_title(experiment)
+        panel.set_xlabel("MACs (% of the dense network)")
+    panels[0].set_ylabel(ylabel)
+    _explain(figure)
+    return figure
+
+
+def _plot_accuracy(panel: Axes, rows: Sequence[Mapping[str, Any]], drawn: dict[str, Any]) -> None:
+    rows = sorted(rows, key=lambda row: row["macs_ratio_mean"])
+    panel.errorbar(
+        [100 * row["macs_ratio_mean"] for row in rows],
+        [100 * row["test_top1_mean"] for row in rows],
+        yerr=[100 * (row["test_top1_std"] or 0) for row in rows],
+        linestyle="-" if len(rows) > 1 else "none",
+        capsize=3,
+        **drawn,
+    )
+
+
+def _plot_latency(panel: Axes, rows: Sequence[Mapping[str, Any]], drawn: dict[str, Any]) -> None:
+    panel.plot(
+        [100 * row["macs_ratio"] for row in rows],
+        [100 / row["speedup"] for row in rows],
+        linestyle="none",
+        **drawn,
+    )
+
+
+def draw_profiles(runs: Sequence[Mapping[str, Any]], style: Style) -> Figure:
+    """Draw for each policy in what part of all cases it is within some points of the best.
+
+    Parameters
+    ----------
+    runs
+        Rows of `prune3d.report.policies.RUNS`; a case is an experiment, a budget and a seed.
+    style
+        Size of the figure.
+    """
+    figure = style.figure()
+    panel = figure.subplots()
+    gaps = gaps_to_the_best(runs)
+    finite = [100 * gap for own in gaps.values() for gap in own if gap is not None]
+    # Where all are equally good there is still something to see.
+    end = max([1.0, *finite])
+    for policy, own in gaps.items():
+        known = sorted(100 * gap for gap in own if gap is not None)
+        steps = [0.0, *known, 1.05 * end]
+        parts = [100 * sum(gap <= step + 1e-9 for gap in known) / len(own) for step in steps]
+        drawn = look(policy)
+        line = LINES[(KNOWN.index(policy) if policy in KNOWN else 0) // len(COLORS) % len(LINES)]
+        every = max(1, len(steps) // 6)
+        panel.plot(steps, parts, drawstyle="steps-post", linestyle=line, markevery=every, **drawn)
+    panel.set_xlabel("points of test accuracy behind the best policy")
+    panel.set_ylabel("% of experiments, budgets, seeds")
+    panel.set_xlim(-0.02 * end, 1.05 * end)
+    panel.set_ylim(-3, 103)
+    _explain(figure)
+    return figure
+
+
+def _explain(figure: Figure) -> None:
+    """Say once what all looks mean: inside the first panel where there are few, else beside."""
+    found: dict[str, Any] = {}
+    for panel in figure.axes:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if len(found) <= MOST_INSIDE:
+        figure.axes[0].legend(found.values(), found.keys(), frameon=False)
+        return
+    figure.legend(
+        found.values(),
+        found.keys(),
+        loc="outside right upper",
+        ncols=1 + len(found) // MOST_BESIDE,
+        frameon=False,
+        fontsize=NOTE_POINTS,
+    )

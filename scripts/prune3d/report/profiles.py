@@ -1,0 +1,39 @@
+"""How often a policy is nearly the best: performance profiles (Dolan and Moré 2002)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prune3d.workflow.experiment import DENSE_LONGER
+
+UNPRUNED = ("dense", DENSE_LONGER)
+
+
+def gaps_to_the_best(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    """Return by how much each policy's test accuracy is behind the best one's, in every case.
+
+    Parameters
+    ----------
+    runs
+        Rows of `prune3d.report.policies.RUNS`; a case is an experiment, a budget and a seed.
+
+    Returns
+    -------
+    dict
+        For each policy a gap a case, in [0, 1]; None where it could not reach the budget or was
+        not run.
+    """
+    cases: dict[tuple[str, str, int], dict[str, float]] = {}
+    for row in runs:
+        if row["policy"] not in UNPRUNED:
+            case = (row["experiment"], row["budget"], row["seed"])
+            cases.setdefault(case, {})[row["policy"]] = row["test_top1"]
+    policies = dict.fromkeys(policy for accuracies in cases.values() for policy in accuracies)
+    return {
+        policy: [
+            max(accuracies.values()) - accuracies[policy] if policy in accuracies else None
+            for accuracies in cases.values()
+        ]
+        for policy in policies
+    }

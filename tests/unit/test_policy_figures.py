@@ -1,0 +1,121 @@
+"""Figures that compare many policies: looks that can be told apart, and performance profiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from prune3d.report.figures import Style
+from prune3d.report.policies import POLICIES
+from prune3d.report.policy_figures import KNOWN, draw_policies, draw_profiles, look
+from prune3d.report.profiles import gaps_to_the_best
+
+STYLE = Style((5.0, 4.0), 80)
+MANY = [name for name in KNOWN if name != "dense_longer"][:20]
+
+
+def run(experiment: str, budget: str, seed: int, policy: str, top1: float) -> dict[str, Any]:
+    names = {"experiment": experiment, "budget": budget, "seed": seed, "policy": policy}
+    return {**names, "test_top1": top1}
+
+
+def random_runs(policies: list[str], seed: int = 0) -> list[dict[str, Any]]:
+    """Return runs of two experiments, two budgets and three seeds, some left out."""
+    rng = np.random.default_rng(seed)
+    rows = [run(e, "", s, "dense", 0.99) for e in ("a", "b") for s in range(3)]
+    for experiment in ("a", "b"):
+        for budget in ("half", "quarter"):
+            for i in range(3):
+                for policy in policies:
+                    if rng.random() > 0.1:
+                        top1 = float(np.round(rng.uniform(0.7, 0.9), 3))
+                        rows.append(run(experiment, budget, i, policy, top1))
+    return rows
+
+
+def test_looks_of_all_policies_differ_in_grey_as_well() -> None:
+    looks = [look(policy) for policy in KNOWN]
+    shapes = [(drawn["marker"], drawn.get("fillstyle")) for drawn in looks]
+    assert len(set(shapes)) == len(KNOWN) > 20
+    assert [look(p)["color"] for p in ("dwr", "depth", "width")] == [
+        "#0072B2",
+        "#D55E00",
+        "#009E73",
+    ]
+    assert look("dense") == {"label": "dense", "color": "0.3", "marker": "*"}
+
+
+def test_gaps_are_to_the_best_policy_of_the_same_case() -> None:
+    rows = random_runs(["dwr", "depth", "width"])
+    gaps = gaps_to_the_best(rows)
+    cases = list(
+        dict.fromkeys((r["experiment"], r["budget"], r["seed"]) for r in rows if r["budget"])
+    )
+    assert set(gaps) == {"dwr", "depth", "width"}
+    for policy, found in gaps.items():
+        assert len(found) == len(cases) == 12
+        for case, gap in zip(cases, found, strict=True):
+            known = {
+                r["policy"]: r["test_top1"]
+                for r in rows
+                if (r["experiment"], r["budget"], r["seed"]) == case
+            }
+            expected = max(known.values()) - known[policy] if policy in known else None
+            assert gap == expected
+
+
+def test_a_profile_is_the_part_of_cases_within_some_points_of_the_best() -> None:
+    rows = random_runs(["dwr", "depth", "width"], seed=1)
+    (panel,) = draw_profiles(rows, STYLE).axes
+    gaps = gaps_to_the_best(rows)
+    for line in panel.lines:
+        own = gaps[line.get_label()]
+        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True):
+            within = [gap is not None and 100 * gap <= x + 1e-6 for gap in own]
+            assert y == pytest.approx(100 * np.mean(within))
+    at_once = sum(line.get_ydata()[0] for line in panel.lines)
+    assert at_once >= 100  # some policy is the best in each case
+
+
+def test_a_single_policy_is_always_the_best() -> None:
+    (panel,) = draw_profiles([run("a", "half", 0, "dwr", 0.9)], STYLE).axes
+    (line,) = panel.lines
+    assert set(line.get_ydata()) == {100}
+
+
+def summary(policies: list[str]) -> list[dict[str, Any]]:
+    """Return rows of policies.csv at two budgets."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for budget, ratio in ((None, 1.0), ("half", 0.49), ("quarter", 0.245)):
+        for policy in policies if budget else ["dense"]:
+            row: dict[str, Any] = dict.fromkeys(POLICIES.columns)
+            own = {"experiment": "glyphs", "budget": budget, "policy": policy, "seeds": 3}
+            top1 = 0.9 - 0.1 * (1 - ratio) - 0.05 * rng.random()
+            means = {"test_top1_mean": top1, "test_top1_std": 0.01, "macs_ratio_mean": ratio}
+            rows.append({**row, **own, **means})
+    return rows
+
+
+@pytest.mark.parametrize("policies", [MANY, MANY[:4]], ids=["twenty", "four"])
+def test_names_of_policies_overlap_neither_each_other_nor_the_panel(
+    policies: list[str],
+) -> None:
+    runs = random_runs(policies)
+    for figure in (draw_policies(summary(policies), STYLE), draw_profiles(runs, STYLE)):
+        FigureCanvasAgg(figure).draw()
+        legends = [*figure.legends, *(p.get_legend() for p in figure.axes if p.get_legend())]
+        (legend,) = legends
+        names = list(legend.get_texts())
+        assert {text.get_text() for text in names} >= set(policies)
+        boxes = [text.get_window_extent().padded(-1) for text in names]
+        for i, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[:i])
+            assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+        if len(policies) > 6:
+            (panel,) = figure.axes
+            assert not panel.get_tightbbox().overlaps(legend.get_window_extent())
+            assert panel.bbox.width > 0.4 * figure.bbox.width
