@@ -117,5 +117,5 @@ def test_names_of_policies_overlap_neither_each_other_nor_the_panel(
             assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
         if len(policies) > 6:
             (panel,) = figure.axes
-            assert not panel.get_tightbbox().overlaps(legend.get_window_extent())
+            assert not panel.get_window_extent().overlaps(legend.get_window_extent())
             assert panel.bbox.width > 0.4 * figure.bbox.width

@@ -77,7 +77,7 @@ def test_every_item_opens_without_an_error(
     browser.resize(1280, 800)
     browser.open(report)
     landing = browser.run("return document.querySelector('#app > div > div').innerText")
-    assert "Run: digits (resnet14 on digits)" in landing and "Claims" in landing
+    assert "Run: digits (" in landing and "Claims" in landing
     opened = []
     for category in sorted(browser.run("return Object.keys(categories)")):
         browser.run("app.showCategory(arguments[0])", category)
