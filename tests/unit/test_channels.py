@@ -571,7 +571,7 @@ class Upwards(nn.Module):
         (Parts, {"stem": 3, "stem (2)": 7, "a": 5, "c": 6}, set()),
         (Constant, {"next": 8}, {"stem"}),
         (Buffered, {"stem": 6}, set()),
-        (Attention, {"stem": 8}, {"qkv"}),
+        (Attention, {"stem": 8, "qkv": 4}, set()),
         (Heads, {"stem": 6, "qkv": 4}, set()),
         (FusedHeads, {"stem": 6, "qkv": 4}, set()),
         (Padded, {"stem": 6, "next": 4}, set()),

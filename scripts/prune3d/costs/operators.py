@@ -83,7 +83,8 @@ def _weights(model: nn.Module) -> dict[int, tuple[str, str]]:
         if "parametrizations" in module.split("."):
             continue
         own = {k: t for k, t in layer.named_parameters(recurse=False) if t.dim() > 1}
-        by_hand = len(own) > 1 and type(layer).forward.__module__.split(".")[0] != "torch"
+        of_torch = type(layer).forward.__module__.split(".")[0] == "torch"
+        by_hand = (len(own) > 1 and not of_torch) or isinstance(layer, nn.MultiheadAttention)
         for key, tensor in own.items():
             name = f"{module}.{key}".lstrip(".") if by_hand else module
             names.setdefault(id(tensor), (module, name))
@@ -142,7 +143,7 @@ class OperatorCounter(TorchDispatchMode):
         """Run an operator and count it."""
         result = func(*args, **(kwargs or {}))
         if self._has_no_image(result, (args, kwargs)):
-            self._name_computed(result, args)
+            self._name_computed(func, result, args)
             return result
         operator = func._overloadpacket
         macs = 0
@@ -155,12 +156,15 @@ class OperatorCounter(TorchDispatchMode):
             self.macs[name] = self.macs.get(name, 0) + macs
         return result
 
-    def _name_computed(self, result: Any, args: Any) -> None:
-        """Let a tensor made of a weight, of its shape, such as a clamped one, stand for it."""
+    def _name_computed(self, func: Any, result: Any, args: Any) -> None:
+        """Let views of a weight, and what else is made of it in its shape, stand for it."""
         of = next((a for a in args if id(a) in self._weights), None)
-        if isinstance(result, Tensor) and of is not None and of.shape == result.shape:
-            self._weights.setdefault(id(result), self._weights[id(of)])
-            self._computed.append(result)
+        if of is None:
+            return
+        for made in tensors(result):
+            if func.is_view or made.shape == of.shape:
+                self._weights.setdefault(id(made), self._weights[id(of)])
+                self._computed.append(made)
 
     def _has_no_image(self, result: Any, given: Any) -> bool:
         """Tell whether a result is made of parameters and buffers alone, as by a spectral norm."""

@@ -12,7 +12,10 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from prune3d.errors import CheckpointError
 
-KNOWN_LAYERS = (_ConvNd, nn.Linear, _NormBase, nn.LayerNorm, nn.GroupNorm, nn.PReLU)
+KNOWN_LAYERS = (
+    *(_ConvNd, nn.Linear, _NormBase, nn.LayerNorm, nn.GroupNorm, nn.PReLU),
+    nn.MultiheadAttention,
+)
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
@@ -105,9 +108,20 @@ def fit_attributes(model: nn.Module, owners: set[str]) -> None:
             _fit(layer)
 
 
+def _fit_attention(layer: nn.MultiheadAttention) -> None:
+    """Let attention count its heads, all of the size that they had."""
+    weights: list[Any] = [layer.in_proj_weight] * 3
+    if layer.in_proj_weight is None:
+        weights = [layer.q_proj_weight, layer.k_proj_weight, layer.v_proj_weight]
+    layer.embed_dim, layer.kdim, layer.vdim = (int(weight.shape[1]) for weight in weights)
+    layer.num_heads = layer.embed_dim // layer.head_dim
+
+
 def _fit(layer: nn.Module) -> None:
     shape = weight_shape(layer)
-    if isinstance(layer, _ConvTransposeNd) and shape:
+    if isinstance(layer, nn.MultiheadAttention):
+        _fit_attention(layer)
+    elif isinstance(layer, _ConvTransposeNd) and shape:
         if layer.groups > 1:
             layer.groups = shape[0] // (layer.in_channels // layer.groups)
         layer.in_channels, layer.out_channels = shape[0], shape[1] * layer.groups

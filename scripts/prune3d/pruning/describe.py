@@ -71,7 +71,8 @@ class _Terms:
         owned = self.owned.get(module, {})
         made = [at.get(module, 0) for at in macs]
         block = next((b.name for b in self.blocks if b.holds(module)), None)
-        weight = self._weight(owned, made)
+        attends = isinstance(self.modules[module], nn.MultiheadAttention)
+        weight = None if attends else self._weight(owned, made)
         layers: dict[str, Layer] = {}
         fixed = 0
         if weight is not None:
@@ -80,9 +81,11 @@ class _Terms:
             if not isinstance(tensor, nn.Parameter) or name == weight or id(tensor) in self.seen:
                 continue
             by_hand = [at.get(name, 0) for at in macs]
-            if any(by_hand):
+            if any(by_hand) and all(count % tensor.numel() == 0 for count in by_hand):
                 layers[name] = self._matrix(name, block, name, tensor, by_hand)
                 continue
+            if any(by_hand):  # of a part of the weight, for some of the pixels
+                layers[f"{name} in parts"] = _as_it_is(name, block, 0, by_hand, None)
             self.seen.add(id(tensor))
             axes = self.pruned.get(name, {})
             if not axes:
@@ -113,8 +116,10 @@ class _Terms:
         """Return the group with whose channels the MACs of a module grow that are no weight's."""
         if self.graph is None or not any(made):
             return None
-        ids = np.concatenate(self.graph.trace.products.get(module, [EMPTY]) or [EMPTY])
-        roots = self.graph.trace.classes.find(ids[ids != NONE])
+        trace = self.graph.trace
+        known = trace.whole_heads.get(module) or trace.products.get(module) or [EMPTY]
+        ids = np.concatenate(known)
+        roots = trace.classes.find(ids[ids != NONE])
         met = [group for group in self.graph.groups if np.isin(group.runs, roots).any()]
         whole = len(met) == 1 and all(count % met[0].channels == 0 for count in made)
         return met[0] if whole else None

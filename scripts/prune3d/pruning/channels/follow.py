@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import numpy as np
 import torch
@@ -14,12 +14,15 @@ from prune3d.models.assembly import get_spec
 from prune3d.models.foreign import copy_network
 from prune3d.pruning.channels.cut import keep_channels, remaining
 from prune3d.pruning.channels.groups import ChannelGraph, describe
+from prune3d.pruning.channels.heads import KINDS, attending, head_axes
 from prune3d.pruning.channels.identities import NONE, Classes, Ids
 from prune3d.pruning.channels.run import run_trace
 from prune3d.pruning.channels.trace import Axis, Trace, TraceError, Tracer, new_trace
 
 # More would mean that the networks' own arithmetic is not understood at all.
 MOST_TRIALS = 60
+# Its multiples, without what is before the point, are far apart one after the other.
+GOLDEN = 0.618
 NOBODY: Ids = np.zeros(0, dtype=np.int64)
 
 
@@ -52,51 +55,88 @@ def follow_dense(model: nn.Module, choices: Mapping[str, str] | None = None) -> 
     PruningError
         If the network cannot be traced.
     """
-    graph = follow(model, choices)
-    trace = graph.trace
+    return leave_failing(model, follow(model, choices))
+
+
+def leave_failing(model: nn.Module, graph: ChannelGraph) -> ChannelGraph:
+    """Return a graph in which the channels stay without which the network fails.
+
+    Raises
+    ------
+    PruningError
+        If it fails whatever stays.
+    """
     error = TraceError("", NOBODY, NOBODY, "too much of it does not take fewer channels")
     for _ in range(MOST_TRIALS):
-        failed = _trial(model, graph, 0.5, 0) or _trial(model, graph, 0.75, 1)
+        failed = first_failure(model, graph)
         if failed is None:
             return graph
         error = failed
-        ids = _to_freeze(model, trace, error)
-        if not len(ids):
+        other = _other_heads(model, graph, error)
+        if other is not None:
+            graph = other
+            continue
+        if not _freeze(model, graph.trace, error):
             ids = _failing_alone(model, graph)
-            even = even_groups(trace, ids)
+            even = even_groups(graph.trace, ids)
             if even:
-                return follow_dense(model, {**trace.choices, **even})
-        if not len(ids):
-            break
-        where = f"'{error.module}'" if error.module else "the network's own forward"
-        trace.classes.freeze(ids, f"{where} does not take fewer of them ({_short(error.reason)})")
-        _freeze_whole_axes(trace)
-        graph = describe(model, trace)
+                return follow_dense(model, {**graph.trace.choices, **even})
+            if not len(ids):
+                break
+            graph.trace.classes.freeze(ids, _reason(error.module, error))
+        _freeze_whole_axes(graph.trace)
+        graph = describe(model, graph.trace)
     raise PruningError(
         f"{get_spec(model).name} cannot be pruned along width: without some channels "
         f"'{error.module or 'its forward pass'}' fails ({_short(error.reason)})."
     )
 
 
-def head_axes(trace: Trace) -> dict[str, str]:
-    """Return for reshapes that split channels into heads which of the new axes counts these.
+def _reason(module: str, error: TraceError) -> str:
+    where = f"'{module}'" if module else "the network's own forward"
+    return f"{where} does not take fewer of them ({_short(error.reason)})"
 
-    It is the one along which the head changes, and nothing else, where attention multiplies.
+
+def first_failure(model: nn.Module, graph: ChannelGraph) -> TraceError | None:
+    """Return where the network fails with fewer channels, of each group another part.
+
+    What is wide once is narrow in the other trial: numbers that fit each other by chance in one, as
+    those of equal parts may, do not in both.
     """
-    found: dict[str, str] = {}
-    for rows in trace.heads:
-        head_of = {i: row for row, ids in enumerate(rows.tolist()) for i in ids if i != NONE}
-        for key, ids in trace.splits.items():
-            if key in found:
-                continue
-            table = np.vectorize(lambda i, known=head_of: known.get(i, -1))(ids.numpy())
-            for axis, size in enumerate(table.shape):
-                lines = np.moveaxis(table, axis, 0).reshape(size, -1)
-                some = [set(line.tolist()) - {-1} for line in lines]
-                one_each = size > 1 and all(len(s) == 1 for s in some)
-                if one_each and len(set().union(*some)) == size:
-                    found[key] = str(axis)
-    return found
+    widths = [0.3 + 0.6 * (k * GOLDEN % 1) for k in range(len(graph.groups))]
+    others = [1.2 - width for width in widths]
+    return _trial(model, graph, by_lot(graph, widths, 0)) or _trial(
+        model, graph, by_lot(graph, others, 1)
+    )
+
+
+def _other_heads(model: nn.Module, graph: ChannelGraph, error: TraceError) -> ChannelGraph | None:
+    """Return the channels with other parts of attention's heads tied, if that helps.
+
+    Where it does not, all that was tried is noted, and whole heads are left as they were.
+    """
+    choices = graph.trace.choices
+    path = error.module.split(".")
+    above = [".".join(path[:k]) for k in range(len(path), -1, -1)]
+    heads = attending(graph.trace)
+    module = next((name for name in above if name in heads), None)
+    if module is None:
+        return None
+    modules = dict(model.named_modules())
+    alike = [name for name in heads if type(modules[name]) is type(modules[module])]
+    if f"{module}:attention:0" in choices:
+        return None
+    for kind in KINDS[1:]:
+        tried = follow(model, {**choices, **{f"{name}:attention:0": kind for name in alike}})
+        failed = first_failure(model, tried)
+        if failed is None or not any(_within(failed.module, name) for name in alike):
+            return tried
+    choices.update({f"{name}:attention:0": KINDS[0] for name in alike})
+    return None
+
+
+def _within(name: str, module: str) -> bool:
+    return name == module or name.startswith(f"{module}.")
 
 
 def even_groups(trace: Trace, runs: Ids | None = None) -> dict[str, str]:
@@ -111,13 +151,6 @@ def even_groups(trace: Trace, runs: Ids | None = None) -> dict[str, str]:
         if alone or (runs is not None and np.isin(roots, runs).any()):
             found[key] = "even"
     return found
-
-
-def leave_runs(model: nn.Module, graph: ChannelGraph) -> ChannelGraph:
-    """Return a graph in which channels that go in runs of several stay."""
-    reason = "they go in runs, and the network puts those in an order that their number changes"
-    runs = [group.runs for group in graph.groups if group.multiple > 1]
-    return leave_alone(model, graph, runs, reason)
 
 
 def leave_alone(
@@ -205,21 +238,21 @@ def image_of(model: nn.Module, count: int = 1) -> Tensor:
     return images.to(first.device, first.dtype)
 
 
-def by_lot(graph: ChannelGraph, width: float, seed: int) -> dict[str, Tensor]:
-    """Return for each group channels to keep, in whole runs, at least one."""
+def by_lot(graph: ChannelGraph, width: float | Sequence[float], seed: int) -> dict[str, Tensor]:
+    """Return for each group channels to keep, in whole runs, at least one; of one width or many."""
+    widths = [width] * len(graph.groups) if isinstance(width, float) else width
     generator = torch.Generator().manual_seed(seed)
     kept = {}
-    for group in graph.groups:
+    for group, part in zip(graph.groups, widths, strict=True):
         runs = len(group.runs)
-        order = torch.randperm(runs, generator=generator)[: max(1, int(width * runs))]
+        order = torch.randperm(runs, generator=generator)[: max(1, int(part * runs))]
         stay = torch.zeros(runs, dtype=torch.bool)
         stay[order] = True
         kept[group.name] = stay.repeat_interleave(group.multiple).nonzero().flatten()
     return kept
 
 
-def _trial(model: nn.Module, graph: ChannelGraph, width: float, seed: int) -> TraceError | None:
-    kept = by_lot(graph, width, seed)
+def _trial(model: nn.Module, graph: ChannelGraph, kept: Mapping[str, Tensor]) -> TraceError | None:
     part = copy_network(model, get_spec(model).name)
     axes = remaining(graph, model, kept)
     keep_channels(part, graph, kept)
@@ -231,8 +264,7 @@ def check_identities(model: nn.Module, axes: Mapping[Axis, Ids], dense: Trace) -
     classes = Classes(alike=dense.classes.frozen())
     classes.new(len(dense.classes))
     classes.strict = True
-    ties = {key: kind for key, kind in dense.choices.items() if kind in ("whole", "even")}
-    trace = Trace(dict(axes), classes, choices=ties)
+    trace = Trace(dict(axes), classes, choices=dict(dense.choices))
     try:
         _run(model, trace, checks=True)
     except TraceError as error:
@@ -240,27 +272,32 @@ def check_identities(model: nn.Module, axes: Mapping[Axis, Ids], dense: Trace) -
     return None
 
 
-def _to_freeze(model: nn.Module, trace: Trace, error: TraceError) -> Ids:
-    """Return what to leave alone after a failure: the likeliest that is not left alone already."""
+def _freeze(model: nn.Module, trace: Trace, error: TraceError) -> bool:
+    """Leave alone after a failure the likeliest that is not left alone already, if any is."""
     modules = dict(model.named_modules())
     kind = type(modules[error.module])
     alike = [
-        ids
+        (name, ids)
         for name, guesses in trace.guesses.items()
         if name == error.module or (type(modules[name]) is kind and error.module)
         for ids in guesses
     ]
     path = error.module.split(".")
     above = [".".join(path[:k]) for k in range(len(path) - 1, -1, -1)]
-    around = [trace.guesses.get(name, []) for name in above]
-    frozen = np.array(sorted(trace.classes.frozen()), dtype=np.int64)
-    for candidates in (alike, [error.current], [error.ids], *around):
-        ids = np.concatenate([NOBODY, *candidates])
-        ids = trace.classes.find(ids[ids != NONE])
-        ids = np.setdiff1d(ids, frozen)
-        if len(ids):
-            return ids
-    return NOBODY
+    around = [[(name, ids) for ids in trace.guesses.get(name, [])] for name in above]
+    guessed = np.concatenate([NOBODY, *(ids for part in around for _, ids in part)])
+    here = trace.classes.find(error.current[error.current != NONE])
+    met = here[np.isin(here, trace.classes.find(guessed))]
+    known = len(trace.classes.frozen())
+    own: list[list[tuple[str, Ids]]] = [
+        [(error.module, ids)] for ids in (met, error.current, error.ids)
+    ]
+    for candidates in (alike, *own, *around):
+        for name, ids in candidates:
+            trace.classes.freeze(ids, _reason(name, error))
+        if len(trace.classes.frozen()) > known:
+            return True
+    return False
 
 
 def _failing_alone(model: nn.Module, graph: ChannelGraph) -> Ids:
@@ -268,7 +305,7 @@ def _failing_alone(model: nn.Module, graph: ChannelGraph) -> Ids:
     failing = [NOBODY]
     for group in graph.groups:
         alone = ChannelGraph((group,), (), graph.trace)
-        if _trial(model, alone, 0.5, 0) is not None:
+        if _trial(model, alone, by_lot(alone, 0.5, 0)) is not None:
             failing.append(group.runs)
     return np.concatenate(failing)
 

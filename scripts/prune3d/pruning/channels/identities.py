@@ -16,6 +16,9 @@ NONE = 0
 class ConflictError(Exception):
     """Two identities that are known to be different were found in one place."""
 
+    def __init__(self, what: str = "channels that do not belong together meet") -> None:
+        super().__init__(what)
+
 
 class Classes:
     """Classes of identities that go together: a union-find forest over 0..n-1.
@@ -76,6 +79,10 @@ class Classes:
         for x, y in set(zip(a[apart].tolist(), b[apart].tolist(), strict=True)):
             low, high = sorted((self._root(x), self._root(y)))
             self._parent[high] = low
+
+    def all_alike(self, ids: Ids) -> bool:
+        """Tell whether identities are all of classes that may meet."""
+        return bool(np.isin(self.find(ids[ids != NONE]), self._alike).all())
 
     def _root(self, x: int) -> int:
         while self._parent[x] != x:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from prune3d.pruning.channels.identities import NONE, Ids, merged
 from prune3d.pruning.channels.labels import Labels, along, combine, named, pattern, spread
-from prune3d.pruning.channels.moving import bind, elementwise
+from prune3d.pruning.channels.moving import bind, elementwise, first_of
 from prune3d.pruning.channels.trace import Size, SizeUse, Tracer
 
 
@@ -158,76 +158,6 @@ def _place(func: Any, name: str) -> int:
     return [argument.name for argument in func._schema.arguments].index(name)
 
 
-def batched_product(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
-    """Contract two batches of matrices; what goes along the batches, as heads do, goes on."""
-    a, b = (args[1], args[2]) if func.overloadpacket.__name__ == "baddbmm" else args[:2]
-    out = tracer.contract(func, args, kwargs, {len(args) - 2: 2})
-    for tensor in (a, b):
-        _keep_but_heads(tracer, tensor, 0)
-    classes = tracer.classes
-    for layer in tracer.labels(a).layers:
-        found = pattern(layer)
-        for other in tracer.labels(b).layers:
-            facing = pattern(other)
-            if 2 in found.dims and 1 in facing.dims:
-                _contract(tracer, found.ids, facing.ids)
-    layers = []
-    for layer, dim in [(la, 2) for la in tracer.labels(a).layers] + [
-        (la, 1) for la in tracer.labels(b).layers
-    ]:
-        found = pattern(layer, classes)
-        if found.dims and dim not in found.dims:
-            layers.append(Labels([found.ids.expand(out.shape)]))
-    tracer.set(out, combine(layers, out.shape, classes))
-    return out
-
-
-def _keep_but_heads(tracer: Tracer, tensor: Tensor, heads: int) -> list[Tensor]:
-    """Freeze identities that are multiplied with each other; return layers of whole heads."""
-    layers = []
-    for layer in tracer.labels(tensor).layers:
-        found, raw = pattern(layer, tracer.classes), pattern(layer)
-        if found.dims == (heads,):
-            layers.append(found.ids)
-        elif raw.ids.any():
-            tracer.freeze(raw.ids.flatten().numpy(), "they are multiplied with each other")
-            if heads in raw.dims and not tracer.checks:
-                rows = raw.ids.movedim(heads, 0).flatten(1).numpy()
-                tracer.trace.heads.append(rows)
-    return layers
-
-
-def attention(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
-    """Attend in one operator: whole heads go."""
-    given = bind(func, args, kwargs)
-    operands = [given[key] for key in ("query", "key", "value")]
-    operands += [t for key in ("attn_mask", "attn_bias") if isinstance(t := given.get(key), Tensor)]
-    out = tracer.contract(func, args, kwargs, {})
-    result = _first(out)
-    parts = []
-    for tensor in operands:
-        for ids in _keep_but_heads(tracer, tensor, 1):
-            if ids.shape[1] == result.shape[1]:
-                parts.append(Labels([ids.expand(result.shape)]))
-            else:
-                tracer.freeze(ids.flatten().numpy(), "several heads share them")
-    tracer.set(result, combine(parts, result.shape, tracer.classes))
-    return out
-
-
-def _contract(tracer: Tracer, a: Tensor, b: Tensor) -> None:
-    """Join identities of shape (batch, rows, k) with those of shape (batch, k, columns)."""
-    rows, columns = a.shape[1], b.shape[2]
-    x = a.permute(1, 0, 2)  # rows, batch, k
-    y = b.permute(2, 0, 1)  # columns, batch, k
-    base_x, base_y = torch.broadcast_tensors(x[0], y[0])
-    tracer.classes.unite(base_x.flatten().numpy(), base_y.flatten().numpy())
-    for k in range(1, rows):
-        tracer.classes.unite(x[0].flatten().numpy(), x[k].flatten().numpy())
-    for k in range(1, columns):
-        tracer.classes.unite(y[0].flatten().numpy(), y[k].flatten().numpy())
-
-
 def batch_norm(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
     """Join channels with the parameters and statistics of each."""
     given = bind(func, args, kwargs)
@@ -241,7 +171,7 @@ def batch_norm(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
             part = along(tracer.labels(given[key]), 0, x.shape[1], tracer.classes)
             tracer.classes.unite(channels, part)
     _counts_features(tracer, "num_features", channels)
-    tracer.set(_first(out), tracer.labels(x))
+    tracer.set(first_of(out), tracer.labels(x))
     return out
 
 
@@ -252,11 +182,6 @@ def _counts_features(
     size = getattr(layer, attribute, None)
     if size is not None and (index is not None or size == len(channels)):
         tracer.trace.uses.append(SizeUse(Size(tracer.module, attribute, index), channels))
-
-
-def _first(out: Any) -> Tensor:
-    tensor: Tensor = out if isinstance(out, Tensor) else out[0]
-    return tensor
 
 
 def group_norm(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
@@ -279,7 +204,7 @@ def group_norm(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
         _counts_groups(tracer, groups, table[:, 0].copy())
     _counts_features(tracer, "num_channels", channels)
     out = tracer.reduce(func, args, kwargs, (1,))
-    tracer.set(_first(out), tracer.labels(x))
+    tracer.set(first_of(out), tracer.labels(x))
     return out
 
 
@@ -305,7 +230,7 @@ def layer_norm(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
                 tracer.count(shape[index], ids)
                 if isinstance(tracer.modules.get(tracer.module), torch.nn.LayerNorm):
                     _counts_features(tracer, "normalized_shape", ids, index)
-    tracer.set(_first(out), combine(parts, x.shape, tracer.classes))
+    tracer.set(first_of(out), combine(parts, x.shape, tracer.classes))
     return out
 
 
@@ -377,7 +302,7 @@ def pooled(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
     """Pool or resize over space: what lies in one plane goes together."""
     x = args[0]
     out = tracer.run(func, args, kwargs)
-    result = _first(out)
+    result = first_of(out)
     planes = _planes(func)
     space = set(range(x.dim() - planes, x.dim()))
     layers = []

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from prune3d.models.stand_ins import tensors
+from prune3d.pruning.channels.heads import note_heads, tie_across
 from prune3d.pruning.channels.identities import Ids
 from prune3d.pruning.channels.labels import Labels, along, combine, named, pattern, write
 from prune3d.pruning.channels.trace import Tracer
@@ -26,6 +27,12 @@ def bind(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
         elif argument.has_default_value():
             given[argument.name] = argument.default_value
     return given
+
+
+def first_of(out: Any) -> Tensor:
+    """Return the tensor, or the first of several, that an operator gave."""
+    tensor: Tensor = out if isinstance(out, Tensor) else out[0]
+    return tensor
 
 
 def elementwise(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
@@ -132,37 +139,15 @@ def view(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
     source = args[0]
     before = [len(pattern(layer).dims) for layer in tracer.labels(source).layers]
     out = moved(tracer, func, args, kwargs)
-    _note_heads(tracer, out, before)
+    note_heads(tracer, out, before)
     for dims, layer in zip(before, tracer.labels(out).layers, strict=True):
         found = pattern(layer, tracer.classes)
         if dims == 1 and len(found.dims) > 1 and tracer.guess(found.ids.flatten().numpy()):
             longest = max(found.dims, key=lambda d: found.ids.shape[d])
-            _tie_across(tracer, found.ids, int(tracer.choice("axis", str(longest))))
+            tie_across(tracer, found.ids, int(tracer.choice("axis", str(longest))))
         for dim in pattern(layer).dims:
             tracer.count(out.shape[dim], along_only(layer, dim))
     return out
-
-
-def _note_heads(tracer: Tracer, out: Tensor, before: list[int]) -> None:
-    """Note where one axis becomes several; where one of them counts heads, only these are told."""
-    key = tracer.next_call("heads")
-    chosen = tracer.trace.choices.get(key)
-    labels = tracer.labels(out)
-    for k, (dims, layer) in enumerate(zip(before, labels.layers, strict=True)):
-        found = pattern(layer)
-        if dims != 1 or len(found.dims) < 2:
-            continue
-        if chosen is None:
-            tracer.trace.splits[key] = found.ids
-            continue
-        heads = int(chosen)
-        if not tracer.checks:
-            tracer.guess(found.ids.flatten().numpy())
-            _tie_across(tracer, found.ids, heads)
-        first = found.ids
-        for dim in set(found.dims) - {heads}:
-            first = first.narrow(dim, 0, 1)
-        labels.layers[k] = first.expand(layer.shape)
 
 
 def along_only(layer: Tensor, dim: int) -> Ids:
@@ -170,13 +155,6 @@ def along_only(layer: Tensor, dim: int) -> Ids:
     ids = pattern(layer).ids.movedim(dim, 0).reshape(layer.shape[dim], -1)[:, 0]
     row: Ids = ids.contiguous().numpy()
     return row
-
-
-def _tie_across(tracer: Tracer, ids: Tensor, kept: int) -> None:
-    """Tie what differs in other dimensions than one."""
-    table = ids.movedim(kept, 0).reshape(ids.shape[kept], -1).numpy()
-    for column in table.T[1:]:
-        tracer.classes.unite(table[:, 0].copy(), column.copy())
 
 
 def shuffled(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from prune3d.models.stand_ins import tensors
-from prune3d.pruning.channels import mixing, moving
+from prune3d.pruning.channels import attention, mixing, moving
 from prune3d.pruning.channels.labels import Labels, all_ids, named
 from prune3d.pruning.channels.moving import elementwise
 from prune3d.pruning.channels.trace import Tracer
@@ -70,9 +70,9 @@ def _rules() -> dict[str, Rule]:
     for rule, names in (
         (mixing.convolution, "convolution"),
         (mixing.matrix_product, "mm addmm mv dot vdot linear addmv"),
-        (mixing.batched_product, "bmm baddbmm"),
+        (attention.batched_product, "bmm baddbmm"),
         (
-            mixing.attention,
+            attention.attention,
             "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention "
             "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention",
         ),
@@ -160,7 +160,7 @@ def apply(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
 def _unlabelled(tracer: Tracer, func: Any, args: Any, kwargs: Any) -> Any:
     """Run an operator on nothing that has channels."""
     out = _made(tracer, func, args, kwargs)
-    if func.is_view or all(tracer.labels(t).computed for t in tensors((args, kwargs))):
+    if all(tracer.labels(t).computed for t in tensors((args, kwargs))):
         for tensor in tensors(out):
             if not tracer.labels(tensor).layers:
                 tracer.set(tensor, Labels([], computed=True))

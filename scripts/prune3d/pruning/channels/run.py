@@ -120,7 +120,7 @@ def run_trace(tracer: Tracer, model: nn.Module, images: Tensor) -> Tensor:
     TraceError
         If the pass fails or identities meet that do not belong together.
     """
-    trace = tracer.trace
+    trace, tracer.images = tracer.trace, len(images)
     if images.shape[1] > 1:
         ids = trace.axes.setdefault(IMAGES, trace.classes.new(images.shape[1]))
         tracer.set(images, Labels([spread(ids, 1, images.shape)]))
@@ -131,8 +131,8 @@ def run_trace(tracer: Tracer, model: nn.Module, images: Tensor) -> Tensor:
             for part in (torch.no_grad(), *surroundings, _Operators(tracer), _Sizes(tracer)):
                 stack.enter_context(part)
             logits: Tensor = model(images)
-    except ConflictError:
-        raise _failed(tracer, "channels that do not belong together meet") from None
+    except ConflictError as error:
+        raise _failed(tracer, str(error)) from None
     except Exception as error:
         raise _failed(tracer, f"{type(error).__name__}: {error}") from error
     trace.classes.freeze(all_ids(tracer.labels(logits)), LOGITS)

@@ -110,6 +110,8 @@ class Trace:
         choice, the identities of these.
     heads
         Identities that were multiplied with each other, a row for each head.
+    whole_heads
+        For each module the identities of the heads in which it multiplies activations.
     products
         For each module the identities of what its own code multiplies and sums.
     taken, given
@@ -127,6 +129,7 @@ class Trace:
     splits: dict[str, Tensor] = field(default_factory=dict)
     grouped: dict[str, Ids] = field(default_factory=dict)
     heads: list[Ids] = field(default_factory=list)
+    whole_heads: dict[str, list[Ids]] = field(default_factory=dict)
     products: dict[str, list[Ids]] = field(default_factory=dict)
     taken: dict[str, list[Lane | None]] = field(default_factory=dict)
     given: dict[str, list[Lane | None]] = field(default_factory=dict)
@@ -153,6 +156,7 @@ class Tracer:
         self.trace, self.classes, self.checks = trace, trace.classes, checks
         self.names = {module: name for name, module in model.named_modules()}
         self.modules = dict(model.named_modules())
+        self.images = 1
         self._number = next(_numbers)
         self.stack: list[tuple[str, Any]] = []
         self.sizes: dict[int, list[Size]] = {}
