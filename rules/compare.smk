@@ -1,7 +1,7 @@
 # Compare: what the rival policies prune to, and all policies side by side.
 #
 # inputs:   {run}/dense/structure.json, blocks.json, latency.csv, metrics.json, test.json
-#           {run}/samples.csv, samples/{point}/provenance.json
+#           {run}/samples.csv, predictor/predictor.json, samples/{point}/provenance.json
 #           {run}/budgets/{budget}/optimum.json, {policy}/metrics.json, {policy}/provenance.json
 # outputs:  {run}/budgets/{budget}/{policy}/target.json of the rivals
 #           tables/policies.{csv,md,tex}, runs.csv, left_out.csv, warnings.csv
@@ -14,6 +14,9 @@ rule choose_target:
         rounding=of("rounding"),
         blocks=of("removal_order"),
         latency=of("latencies"),
+        samples=of("used_samples"),
+        predictor=of("used_predictor"),
+        optimum=of("used_optimum"),
         structure=of("structure"),
     output:
         f"{FINAL}/target.json",

@@ -43,7 +43,7 @@ rule prune_final:
 
 rule finetune_final:
     input:
-        teacher=of("teacher", "final"),
+        teacher=of("final_teacher"),
         pruned=f"{FINAL}/pruned.safetensors",
         provenance=f"{FINAL}/pruned_provenance.json",
         train=f"{RUN}/data/train.safetensors",
@@ -61,11 +61,11 @@ rule finetune_final:
         "../envs/torch.yaml"
     resources:
         gpu=1,
-        runtime=of("minutes", "final"),
+        runtime=of("final_minutes"),
         mem_mb=of("memory_mb", "final"),
     params:
         code=digest_of("finetune_final"),
-        settings=of("training", "final"),
+        settings=of("final_training"),
     script:
         "../scripts/finetune_final.py"
 

@@ -4,12 +4,14 @@ from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.models.checkpoint import load, unreachable_reason
+    from prune3d.workflow.finals import trained_part
     from prune3d.workflow.session import Session
 
     session = Session(job, stage=f"{job.wildcards.budget}/{job.wildcards.policy}")
     reason = unreachable_reason(job.input.pruned)
     if reason is None:
-        session.train(load(job.input.pruned, code=job.params["own_network"]), "final")
+        model = load(job.input.pruned, code=job.params["own_network"])
+        session.train(model, "final", trained_part(job.params, model))
     else:
         session.write_unreachable(reason)
     job.write_provenance(

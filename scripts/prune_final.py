@@ -5,9 +5,11 @@ from prune3d.workflow.job import Job
 with Job(snakemake) as job:
     from prune3d.models.checkpoint import save, save_unreachable
     from prune3d.models.lineage import name_stage
+    from prune3d.optimize.registry import target_of
     from prune3d.optimize.target_file import read_target
 
-    target = read_target(job.input.target, job.wildcards.policy)
+    policy = job.wildcards.policy
+    target = read_target(job.input.target, target_of(policy))
     if target.get("unreachable"):
         save_unreachable(job.output.pruned, target["unreachable"])
         job.say(f"left out: {target['unreachable']}")
@@ -15,6 +17,10 @@ with Job(snakemake) as job:
         from prune3d.workflow.finals import prune_dense
 
         pruned = prune_dense(job, target)
-        name_stage(pruned, f"{job.wildcards.budget}/{job.wildcards.policy}")
+        if job.params["scratch"]:
+            from prune3d.models.fresh import initialize
+
+            initialize(pruned, job.seed("initialization", policy))
+        name_stage(pruned, f"{job.wildcards.budget}/{policy}")
         save(pruned, job.output.pruned)
     job.write_provenance(job.output.provenance)

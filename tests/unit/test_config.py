@@ -173,6 +173,18 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
         ({"defaults__budgets": [{"name": "a/b", "macs": 0.5}]}, ["'a/b'", "name"]),
         ({"defaults__budgets": [{"name": "a", "macs": 25}]}, ["macs is 25", "at most 1"]),
         ({"defaults__policies": ["dwr", "dw"]}, ["policies[1] is 'dw'", "resolution"]),
+        ({"defaults__policies": ["width", "greedy"]}, ["policies: greedy uses", "name dwr, too"]),
+        (
+            {"defaults__policies": ["slimming"]},
+            ["model.sparsity.penalty is none", "slimming needs batchnorm_l1"],
+        ),
+        (
+            {
+                "defaults__policies": ["global_l2"],
+                "defaults__budgets": [{"name": "small", "macs": 0.5, "params": 0.5}],
+            },
+            ["global_l2 divides MACs", "'small' limits something else"],
+        ),
         ({"figures__policies__dpi": 5}, ["figures.policies.dpi is 5", "at least 30"]),
         ({"figures__policies__size": [5]}, ["size", "exactly 2 entries"]),
         # Values that do not fit together.

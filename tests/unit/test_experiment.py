@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from prune3d.errors import UserError
+from prune3d.optimize.registry import POLICIES
 from prune3d.workflow.config import load_experiments, overlay
 from prune3d.workflow.experiment import Experiment
 from prune3d.workflow.plan import Plan
@@ -134,6 +135,59 @@ def test_rivals_depend_on_the_steps_of_their_own_dimension() -> None:
     assert one.target("0", name, "dwr").endswith("budgets/macs25/optimum.json")
     assert one.target("0", name, "width").endswith("budgets/macs25/width/target.json")
     assert one.removal_order("0", "depth") and not one.removal_order("0", "width")
+
+
+def test_policies_wait_for_what_they_use_of_the_search_and_for_nothing_else() -> None:
+    sparse = {"sparsity": {"penalty": "batchnorm_l1"}}
+    one, name = made({"policies": list(POLICIES), "model": sparse}), "macs25"
+    run = "results/digits/seed0"
+    for policy in POLICIES:
+        own = one.target("0", name, policy).endswith(f"/{policy}/target.json")
+        assert own == bool(POLICIES[policy].find)
+        files = [
+            *([] if not own else one.used_samples("0", policy) and [one.used_samples("0", policy)]),
+            *([] if not own else one.used_predictor("0", policy) and ["predictor"]),
+            *([] if not own else one.used_optimum("0", name, policy) and ["optimum"]),
+        ]
+        expected = {
+            "depth_width": [f"{run}/samples.csv", "predictor"],
+            "depth_resolution": [f"{run}/samples.csv", "predictor"],
+            "width_resolution": [f"{run}/samples.csv", "predictor"],
+            "tinynet_fitted": [f"{run}/samples.csv", "predictor"],
+            "greedy": [f"{run}/samples.csv"],
+            "random_blocks": ["optimum"],
+        }
+        assert files == expected.get(policy, []), policy
+    assert one.target("0", name, "scratch_budget") == f"{run}/budgets/{name}/optimum.json"
+    # Blocks that go in a random order need no ranking.
+    assert one.removal_order("0", "random_blocks") == []
+    assert one.removal_order("0", "random_channels") == f"{run}/dense/blocks.json"
+    # Draws alone depend on what is sampled.
+    assert one.rival(name, "random_point2")["lowest"] == pytest.approx([0.2, 0.3, 0.5], abs=0.2)
+    assert one.rival(name, "uniform")["lowest"] is None
+
+
+def test_training_from_scratch_follows_the_recipe_of_the_dense_network() -> None:
+    one = made({"dense": {"learning_rate": 0.33}, "final": {"epochs": 7, "distillation": 0.5}})
+    settings = one.final_training("scratch_budget")
+    assert (settings["scratch"], settings["more_epochs"]) == ("budget", 7)
+    assert settings["learning_rate"] == 0.33 and settings["epochs"] == 30
+    assert one.final_teacher("0", "scratch_epochs") == []
+    assert one.final_teacher("0", "dwr") == "results/digits/seed0/dense/model.safetensors"
+    fine = one.final_training("width")
+    assert (fine["scratch"], fine["more_epochs"], fine["epochs"]) == (None, None, 7)
+    assert one.final_minutes("scratch_epochs", 1) >= one.final_minutes("width", 1)
+    assert one.final_pruning("random_channels")["channel_criterion"] == "random"
+    assert one.final_pruning("dwr")["scratch"] is None
+
+
+def test_training_from_scratch_has_its_recipe_where_the_dense_network_is_given(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "weights.safetensors").touch()
+    given = made({"model": {"checkpoint": str(tmp_path / "weights.safetensors")}})
+    assert given.training("dense") == made().training("dense")
+    assert given.final_training("scratch_epochs")["epochs"] == 30
 
 
 STEPS = ("width_step", "side_step")

@@ -22,8 +22,9 @@ from prune3d.optimize.policies import (
     check_delivered,
     enumerate_candidates,
     optimal_target,
-    rival_target,
 )
+from prune3d.optimize.registry import POLICIES
+from prune3d.optimize.rivals import Question, rival_target
 from prune3d.pruning.analyze import analyze
 from prune3d.pruning.latency import LatencyTable
 from prune3d.sampling.table import Samples
@@ -118,7 +119,8 @@ def rival(
     budget: float | dict[str, float],
     options: LatticeOptions = OPTIONS,
 ) -> dict[str, Any]:
-    return rival_target(policy, enumerate_candidates(structure, order, options), Budget.of(budget))
+    candidates = enumerate_candidates(structure, order, options)
+    return rival_target(policy, Question(candidates, Budget.of(budget), POLICIES[policy].axes))
 
 
 Networks = list[tuple[float, float, float, int]]

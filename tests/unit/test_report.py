@@ -35,6 +35,7 @@ from prune3d.sampling.table import (
     read_samples,
     sample_row,
 )
+from prune3d.workflow.paths import Run
 from prune3d.workflow.provenance import PROVENANCE, job_seconds
 
 DENSE_MACS = 1000
@@ -192,6 +193,52 @@ def test_rivals_are_billed_with_what_they_use(results: Path) -> None:
     assert rows["width"]["predicted_accuracy"] is None
     assert rows["width"]["training_cost_macs"] == 600
     assert rows["depth"]["training_seconds"] == rows["width"]["training_seconds"] == 11.5
+
+
+def test_rivals_that_use_a_part_of_the_search_are_billed_with_that_part(results: Path) -> None:
+    run = Run("digits", 0, str(results))
+    samples, scoring = 7_000 + 30_000 + 10_000, 4_000
+    assert policies.search_cost(run, "depth_width").macs == samples + scoring
+    assert policies.search_cost(run, "width_resolution").macs == samples
+    # Of the samples only the dense network shrinks no more than one dimension.
+    greedy = policies.search_cost(run, "greedy")
+    assert greedy.macs == 7_000 + scoring
+    assert greedy.seconds == 4.0 + 1.5
+    for rule in ("uniform", "compound", "fast_compound", "tinynet", "random_point3"):
+        assert policies.search_cost(run, rule).macs == scoring
+
+
+def test_random_points_are_one_row_together_and_their_best_is_random_search(
+    results: Path,
+) -> None:
+    # By seed: accuracy on the test and on the selection images of each draw.
+    drawn = {0: [(0.6, 0.7), (0.8, 0.5)], 1: [(0.7, 0.4), (0.9, 0.6)]}
+    finals = []
+    for seed, draws in drawn.items():
+        for i, (test, selection) in enumerate(draws, 1):
+            folder = results / f"digits/seed{seed}/budgets/half/random_point{i}"
+            write(folder / "metrics.json", metrics(0.5, 600 + i, selection, test=judged(test)))
+            write(folder / "provenance.json", provenance(10.0 * i))
+            finals.append(folder / "metrics.json")
+        finals.append(results / f"digits/seed{seed}/budgets/half/dwr/metrics.json")
+    runs = policies.compare(finals, []).runs
+    best = {row["seed"]: row for row in runs if row["policy"] == "random_point_best"}
+    # Chosen by the selection images, not by the test images.
+    assert [best[seed]["test_top1"] for seed in (0, 1)] == [0.6, 0.9]
+    assert best[0]["training_cost_macs"] == 601 and best[1]["training_cost_macs"] == 602
+    assert best[0]["search_cost_macs"] == 4_000 + 602
+    assert best[0]["search_seconds"] == 1.5 + 20.0 and best[1]["search_seconds"] == 1.5 + 10.0
+    summary = {row["policy"]: row for row in policies.summarize(runs)}
+    assert list(summary)[-1] == "random_point"
+    pooled = summary["random_point"]
+    assert pooled["seeds"] == 2
+    assert pooled["test_top1_mean"] == pytest.approx(0.75)
+    # Of 0.6, 0.8, 0.7 and 0.9.
+    assert pooled["test_top1_std"] == pytest.approx((0.05 / 3) ** 0.5)
+    # Seed by seed: 0.7 - 0.88 and 0.8 - 0.92.
+    assert pooled["difference_to_dwr"] == pytest.approx(-0.15)
+    alone = [row for row in runs if row["policy"] in ("dwr", "random_point1")]
+    assert "random_point" not in {row["policy"] for row in policies.summarize(alone)}
 
 
 def test_dense_networks_are_rows_with_their_training_and_without_search(results: Path) -> None:

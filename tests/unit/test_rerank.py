@@ -171,9 +171,9 @@ def test_a_round_has_places_for_all_that_may_be_proposed() -> None:
 @pytest.mark.parametrize("schedule", ["cosine", "step", "one_cycle"])
 def test_a_shortened_recipe_has_the_whole_schedule(schedule: str) -> None:
     recipe = Recipe(epochs=20, warmup_epochs=2.0, learning_rate=0.2, schedule=schedule)
-    short = recipe.shortened(0.2)
+    short = recipe.scaled(0.2)
     assert short.epochs == 4
     for progress in (0, 1, 2, 7, 11, 19, 20):
         assert learning_rate(short, progress / 5) == pytest.approx(learning_rate(recipe, progress))
-    assert recipe.shortened(0.01).epochs == 1
-    assert recipe.shortened(1.0) == recipe
+    assert recipe.scaled(0.01).epochs == 1
+    assert recipe.scaled(1.0) == recipe

@@ -19,6 +19,7 @@ from snakemake.iocontainers import Params
 from prune3d.data.settings import DataSettings, GlyphSettings
 from prune3d.optimize.budget import Budget
 from prune3d.optimize.policies import LatticeOptions, OptimumOptions
+from prune3d.optimize.registry import POLICIES
 from prune3d.optimize.rounds import RerankOptions
 from prune3d.optimize.surrogate import Settings as PredictorSettings
 from prune3d.pruning.options import PruningOptions
@@ -45,7 +46,7 @@ SECTIONS: dict[str, tuple[type, set[str], set[str]]] = {
     "finetune": (Recipe, {"name", "original"}, set()),
     "final": (Recipe, {"name", "original"}, set()),
     "compute": (Compute, {"workers", "processes"}, set()),
-    "pruning": (PruningOptions, {"seed"}, set()),
+    "pruning": (PruningOptions, {"seed", "allocation"}, set()),
     "predictor": (PredictorSettings, set(), set()),
     "lattice": (LatticeOptions, {"round_to"}, set()),
     "optimum": (OptimumOptions, set(), {"refits"}),
@@ -125,7 +126,7 @@ def test_jobs_of_shipped_configs_find_every_setting_that_they_read(name: str) ->
         read(experiment.trial(), PruningOptions, seed=0)
         for kind in (LatticeOptions, OptimumOptions, Budget):
             read(experiment.optimum(budget), kind)
-        for policy in ("dwr", "depth", "width", "resolution"):
+        for policy in POLICIES:
             read(experiment.final_pruning(policy), PruningOptions, seed=0)
             read(experiment.rival(budget, policy), LatticeOptions)
             read(experiment.rival(budget, policy), Budget)

@@ -102,10 +102,10 @@ def maximize(
     budget = Budget.of(budget)
     used = usage(lattice, budget)
     eligible = _eligible(lattice, allowed)
-    inside = eligible & _inside(lattice, region)
-    within = inside & (used <= 1 + HAIR)
+    sampled = eligible & inside(lattice, region)
+    within = sampled & (used <= 1 + HAIR)
     if not within.any():
-        raise BudgetError(_explain(lattice, budget, used, eligible, inside))
+        raise BudgetError(explain(lattice, budget, used, eligible, sampled))
     full = within & (used >= floor)
     candidates = np.flatnonzero(full if full.any() else within)
     predicted = _predict(predictor, lattice, candidates)
@@ -169,22 +169,24 @@ def _eligible(lattice: Lattice, allowed: ArrayLike | None) -> Mask:
     return mask
 
 
-def _inside(lattice: Lattice, region: ArrayLike | None) -> Mask:
+def inside(lattice: Lattice, region: ArrayLike | None) -> Mask:
+    """Return which networks lie in a region, see `maximize`, shape (D, W, S)."""
     if region is None:
         return np.ones(lattice.shape, dtype=bool)
     bounds = np.asarray(region, dtype=float)
     if bounds.shape != (3, 2) or not np.all(bounds[:, 0] <= bounds[:, 1]):
         raise ValueError(f"region must be three ranges (low, high), got {bounds.tolist()}")
     axes = (lattice.depth[:, None, None], lattice.width[:, :, None], lattice.resolution)
-    inside = np.ones(lattice.shape, dtype=bool)
+    mask = np.ones(lattice.shape, dtype=bool)
     for values, (low, high) in zip(axes, bounds, strict=True):
-        inside &= (values >= low - 1e-9) & (values <= high + 1e-9)
-    return inside
+        mask &= (values >= low - 1e-9) & (values <= high + 1e-9)
+    return mask
 
 
-def _explain(
-    lattice: Lattice, budget: Budget, used: NDArray[np.float64], eligible: Mask, inside: Mask
+def explain(
+    lattice: Lattice, budget: Budget, used: NDArray[np.float64], eligible: Mask, sampled: Mask
 ) -> str:
+    """Say why none of the networks that may be chosen and are sampled meets a budget."""
     failed = f"no network meets the budget {budget.describe()}"
     if not eligible.any():
         return f"{failed}: none is allowed"
@@ -193,12 +195,12 @@ def _explain(
         remedy = "sampling a wider region would help"
     else:
         remedy = "sampling a wider region would not help, raise the budget"
-    if not inside.any():
+    if not sampled.any():
         return (
             f"{failed}: none lies in the sampled region, the nearest outside is "
             f"{_words(lattice, everywhere, budget)}; {remedy}"
         )
-    return f"{failed}: the nearest is {_words(lattice, _nearest(used, inside), budget)}; {remedy}"
+    return f"{failed}: the nearest is {_words(lattice, _nearest(used, sampled), budget)}; {remedy}"
 
 
 def _nearest(used: NDArray[np.float64], mask: Mask) -> int:

@@ -54,6 +54,7 @@ class TargetRecord(Excerpt):
     params: Count | None = None
     predicted_accuracy: float | None = None
     tried_accuracy: Fraction | None = None
+    removal_order: list[Name] | None = None
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> TargetRecord:

@@ -3,7 +3,8 @@
 The channels with the lowest scores are removed. Scores are compared within one group only. One's
 own criterion is such a function, see `ChannelCriterion`; with an attribute ``needs_gradients`` that
 is true it is called after the backward pass of each batch of training images, when the parameters
-have gradients, and its scores are averaged.
+have gradients, and its scores are averaged. An attribute ``unit``, a function of a group, says what
+scores of different groups are divided by before they are compared; without it that is their mean.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ def batchnorm_scale(group: ChannelGroup, generator: torch.Generator) -> Tensor:
         return l2(group, generator)
     scales = [m.layer.get_parameter("weight").detach().abs() for m in norms]
     return _sum(scale[m.positions].sum(1) for scale, m in zip(scales, norms, strict=True))
+
+
+# A scale is as large whether a channel has one norm or, in a residual stream, many.
+batchnorm_scale.unit = lambda group: len(group.norms)  # type: ignore[attr-defined]
 
 
 def l1(group: ChannelGroup, generator: torch.Generator) -> Tensor:
@@ -66,6 +71,8 @@ def taylor(group: ChannelGroup, generator: torch.Generator) -> Tensor:
 
 
 taylor.needs_gradients = True  # type: ignore[attr-defined]
+# A change of the loss is one wherever it is.
+taylor.unit = lambda group: 1.0  # type: ignore[attr-defined]
 
 
 def random(group: ChannelGroup, generator: torch.Generator) -> Tensor:

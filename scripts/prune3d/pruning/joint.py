@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from prune3d.errors import PruningError, UserError, what_failed
 from prune3d.models.assembly import dense_skeleton, get_spec, set_spec
 from prune3d.models.foreign import copy_network
 from prune3d.models.lineage import Step, add_step, get_lineage, set_lineage
+from prune3d.pruning.allocate import prune_allocated
 from prune3d.pruning.analyze import analyze
 from prune3d.pruning.batchnorm import reestimate_statistics
 from prune3d.pruning.dense import keep_layers
@@ -60,14 +61,15 @@ def prune_to(
         width = width_for(pruned, target.macs, options)
     if width is not None:
         try:
-            prune_width(pruned, width, options, images)
+            narrow = prune_allocated if options.allocation == "global" else prune_width
+            counts = narrow(pruned, width, options, images)
         except UserError:
             raise
         except Exception as error:
             raise PruningError(
                 f"{get_spec(model).name} cannot be pruned along width ({what_failed(error)})."
             ) from error
-        _check_cost(pruned, width, options)
+        _check_cost(pruned, counts)
     if images is not None:
         passes = reestimate_statistics(pruned, images.train, options)
         add_step(pruned, Step("re-estimate batch norms", passes, cost(pruned).macs))
@@ -132,17 +134,17 @@ def cost_of_dense(model: nn.Module) -> int:
     return cost(dense_skeleton(get_spec(model).dense())).macs
 
 
-def _check_cost(model: nn.Module, width: float, options: PruningOptions) -> None:
+def _check_cost(model: nn.Module, counts: Mapping[str, int]) -> None:
     """Compare what was measured with what was asked for: nothing may be left unpruned."""
     spec = get_spec(model)
     structure = analyze(model, [spec.side])
-    kept = structure.kept(np.array([width]), options.round_to) or {"": np.array([1])}
+    kept = {name: np.array([count]) for name, count in counts.items()} or {"": np.array([1])}
     level = compose(structure, spec.removed_blocks, kept)
     expected = int((structure.arrays.positions[0] @ level.weights)[0]), int(level.params[0])
     measured = cost(model)
     if (measured.macs, measured.params) != expected:
         raise PruningError(
-            f"{spec.name} pruned to width {width} has {measured.macs} MACs and {measured.params} "
+            f"{spec.name} pruned along width has {measured.macs} MACs and {measured.params} "
             f"parameters, but {expected[0]} and {expected[1]} were expected; this is a defect of "
             "prune3d, please report it with your model."
         )

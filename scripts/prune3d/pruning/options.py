@@ -25,6 +25,8 @@ CHANNEL_CRITERIA = {
     "random": "prune3d.pruning.channel_criteria:random",
 }
 
+ALLOCATIONS = ("uniform", "global")
+
 
 @dataclass(frozen=True)
 class PruningOptions:
@@ -45,6 +47,9 @@ class PruningOptions:
         For the choice of those images and for the random criteria.
     keep
         Patterns of layers that are neither cut nor removed; see `prune3d.pruning.patterns`.
+    allocation
+        ``uniform``: every group of layers keeps the same share of its channels; ``global``: each
+        another one, at the same MACs, see `prune3d.pruning.allocate`.
     """
 
     block_criterion: str = "dbp"
@@ -53,10 +58,15 @@ class PruningOptions:
     probe_images: int = 2048
     seed: int = 0
     keep: tuple[str, ...] = ()
+    allocation: str = "uniform"
 
     def __post_init__(self) -> None:
         """Take the patterns from a list as well, as a config has them."""
         object.__setattr__(self, "keep", tuple(self.keep))
+        if self.allocation not in ALLOCATIONS:
+            raise PruningError(
+                f"allocation is '{self.allocation}'; allowed is one of {', '.join(ALLOCATIONS)}."
+            )
 
 
 def check_criterion(registry: Mapping[str, str], name: str) -> None:

@@ -18,7 +18,7 @@ from prune3d.models.assembly import get_spec, with_current_shapes
 from prune3d.models.lineage import Step, add_step
 from prune3d.pruning.channels.compare import compare, expected_outputs
 from prune3d.pruning.channels.cut import keep_channels
-from prune3d.pruning.channels.groups import ChannelGroup
+from prune3d.pruning.channels.groups import ChannelGraph, ChannelGroup
 from prune3d.pruning.dense import channel_graph, look_at_dense
 from prune3d.pruning.options import CHANNEL_CRITERIA, PruningOptions, resolve_criterion
 from prune3d.train.convolutions import avoid_faulty_kernel
@@ -26,8 +26,13 @@ from prune3d.train.convolutions import avoid_faulty_kernel
 
 def prune_width(
     model: nn.Module, width: float, options: PruningOptions, images: ImageSplits | None = None
-) -> None:
+) -> dict[str, int]:
     """Remove the least important channels of every group in place, down to a ratio of the dense.
+
+    Returns
+    -------
+    dict
+        Channels that each group of the dense network keeps.
 
     Raises
     ------
@@ -35,28 +40,76 @@ def prune_width(
         If the ratio is outside (0, 1], a group has fewer channels already, or the network's
         channels cannot be followed.
     """
+    counts = uniform_counts(model, width, options)
+    if counts:
+        graph = channel_graph(model)
+        groups = known_groups(model, graph)
+        for group, name in groups:
+            _refuse_growth(width, group, counts[name])
+        smaller = [group for group, name in groups if counts[name] < group.channels]
+        scores = score_channels(model, smaller, options, images) if smaller else {}
+        keep_highest(model, graph, groups, counts, scores)
+    return counts
+
+
+def uniform_counts(model: nn.Module, width: float, options: PruningOptions) -> dict[str, int]:
+    """Return how many channels each group of the dense network keeps at a ratio.
+
+    None if the network has no groups, and the ratio is 1.
+
+    Raises
+    ------
+    PruningError
+        If the ratio is outside (0, 1], or below 1 and there are no groups.
+    """
     if not 0 < width <= 1:
         raise PruningError(f"width is {width}; allowed is above 0 and at most 1.")
     dense = look_at_dense(model)
     if not dense.groups:
         if width == 1:
-            return
+            return {}
         reason = dense.no_width or f"{get_spec(model).name} has no channels that can be removed."
         raise PruningError(f"width is {width}, but must be 1: {reason}")
-    graph = channel_graph(model)
-    groups = list(graph.groups)
+    kept = kept_channels(dense.sizes, np.array([width]), options.round_to, dense.multiples)
+    return {name: int(count[0]) for name, count in kept.items()}
+
+
+def known_groups(model: nn.Module, graph: ChannelGraph) -> list[tuple[ChannelGroup, str]]:
+    """Return the groups of a network, each with the dense network's name of it."""
+    dense = look_at_dense(model)
     group_of = {member.name: g.name for g in dense.groups for member in g.writers}
     group_of |= {g.name: g.name for g in dense.groups}
-    kept = kept_channels(dense.sizes, np.array([width]), options.round_to, dense.multiples)
-    groups = [g for g in groups if _known_as(g, group_of)]
-    to_keep = {g.name: int(kept[_known_as(g, group_of)][0]) for g in groups}
-    _refuse_growth(width, groups, to_keep)
-    smaller = [g for g in groups if to_keep[g.name] < g.channels]
-    if not smaller:
+    named = ((group, _known_as(group, group_of)) for group in graph.groups)
+    return [(group, name) for group, name in named if name]
+
+
+def keep_highest(
+    model: nn.Module,
+    graph: ChannelGraph,
+    groups: Sequence[tuple[ChannelGroup, str]],
+    counts: Mapping[str, int],
+    scores: Mapping[str, Tensor],
+) -> None:
+    """Remove in place all but the channels with the highest scores.
+
+    Every group is scored before any is pruned, so that the order of the groups does not matter.
+
+    Parameters
+    ----------
+    model, graph, groups
+        The network, and what `known_groups` gives for it.
+    counts
+        Channels to keep, by the dense network's names.
+    scores
+        Of the channels of each group that becomes smaller, by its own name.
+    """
+    chosen = {
+        group.name: highest(scores[group.name], counts[name], group.multiple)
+        for group, name in groups
+        if counts[name] < group.channels
+    }
+    if not chosen:
         return
-    # Every group is scored before any is pruned, so that the order of the groups does not matter.
-    scores = score_channels(model, smaller, options, images)
-    chosen = {g.name: highest(scores[g.name], to_keep[g.name], g.multiple) for g in smaller}
     expected = expected_outputs(model, graph, chosen)
     keep_channels(model, graph, chosen)
     if expected is not None:
@@ -157,10 +210,9 @@ def _check_scores(scores: Any, group: ChannelGroup, criterion: str) -> None:
         )
 
 
-def _refuse_growth(width: float, groups: Sequence[ChannelGroup], to_keep: dict[str, int]) -> None:
-    for group in groups:
-        if to_keep[group.name] > group.channels:
-            raise PruningError(
-                f"width {width} asks for {to_keep[group.name]} channels of layer "
-                f"'{group.name}', which has only {group.channels}; pruning only makes smaller."
-            )
+def _refuse_growth(width: float, group: ChannelGroup, count: int) -> None:
+    if count > group.channels:
+        raise PruningError(
+            f"width {width} asks for {count} channels of layer '{group.name}', which has only "
+            f"{group.channels}; pruning only makes smaller."
+        )

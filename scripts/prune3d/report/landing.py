@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from prune3d.optimize.registry import DENSE_LONGER
 from prune3d.report.claims import NOT_MEASURED, SUPPORTED, WORDS, by_claim, overall
 from prune3d.report.text import percent, points
-from prune3d.workflow.experiment import DENSE_LONGER
 
 Row = Mapping[str, Any]
 METHOD = "dwr"

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from pydantic import create_model, model_validator
 
 from prune3d.costs.structure_file import BLOCKS
 from prune3d.files import write_text
+from prune3d.optimize import registry
+from prune3d.optimize.registry import AXIS_SAMPLES, DENSE_LONGER, METHOD, OPTIMUM, SAMPLES
 from prune3d.optimize.target_file import TRIALS, read_target
 from prune3d.records import (
     AtLeastOne,
@@ -23,13 +26,13 @@ from prune3d.records import (
     Record,
     TableKind,
 )
+from prune3d.report.draws import best_of_draws, pooled_draws
 from prune3d.report.paired import paired
 from prune3d.report.text import latex, markdown, mean_and_spread, percent, points, scaled
 from prune3d.report.warnings import WARNINGS
 from prune3d.sampling.metrics_file import TEST, Cost, read_metrics
 from prune3d.sampling.table import read_samples
 from prune3d.sampling.tree import AXES
-from prune3d.workflow.experiment import DENSE_LONGER, SEARCHING
 from prune3d.workflow.paths import Final, Run, final_of, run_of
 from prune3d.workflow.provenance import job_seconds
 
@@ -145,7 +148,7 @@ def compare(
             left_out.append({**names, "reason": metrics["unreachable"]})
         else:
             runs.append({**names, **final_row(final, metrics)})
-    return Comparison(runs, left_out)
+    return Comparison([*runs, *best_of_draws(runs)], left_out)
 
 
 def dense_row(run: Run, name: str, folder: str = "") -> Row:
@@ -169,18 +172,21 @@ def dense_row(run: Run, name: str, folder: str = "") -> Row:
 def final_row(final: Final, metrics: Mapping[str, Any]) -> Row:
     """Return the part of a row that comes from the files of a final network and its search.
 
-    The method is billed with its samples, with the networks that were tried for the budget and with
-    the scoring of blocks, the policy ``depth`` with the scoring: all of it for each budget,
-    although one search serves all. The first sample, the dense network fine-tuned, is made for its
-    label alone. The dense network's training, common to all, is in its own row, and held-out
-    samples only judge the predictor.
+    A policy is billed with what it uses of the method's search, as if it were alone, and with the
+    scoring of blocks if it removes any: all of it for each budget, although one search serves all.
+    The first sample, the dense network fine-tuned, is made for its label alone. The dense network's
+    training, common to all, is in its own row, and held-out samples only judge the predictor.
     """
     run, budget, policy = final.run, final.budget, final.policy
     search, predicted = search_cost(run, policy), None
-    if policy == "dwr":
+    if registry.POLICIES[policy].uses >= OPTIMUM:
         search += trials_cost(run, budget)
+    if policy == METHOD:
         optimum = read_target(run.budget(budget, "optimum.json"), policy)
         predicted = optimum.get("predicted_accuracy")
+    elif registry.POLICIES[policy].uses == SAMPLES:
+        target = read_target(run.final(budget, policy, "target.json"), policy)
+        predicted = target.get("predicted_accuracy")
     return {
         **_measured(metrics),
         "predicted_accuracy": predicted,
@@ -213,11 +219,14 @@ class SearchCost:
 def search_cost(run: Run, policy: str) -> SearchCost:
     """Return the cost of the search of a policy in a seed of an experiment."""
     macs, seconds = 0, 0.0
-    if policy in SEARCHING:
+    known = registry.POLICIES[policy]
+    if known.is_removing_blocks:
         macs += BLOCKS.read(run.dense("blocks.json"))["cost_macs"]
         seconds += job_seconds(run.dense("blocks_provenance.json"))
-    if policy == "dwr":
+    if known.uses >= AXIS_SAMPLES:
         samples = read_samples(run.samples)
+        if known.uses == AXIS_SAMPLES:
+            samples = samples.on_axes()
         macs += int(samples.cost_macs.sum())
         seconds += sum(job_seconds(run.sample(name, "provenance.json")) for name in samples.names)
     return SearchCost(macs, seconds)
@@ -233,16 +242,17 @@ def trials_cost(run: Run, budget: str) -> SearchCost:
 def summarize(runs: Sequence[Row]) -> list[Row]:
     """Return mean and sample standard deviation over the seeds, a row a policy.
 
-    Rows keep the order in which the policies first appear. The difference to the method is that of
+    Rows keep the order in which the policies first appear, those of all random points together
+    come last. The difference to the method is that of
     the test accuracies at the same budget, over the seeds that both have, with its interval.
     """
     groups: dict[tuple[str, str, str], list[Row]] = {}
-    for row in runs:
+    for row in (*runs, *pooled_draws(runs)):
         groups.setdefault((row["experiment"], row["budget"], row["policy"]), []).append(row)
     summary = []
     for (experiment, budget, policy), rows in groups.items():
         entry: Row = {"experiment": experiment, "budget": budget, "policy": policy}
-        entry["seeds"] = len(rows)
+        entry["seeds"] = len({row["seed"] for row in rows})
         for column in AVERAGED:
             values = [row[column] for row in rows if row[column] is not None]
             mean, spread = mean_and_spread(values) if values else (None, None)
@@ -253,12 +263,18 @@ def summarize(runs: Sequence[Row]) -> list[Row]:
 
 
 def _difference(rows: Sequence[Row], method: Sequence[Row]) -> Row:
-    own, reference = ({row["seed"]: row["test_top1"] for row in part} for part in (rows, method))
+    own, reference = (by_seed(part) for part in (rows, method))
     effect = paired(own, reference)
     if effect is None:
         return dict.fromkeys(DIFFERENCE_COLUMNS)
     ends = effect.interval() or (None, None)
     return dict(zip(DIFFERENCE_COLUMNS, (effect.mean, *ends), strict=True))
+
+
+def by_seed(rows: Sequence[Row]) -> dict[int, float]:
+    """Return the test accuracy of each seed, the mean where a seed has several rows."""
+    seeds = dict.fromkeys(row["seed"] for row in rows)
+    return {s: fmean(row["test_top1"] for row in rows if row["seed"] == s) for s in seeds}
 
 
 def write_tables(comparison: Comparison, warnings: Sequence[Row], output: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prune3d.workflow.experiment import DENSE_LONGER
+from prune3d.optimize.registry import DENSE_LONGER
 
 UNPRUNED = ("dense", DENSE_LONGER)
 

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from prune3d.files import damaged, read_text
+from prune3d.optimize.registry import DENSE_LONGER
 from prune3d.records import AtLeastOne, Fraction, Name, Positive, Ratio, Record, TableKind
 from prune3d.report.text import markdown, percent, points, scaled
-from prune3d.workflow.experiment import DENSE_LONGER
 
 PUBLISHED = Path(__file__).with_name("published.csv")
 # What the data sets are called in papers.

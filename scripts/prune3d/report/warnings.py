@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prune3d.optimize.registry import DENSE_LONGER
 from prune3d.records import Fraction, Name, Record, TableKind
 from prune3d.sampling.metrics_file import TEST, read_metrics
 from prune3d.sampling.table import read_samples
 from prune3d.sampling.tree import DENSE
-from prune3d.workflow.experiment import DENSE_LONGER
 from prune3d.workflow.paths import Run, final_of, run_of
 
 Row = dict[str, Any]

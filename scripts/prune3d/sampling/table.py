@@ -61,6 +61,11 @@ class Samples:
         """Return the sampled region: lowest and highest ratio of each dimension, shape (3, 2)."""
         return np.stack([self.ratios.min(0), self.ratios.max(0)], axis=1)
 
+    def on_axes(self) -> Samples:
+        """Return the samples that shrink at most one dimension, the dense network among them."""
+        shrunk = (self.ratios < 1 - 1e-9).sum(1)
+        return self.without({name for name, n in zip(self.names, shrunk, strict=True) if n > 1})
+
     def without(self, names: Collection[str]) -> Samples:
         """Return the samples but some."""
         kept = [i for i, name in enumerate(self.names) if name not in names]

@@ -72,8 +72,8 @@ class Recipe:
     original: Recipe | None = None
     name: str = ""
 
-    def shortened(self, part: float) -> Recipe:
-        """Return the recipe for a part of its epochs, in (0, 1], its schedule compressed."""
+    def scaled(self, part: float) -> Recipe:
+        """Return the recipe for a part or a multiple of its epochs, its schedule stretched."""
         epochs = max(1, round(part * self.epochs))
         return replace(self, epochs=epochs, warmup_epochs=self.warmup_epochs * epochs / self.epochs)
 

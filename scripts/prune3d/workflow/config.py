@@ -20,6 +20,7 @@ from prune3d.data.settings import DataSettings
 from prune3d.errors import ConfigError
 from prune3d.models.registry import facts as model_facts
 from prune3d.optimize.budget import Budget
+from prune3d.optimize.registry import METHOD, POLICIES, SLIMMING
 from prune3d.predictor.design import check_design
 from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA, check_criterion
 from prune3d.pruning.patterns import why_unmatched
@@ -145,7 +146,8 @@ def check_experiment(name: str, settings: Config) -> None:
     if known is not None:
         with _about(name, "model.name"):
             prunable = Prunable.of_facts(known, data.side)
-    samples = "dwr" in settings["policies"]  # which rivals alone do not need
+    _check_policies(name, settings)
+    samples = METHOD in settings["policies"]  # which rivals alone do not need
     if settings["ablations"] and not samples:
         raise ConfigError(
             f"experiment '{name}', ablations: they need the samples of the method; add dwr to the "
@@ -222,6 +224,30 @@ def _check_dense_network(section: str, recipe: Config, dense: Config) -> None:
         raise ConfigError(
             f"distillation is {recipe['distillation']}; allowed is 0: the dense network is what "
             "others follow."
+        )
+
+
+def _check_policies(name: str, settings: Config) -> None:
+    """Refuse policies that use what nobody makes, or cannot keep to a budget."""
+    policies = settings["policies"]
+    for policy in (known for known in policies if known in POLICIES):
+        if POLICIES[policy].uses and METHOD not in policies:
+            raise ConfigError(
+                f"experiment '{name}', policies: {policy} uses the search of {METHOD}, which is "
+                f"not there; name {METHOD}, too."
+            )
+        other = [b["name"] for b in settings["budgets"] if set(b) - {"name", "macs"}]
+        if POLICIES[policy].allocation and other:
+            raise ConfigError(
+                f"experiment '{name}', policies: {policy} divides MACs among the layers, and the "
+                f"budget '{other[0]}' limits something else; leave out one of the two."
+            )
+    model = settings["model"]
+    penalty = model["sparsity"]["penalty"]
+    if SLIMMING in policies and not model["checkpoint"] and penalty != "batchnorm_l1":
+        raise ConfigError(
+            f"experiment '{name}', model.sparsity.penalty is {penalty}; the policy {SLIMMING} "
+            "needs batchnorm_l1, which puts batch-norm scales in an order."
         )
 
 
@@ -322,7 +348,7 @@ def check_structure(job: Job, structure_file: str) -> None:
     experiment = str(job.wildcards.experiment)
     settings = overlay(job.config["defaults"], job.config["experiments"][experiment] or {})
     _check_keep(experiment, settings, [layer.name for layer in structure.layers])
-    if "dwr" in settings["policies"]:
+    if METHOD in settings["policies"]:
         check_sampling(experiment, settings, Prunable.of_structure(structure))
 
 

@@ -21,8 +21,25 @@ from prune3d.models.registry import facts as model_facts
 from prune3d.models.registry import is_own, own_file
 from prune3d.models.sources import read_sources
 from prune3d.optimize.budget import Budget
+from prune3d.optimize.registry import (
+    AXIS_SAMPLES,
+    DENSE_LONGER,
+    DRAWN,
+    METHOD,
+    OPTIMUM,
+    POLICIES,
+    SAMPLES,
+)
 from prune3d.optimize.rounds import ROUNDS, RerankOptions
-from prune3d.sampling.tree import AXES, DENSE, Design, Node, SamplingTree, sampling_tree
+from prune3d.sampling.tree import (
+    AXES,
+    DENSE,
+    Design,
+    Node,
+    SamplingTree,
+    fitted_points,
+    sampling_tree,
+)
 from prune3d.train.recipe import SCHEDULE_KEYS, matters
 from prune3d.workflow.paths import PICTURES, ROUNDING, Run
 from prune3d.workflow.resources import Workload
@@ -31,8 +48,6 @@ from prune3d.workflow.sampling import AUTO, design_of, is_stretched, last_levels
 Settings = dict[str, Any]
 # An input that is not always there: Snakemake takes an empty list for none.
 OptionalFile = str | list[str]
-SEARCHING = ("dwr", "depth")  # policies that remove blocks
-DENSE_LONGER = "dense_longer"  # the control that prunes nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +90,7 @@ class Experiment:
     @property
     def is_method(self) -> bool:
         """Whether the method itself is run, not rivals alone."""
-        return "dwr" in self.config["policies"]
+        return METHOD in self.config["policies"]
 
     @property
     def ablations(self) -> tuple[str, ...]:
@@ -159,6 +174,10 @@ class Experiment:
         distils = self.config[section]["distillation"] > 0
         return self.run(seed).dense("model.safetensors") if distils else []
 
+    def final_teacher(self, seed: str, policy: str) -> OptionalFile:
+        """Return the dense network where the recipe of a policy's final network distils it."""
+        return self.teacher("dense" if POLICIES[policy].scratch else "final", seed)
+
     def checkpoint(self) -> list[str]:
         """Return the file of weights that the dense network starts from instead of training."""
         path = self.config["model"]["checkpoint"]
@@ -169,7 +188,7 @@ class Experiment:
 
         None of them matters to a policy that changes the image side alone.
         """
-        keeps = self.keep and policy != "resolution"
+        keeps = self.keep and (not policy or POLICIES[policy].is_cutting)
         return self.run(seed).dense("structure_kept.json" if keeps else "structure.json")
 
     def structure_first(self, seed: str) -> list[str]:
@@ -192,11 +211,14 @@ class Experiment:
 
     def removal_order(self, seed: str, policy: str) -> OptionalFile:
         """Return the order in which blocks are removed, for policies that remove any."""
-        return self.run(seed).dense("blocks.json") if policy in SEARCHING else []
+        known = POLICIES[policy]
+        ranked = known.is_removing_blocks and not known.is_shuffling_blocks
+        return self.run(seed).dense("blocks.json") if ranked else []
 
     def rounding(self, policy: str = "width") -> OptionalFile:
         """Return the multiple that was measured, for policies that prune channels to one."""
-        is_measured = self.config["pruning"]["round_to"] == AUTO and policy in ("dwr", "width")
+        is_auto = self.config["pruning"]["round_to"] == AUTO
+        is_measured = is_auto and POLICIES[policy].is_narrowing
         return ROUNDING.format(experiment=self.name) if is_measured else []
 
     def train_images(self) -> str:
@@ -240,9 +262,23 @@ class Experiment:
     def target(self, seed: str, budget: str, policy: str) -> str:
         """Return the file that says what a policy prunes to."""
         run = self.run(seed)
-        if policy == "dwr":
+        if POLICIES[policy].is_at_optimum:
             return run.budget(budget, "optimum.json")
         return run.final(budget, policy, "target.json")
+
+    def used_samples(self, seed: str, policy: str) -> OptionalFile:
+        """Return the table of samples, for rivals that look at them."""
+        return self.run(seed).samples if POLICIES[policy].uses in (AXIS_SAMPLES, SAMPLES) else []
+
+    def used_optimum(self, seed: str, budget: str, policy: str) -> OptionalFile:
+        """Return the method's optimum, for rivals that start from it."""
+        uses = POLICIES[policy].uses >= OPTIMUM
+        return self.run(seed).budget(budget, "optimum.json") if uses else []
+
+    def used_predictor(self, seed: str, policy: str) -> OptionalFile:
+        """Return the method's predictor, for rivals that use it."""
+        uses = POLICIES[policy].uses == SAMPLES
+        return f"{self.run(seed).folder}/predictor/predictor.json" if uses else []
 
     def model_code(self) -> list[str]:
         """Return the files of a network of one's own, with those it imports."""
@@ -300,7 +336,7 @@ class Experiment:
         sparsity = self.config["model"]["sparsity"]
         sparse = self.is_trained and sparsity["penalty"] != "none"
         return {
-            **self._recipe("dense"),
+            **self._recipe("dense", is_used=self.is_trained),
             **{key: value if sparse else None for key, value in sparsity.items()},
             "penalty": sparsity["penalty"] if sparse else "none",
             **self.architecture(),
@@ -320,6 +356,7 @@ class Experiment:
             "round_to": None,
             "probe_images": pruning["probe_images"],
             "keep": self.keep,
+            "allocation": None,
         }
 
     def kept(self) -> Settings:
@@ -337,6 +374,7 @@ class Experiment:
             "round_to": round_to_of(self.config) if along["width"] else None,
             "probe_images": pruning["probe_images"],
             "keep": self.keep if self._keeps_in(point) else None,
+            "allocation": None,
             "stretched": self._stretched(point),
             **{axis: getattr(node.point, axis) if along[axis] else None for axis in AXES},
         }
@@ -348,9 +386,20 @@ class Experiment:
             **self.network(),
             "block_criterion": None,
             "channel_criterion": self._channel_criterion(policy),
-            "round_to": pruning["round_to"] if policy in ("dwr", "width") else None,
+            "round_to": pruning["round_to"] if POLICIES[policy].is_narrowing else None,
             "probe_images": pruning["probe_images"],
-            "keep": self.keep if policy != "resolution" else None,
+            "keep": self.keep if POLICIES[policy].is_cutting else None,
+            "allocation": POLICIES[policy].allocation,
+            "scratch": POLICIES[policy].scratch,
+        }
+
+    def final_training(self, policy: str) -> Settings:
+        """Return how the final network of a policy is trained: fine-tuned, or from scratch."""
+        scratch = POLICIES[policy].scratch
+        return {
+            **self.training("dense" if scratch else "final"),
+            "scratch": scratch,
+            "more_epochs": self.config["final"]["epochs"] if scratch else None,
         }
 
     def samples(self, role: str) -> Settings:
@@ -410,20 +459,28 @@ class Experiment:
     def trial(self) -> Settings:
         """Return how a network that may be the optimum is pruned and trained for a while."""
         part = self.config["rerank"]["part"]
-        pruning = {**self.config["pruning"], "keep": self.keep}
+        pruning = {**self.config["pruning"], "keep": self.keep, "allocation": None}
         return {"part": part, **pruning, **self.training("final")}
 
     def rival(self, budget: str, policy: str) -> Settings:
         """Return how a rival policy chooses what to prune to."""
         lattice, pruning = self.config["lattice"], self.config["pruning"]
-        widths, sides = policy == "width", policy == "resolution"
+        axes = POLICIES[policy].axes
+        widths, sides = "width" in axes, "resolution" in axes
         return {
             **self.limits(budget),
             # These are off: the full width alone, every side, every channel.
             "width_step": lattice["width_step"] if widths else 1.0,
             "side_step": lattice["side_step"] if sides else 1,
             "round_to": pruning["round_to"] if widths else 1,
+            "lowest": self._lowest if policy in DRAWN else None,
         }
+
+    @cached_property
+    def _lowest(self) -> list[float]:
+        """Least depth, width and resolution that the design samples."""
+        points = fitted_points(self.design)
+        return [min(getattr(point, axis) for point in points) for axis in AXES]
 
     @property
     def keep(self) -> list[str] | None:
@@ -463,6 +520,10 @@ class Experiment:
         """Return the time limit to ask for at an attempt."""
         return self.workload(section).minutes(attempt)
 
+    def final_minutes(self, policy: str, attempt: int) -> int:
+        """Return the time limit of the training of a policy's final network."""
+        return self.minutes("scratch" if POLICIES[policy].scratch else "final", attempt)
+
     def memory_mb(self, section: str, attempt: int, processes: int) -> int:
         """Return the memory to ask for at an attempt."""
         return self.workload(section).memory_mb(attempt, processes)
@@ -472,9 +533,11 @@ class Experiment:
         data = DataSettings.from_config(self.config["data"])
         known = data_facts(data)
         epochs = {s: self.config[s]["epochs"] for s in ("dense", "finetune", "final")}
+        # More epochs of a smaller network take as long.
+        longest = epochs["dense"] + epochs["final"]
         return {
             section: Workload.of(known, passes, data.resident_gb)
-            for section, passes in {**epochs, "once": 1}.items()
+            for section, passes in {**epochs, "once": 1, "scratch": longest}.items()
         }
 
     @property
@@ -490,15 +553,14 @@ class Experiment:
         return self.config["data"][key] if key in self._data_set.uses else None
 
     def _channel_criterion(self, policy: str) -> str | None:
-        named = self.config["pruning"]["channel_criterion"]
-        return named if policy in ("dwr", "width") else None
+        known, named = POLICIES[policy], self.config["pruning"]["channel_criterion"]
+        return (known.channel_criterion or named) if known.is_narrowing else None
 
-    def _recipe(self, section: str) -> Settings:
+    def _recipe(self, section: str, *, is_used: bool = True) -> Settings:
         """Return the keys of a recipe that have an effect, and what it rewinds."""
-        trained = section != "dense" or self.is_trained
         recipe, dense = self.config[section], self.config["dense"]
         rewinds = recipe["schedule"] == "rewind"
-        values = {k: v if trained and matters(recipe, k) else None for k, v in recipe.items()}
+        values = {k: v if is_used and matters(recipe, k) else None for k, v in recipe.items()}
         for key in () if section == "dense" else SCHEDULE_KEYS:
             values[f"original_{key}"] = dense[key] if rewinds and matters(dense, key) else None
         return {**values, **self.config["compute"]}

@@ -43,6 +43,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from prune3d.optimize.registry import POLICIES
+
 # As rules write them, with wildcards.
 RUN = "results/{experiment}/seed{seed}"
 DENSE = f"{RUN}/dense"
@@ -65,7 +67,7 @@ CONSTRAINTS = {
     "seed": r"\d+",
     "point": r"d[\d.]+_w[\d.]+_r[\d.]+",
     "budget": "[A-Za-z0-9][A-Za-z0-9._-]*",
-    "policy": "depth|width|resolution|dwr",
+    "policy": "|".join(POLICIES),
     "round": "first|second",
     "place": r"\d+",
 }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from prune3d.optimize.registry import METHOD, POLICIES
 from prune3d.optimize.rounds import ROUNDS
 from prune3d.sampling.tree import DENSE
-from prune3d.workflow.experiment import SEARCHING, Experiment
+from prune3d.workflow.experiment import Experiment
 from prune3d.workflow.paths import Run
 
 SCRATCH = "scratch"  # the ablation that trains
@@ -141,7 +142,7 @@ def _ablation_job(ablation: str) -> str:
 
 
 def _removes_blocks(experiment: Experiment) -> bool:
-    return bool(set(SEARCHING) & set(experiment.config["policies"]))
+    return any(POLICIES[policy].is_removing_blocks for policy in experiment.policies)
 
 
 def _benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
@@ -163,7 +164,7 @@ def _benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
         yield from _search_benchmarks(experiment, run)
     for budget in config["budgets"]:
         for policy in experiment.policies:
-            chosen = ("choose_target",) if policy != "dwr" else ()
+            chosen = () if POLICIES[policy].is_at_optimum else ("choose_target",)
             made = ("prune_final", "finetune_final", "evaluate_final", "export_onnx")
             for rule in (*chosen, *made):
                 yield run.benchmark(rule, budget["name"], policy)
@@ -195,7 +196,7 @@ def _is_timed(experiment: Experiment) -> bool:
     """Tell whether latencies are measured."""
     seed = str(experiment.seeds[0])
     return any(
-        experiment.latencies(seed, budget["name"], "" if policy == "dwr" else policy)
+        experiment.latencies(seed, budget["name"], "" if policy == METHOD else policy)
         for budget in experiment.config["budgets"]
         for policy in experiment.policies
     )

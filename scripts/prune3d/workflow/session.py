@@ -58,10 +58,10 @@ class Session:
         part: float = 1.0,
         penalty: Penalty | None = None,
     ) -> None:
-        """Train in place by the recipe of a section, or a part of it; write model and history."""
+        """Train in place by a part or a multiple of a recipe; write model and history."""
         job = self._job
         device = job.device()
-        recipe = read_recipe(job, section).shortened(part)
+        recipe = read_recipe(job, section).scaled(part)
         model.to(device)
         training = train(
             model,

@@ -1,0 +1,168 @@
+"""The policies by name: how each finds what to prune to, and of which part of the search.
+
+Apart from the finding itself (`prune3d.optimize.rivals`), since every planning of the workflow
+asks, which need not wait for SciPy. Needs numpy no more than torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prune3d.sampling.tree import AXES
+
+METHOD = "dwr"
+DENSE_LONGER = "dense_longer"  # the control that prunes nothing
+SLIMMING = "slimming"
+DRAWN = tuple(f"random_point{i}" for i in range(1, 6))  # each a draw of its own
+# What a policy uses of the method's search, and is billed for: each includes those before it.
+NOTHING, AXIS_SAMPLES, SAMPLES, OPTIMUM = range(4)
+
+RIVALS = "prune3d.optimize.rivals:"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a policy prunes.
+
+    Attributes
+    ----------
+    source
+        Where it is from, a sentence for docs/policies.md.
+    find
+        ``module:function`` that chooses the network, see `prune3d.optimize.rivals.Finder`; empty
+        where it is the method's optimum.
+    axes
+        The dimensions that it may shrink.
+    uses
+        What it uses of the method's search, see `OPTIMUM`.
+    channel_criterion
+        By which channels go; None where it is that of the config.
+    allocation
+        ``global`` where each group of layers keeps another share of its channels, at the MACs of
+        the network in which all keep the same.
+    is_shuffling_blocks
+        Whether blocks go in a random order.
+    scratch
+        Where the network is trained from random weights, for how long: for as many ``epochs`` as
+        the dense network and the pruned one together, or at the cost of those, its ``budget``.
+    """
+
+    source: str
+    find: str = ""
+    axes: tuple[str, ...] = AXES
+    uses: int = NOTHING
+    channel_criterion: str | None = None
+    allocation: str | None = None
+    is_shuffling_blocks: bool = False
+    scratch: str | None = None
+
+    @property
+    def is_at_optimum(self) -> bool:
+        """Whether it prunes to the method's optimum as it is."""
+        return not self.find
+
+    @property
+    def is_removing_blocks(self) -> bool:
+        """Whether it may remove blocks, in the order in which they are ranked."""
+        return "depth" in self.axes
+
+    @property
+    def is_narrowing(self) -> bool:
+        """Whether it may remove channels."""
+        return "width" in self.axes
+
+    @property
+    def is_cutting(self) -> bool:
+        """Whether it may remove blocks or channels, not only make the images smaller."""
+        return self.axes != ("resolution",)
+
+
+_LARGEST = f"{RIVALS}largest_of_one"
+_PREDICTED = f"{RIVALS}best_predicted"
+_TWO = "ours: the method's samples and predictor, with {} left alone"
+
+POLICIES: dict[str, Policy] = {
+    METHOD: Policy("Wang et al. 2021, arXiv 2010.04879: the method", uses=OPTIMUM),
+    **{axis: Policy("the paper's comparison", _LARGEST, (axis,)) for axis in AXES},
+    "depth_width": Policy(_TWO.format("resolution"), _PREDICTED, ("depth", "width"), SAMPLES),
+    "depth_resolution": Policy(_TWO.format("width"), _PREDICTED, ("depth", "resolution"), SAMPLES),
+    "width_resolution": Policy(_TWO.format("depth"), _PREDICTED, ("width", "resolution"), SAMPLES),
+    "uniform": Policy("a third of the cost from each dimension", f"{RIVALS}uniform"),
+    "compound": Policy(
+        "Tan and Le 2019, EfficientNet, arXiv 1905.11946: its factors 1.2, 1.1, 1.15 backwards",
+        f"{RIVALS}compound",
+    ),
+    "fast_compound": Policy(
+        "Dollar et al. 2021, arXiv 2103.06877: d = T^0.1, w = T^0.4, r = T^0.05",
+        f"{RIVALS}fast_compound",
+    ),
+    "tinynet": Policy(
+        "Han et al. 2020, TinyNet, arXiv 2010.14819: its published networks, interpolated",
+        f"{RIVALS}tinynet",
+    ),
+    "tinynet_fitted": Policy(
+        "the same: Gaussian processes fitted to the Pareto samples",
+        f"{RIVALS}tinynet_fitted",
+        uses=SAMPLES,
+    ),
+    "greedy": Policy(
+        "after NVIDIA's FastNAS, ours for whole dimensions: one threshold of sensitivity",
+        f"{RIVALS}greedy",
+        uses=AXIS_SAMPLES,
+    ),
+    "global_l2": Policy(
+        "one threshold over all layers, of L2 norms in units of their layers' mean",
+        _LARGEST,
+        ("width",),
+        channel_criterion="l2",
+        allocation="global",
+    ),
+    "global_taylor": Policy(
+        "Molchanov et al. 2019, arXiv 1906.10771: one threshold over all layers, of the change of "
+        "the loss; in one step",
+        _LARGEST,
+        ("width",),
+        channel_criterion="taylor",
+        allocation="global",
+    ),
+    SLIMMING: Policy(
+        "Liu et al. 2017, network slimming, arXiv 1708.06519: one threshold over all layers, of "
+        "batch-norm scales that were penalized",
+        _LARGEST,
+        ("width",),
+        channel_criterion="batchnorm_scale",
+        allocation="global",
+    ),
+    "dwr_allocated": Policy(
+        "ours: the method's optimum, each layer keeping another share",
+        uses=OPTIMUM,
+        allocation="global",
+    ),
+    "random_channels": Policy(
+        "a control: the method's optimum, other channels", uses=OPTIMUM, channel_criterion="random"
+    ),
+    "random_blocks": Policy(
+        "a control: the method's optimum, other blocks",
+        f"{RIVALS}at_optimum",
+        uses=OPTIMUM,
+        is_shuffling_blocks=True,
+    ),
+    "scratch_epochs": Policy(
+        "Liu et al. 2019, arXiv 1810.05270, Scratch-E: the method's optimum, trained anew",
+        uses=OPTIMUM,
+        channel_criterion="random",
+        scratch="epochs",
+    ),
+    "scratch_budget": Policy(
+        "the same, Scratch-B: for longer, at equal cost",
+        uses=OPTIMUM,
+        channel_criterion="random",
+        scratch="budget",
+    ),
+    **{name: Policy("a network of the budget, drawn", f"{RIVALS}random_point") for name in DRAWN},
+}
+
+
+def target_of(policy: str) -> str:
+    """Return the policy whose target a policy prunes to: its own, or the method's."""
+    return METHOD if POLICIES[policy].is_at_optimum else policy

@@ -1,0 +1,112 @@
+"""Training from scratch begins with the weights with which a network's own code begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import prune3d
+from prune3d.errors import PruningError
+from prune3d.models.assembly import get_spec, set_spec
+from prune3d.models.fresh import initialize
+from prune3d.models.lineage import get_lineage
+from prune3d.train.recipe import Recipe
+from prune3d.workflow.finals import trained_part
+
+OWN = Path(__file__).with_name("own")
+ORDER = ["layer1.1", "layer2.1", "layer3.1"]
+
+
+def fill(model: nn.Module, value: float) -> None:
+    """Stand in for training: whatever is left of it is seen."""
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.fill_(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "pruning"),
+    [
+        ("resnet14", {"depth": 0.67, "width": 0.5, "removal_order": ORDER}),
+        ("densenet40", {"width": 0.5}),
+        ("cifar_mobilenet_v2", {"width": 0.4, "resolution": 0.5}),
+        ("cifar_vgg16_bn", {"width": 0.3}),
+    ],
+)
+def test_every_tensor_is_the_beginning_of_that_of_a_new_dense_network(
+    name: str, pruning: dict[str, Any]
+) -> None:
+    pruned = prune3d.prune(prune3d.build(name, 10, 32), **pruning)
+    fill(pruned, 7.0)
+    before = {name: tensor.shape for name, tensor in pruned.state_dict().items()}
+    state = torch.get_rng_state()
+    initialize(pruned, 3)
+    assert torch.equal(state, torch.get_rng_state())
+    torch.manual_seed(3)
+    new = prune3d.build(name, 10, 32).state_dict()
+    assert {name: tensor.shape for name, tensor in pruned.state_dict().items()} == before
+    for key, tensor in pruned.state_dict().items():
+        assert torch.equal(tensor, new[key][tuple(map(slice, tensor.shape))]), key
+    assert not any((p == 7).any() for p in pruned.parameters())
+    assert get_lineage(pruned) == ()
+    assert pruned.eval()(torch.randn(2, 3, 32, 32)).isfinite().all()
+
+
+def test_weights_are_as_large_as_the_networks_own_code_makes_them() -> None:
+    """Not as torch's default, which is the root of six smaller for the CIFAR ResNets."""
+    model = prune3d.prune(prune3d.build("resnet20", 10, 32), width=0.5)
+    fill(model, 7.0)
+    initialize(model, 0)
+    own = prune3d.build("resnet20", 10, 32)
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d) and layer.weight.numel() > 2000:
+            like = own.get_submodule(name).weight
+            assert float(layer.weight.detach().std()) == pytest.approx(
+                float(like.detach().std()), rel=0.1
+            )
+
+
+def test_seeds_differ_and_the_same_seed_gives_the_same(
+    make_network: Callable[..., nn.Module],
+) -> None:
+    weights = []
+    for seed in (1, 1, 2):
+        model = make_network("resnet14")
+        initialize(model, seed)
+        weights.append(model.conv1.weight.clone())
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_parameters_that_no_module_resets_are_new_too() -> None:
+    """A bare weight, used by a function."""
+    model = prune3d.build(f"{OWN / 'foreign.py'}:operators", 10, 16)
+    fill(model, 7.0)
+    initialize(model, 0)
+    assert not any((p == 7).any() for p in model.parameters())
+
+
+def test_code_that_builds_something_smaller_is_refused() -> None:
+    model = prune3d.build("resnet8", 10, 32)
+    spec = get_spec(model)
+    model.conv1.weight = nn.Parameter(torch.zeros(17, 3, 3, 3))
+    set_spec(model, spec)
+    with pytest.raises(PruningError, match=r"'conv1.weight' of shape \(17, 3, 3, 3\)"):
+        initialize(model, 0)
+
+
+def test_from_scratch_is_as_many_epochs_or_as_much_work_as_the_pruned_network_had() -> None:
+    model = prune3d.prune(prune3d.build("resnet20", 10, 32), macs=0.25)
+    ratio = prune3d.cost(model).macs / prune3d.cost(prune3d.build("resnet20", 10, 32)).macs
+    recipe = Recipe(epochs=30, warmup_epochs=2)
+    settings = {"epochs": 30, "more_epochs": 12, "scratch": "epochs"}
+    assert recipe.scaled(trained_part(settings, model)).epochs == 42
+    longer = recipe.scaled(trained_part({**settings, "scratch": "budget"}, model))
+    # The dense network's 30 epochs at its own cost, 12 at that of the pruned one.
+    assert longer.epochs * ratio == pytest.approx(30 + 12 * ratio, abs=0.5 * ratio)
+    assert longer.warmup_epochs == pytest.approx(2 * longer.epochs / 30)
+    assert trained_part({**settings, "scratch": None}, model) == 1
