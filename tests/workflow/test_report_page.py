@@ -76,7 +76,7 @@ def test_every_item_opens_without_an_error(
 ) -> None:
     browser.resize(1280, 800)
     browser.open(report)
-    landing = browser.run("return document.querySelector('#app > div > div').innerText")
+    landing = browser.run("return document.querySelector('#app > div > div.grow').innerText")
     assert "Run: digits (" in landing and "Claims" in landing
     opened = []
     for category in sorted(browser.run("return Object.keys(categories)")):
