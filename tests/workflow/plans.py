@@ -16,8 +16,8 @@ from running import ROOT, PlannedJob, Project
 
 RECORD = Path(__file__).with_name("planned.json")
 CONFIGS = ["tiny.yaml"] + [
-    f"config/{path.name}"
-    for path in sorted((ROOT / "config").glob("*.yaml"))
+    str(path.relative_to(ROOT))
+    for path in sorted((ROOT / "config").rglob("*.yaml"))
     if path.name != "schema.yaml"
 ]
 

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from plans import CONFIGS, RECORD, summarize
-from running import Project
+from prune3d.workflow.config import load_experiments, overlay
+from running import ROOT, Project
 
 
 @pytest.mark.parametrize("path", CONFIGS)
@@ -32,3 +33,28 @@ def test_a_config_plans_a_run_of_its_experiments(fresh: Project, path: str) -> N
 
 def test_there_are_experiment_files() -> None:
     assert {"config/glyphs-small.yaml", "config/glyphs-cifar.yaml"} <= set(CONFIGS)
+
+
+PAPER = {
+    "cifar10": {"resnet32", "resnet56", "resnet110", "cifar_vgg16_bn", "densenet40"},
+    "cifar100": {"resnet32", "resnet56", "resnet110", "cifar_vgg16_bn", "densenet40"},
+    "imagenet": {"resnet50", "densenet121", "mobilenet_v2", "efficientnet_b0"},
+    "tiny-imagenet": {"resnet18", "resnet50"},
+}
+
+
+@pytest.mark.parametrize("data", PAPER)
+def test_the_papers_experiments_have_three_budgets_and_three_seeds(data: str) -> None:
+    path = ROOT / f"config/paper/{data}.yaml"
+    assert str(path.relative_to(ROOT)) in CONFIGS
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text(encoding="utf-8"))
+    shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    experiments = load_experiments(overlay(shipped, content), schema)
+    assert {one["model"]["name"] for one in experiments.values()} >= PAPER[data]
+    assert len(content["seeds"]) >= 3
+    for one in experiments.values():
+        assert one["data"]["name"] == data
+        assert [budget["macs"] for budget in one["budgets"]] == [0.5, 0.25, 0.125]
+        # A user's default for digits must not be what these are trained with.
+        assert one["dense"]["epochs"] >= 90 and one["dense"]["flip"] and one["final"]["flip"]
