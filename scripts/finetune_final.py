@@ -4,8 +4,8 @@ from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.models.checkpoint import load, unreachable_reason
-    from prune3d.workflow.finals import trained_part
     from prune3d.workflow.session import Session
+    from prune3d.workflow.trained_part import trained_part
 
     session = Session(job, stage=f"{job.wildcards.budget}/{job.wildcards.policy}")
     reason = unreachable_reason(job.input.pruned)

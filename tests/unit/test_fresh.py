@@ -16,7 +16,7 @@ from prune3d.models.assembly import get_spec, set_spec
 from prune3d.models.fresh import initialize
 from prune3d.models.lineage import get_lineage
 from prune3d.train.recipe import Recipe
-from prune3d.workflow.finals import trained_part
+from prune3d.workflow.trained_part import trained_part
 
 OWN = Path(__file__).with_name("own")
 ORDER = ["layer1.1", "layer2.1", "layer3.1"]

@@ -15,7 +15,6 @@ from prune3d.data.images import load_splits
 from prune3d.models.checkpoint import load
 from prune3d.optimize.policies import check_delivered
 from prune3d.pruning import PruningOptions, prune
-from prune3d.pruning.realized import realized
 
 if TYPE_CHECKING:
     from prune3d.workflow.job import Job
@@ -47,25 +46,3 @@ def prune_dense(job: Job, target: Mapping[str, Any]) -> nn.Module:
     )
     check_delivered(pruned, target, is_allocated=options.allocation != "uniform")
     return pruned
-
-
-def trained_part(settings: Mapping[str, Any], model: nn.Module) -> float:
-    """Return for which part of its epochs a final network is trained: for all, or from scratch.
-
-    From scratch it is trained as long as the pruned network and its dense one together were: for as
-    many epochs, or for as many multiply-accumulates, which are more epochs of a smaller network.
-
-    Parameters
-    ----------
-    settings
-        ``scratch``, which is ``epochs``, ``budget`` or None; ``epochs`` of the dense network's
-        training, and ``more_epochs`` of the fine-tuning.
-    model
-        The network, pruned.
-    """
-    kind = settings["scratch"]
-    if kind is None:
-        return 1.0
-    ratio = realized(model)["macs_ratio"] if kind == "budget" else 1.0
-    dense: int = settings["epochs"]
-    return (dense / float(ratio) + int(settings["more_epochs"])) / dense

@@ -1,0 +1,35 @@
+"""How long final networks are trained that begin from random weights.
+
+Apart from their pruning (`prune3d.workflow.finals`): the search's code must not train them anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from prune3d.pruning.realized import realized
+
+
+def trained_part(settings: Mapping[str, Any], model: nn.Module) -> float:
+    """Return for which part of its epochs a final network is trained: for all, or from scratch.
+
+    From scratch it is trained as long as the pruned network and its dense one together were: for as
+    many epochs, or for as many multiply-accumulates, which are more epochs of a smaller network.
+
+    Parameters
+    ----------
+    settings
+        ``scratch``, which is ``epochs``, ``budget`` or None; ``epochs`` of the dense network's
+        training, and ``more_epochs`` of the fine-tuning.
+    model
+        The network, pruned.
+    """
+    kind = settings["scratch"]
+    if kind is None:
+        return 1.0
+    ratio = realized(model)["macs_ratio"] if kind == "budget" else 1.0
+    dense: int = settings["epochs"]
+    return (dense / float(ratio) + int(settings["more_epochs"])) / dense
