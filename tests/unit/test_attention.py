@@ -50,7 +50,7 @@ def test_heads_go_or_stay_by_themselves(
     for width in (0.5, 0.3):
         small = prune3d.prune(model, width=width, options=L1).eval()
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            small(images[:1])
+            copy.deepcopy(small).requires_grad_(False)(images[:1])
         assert prune3d.cost(small).macs == counter.get_total_flops() // 2
         prune3d.save(small, tmp_path / "small.safetensors")
         again = prune3d.load(tmp_path / "small.safetensors")
@@ -58,6 +58,17 @@ def test_heads_go_or_stay_by_themselves(
         again.train()(images).sum().backward()
     in_steps = prune3d.prune(prune3d.prune(model, width=0.5, options=L1), width=0.3, options=L1)
     assert prune3d.cost(in_steps) == prune3d.cost(small)
+
+
+def test_a_learned_query_is_costed_for_each_image_and_the_layers_beside_it_are_pruned() -> None:
+    torch.manual_seed(0)
+    model = prune3d.build(f"{FILE}:asked", 4, 16)
+    structure = analyze(model)  # which compares the MACs with torch's count
+    assert {"up", "a.attend.out_proj"} <= set(structure.groups)
+    small = prune3d.prune(model, width=0.5, options=L1).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        copy.deepcopy(small).requires_grad_(False)(torch.zeros(1, 3, 16, 16))
+    assert prune3d.cost(small).macs == counter.get_total_flops() // 2
 
 
 def test_without_heads_torchs_attention_computes_what_it_does_when_they_are_zero() -> None:

@@ -223,6 +223,21 @@ class Shuffled(nn.Module):
         return self.head(F.relu(x + self.last(self.deep(y))).mean((2, 3)))
 
 
+class ShuffledByThree(nn.Module):
+    """Three groups that the code counts by a constant, so that each must lose as many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.a = nn.Conv2d(3, 12, 3, 2, 1), nn.Conv2d(12, 24, 1, groups=3)
+        self.b, self.head = nn.Conv2d(24, 24, 3, 1, 1, groups=24), nn.Linear(24, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(F.relu(self.stem(x)))
+        n, _, height, width = x.shape
+        x = x.view(n, 3, -1, height, width).transpose(1, 2).reshape(n, -1, height, width)
+        return self.head(F.relu(self.b(x)).mean((2, 3)))
+
+
 class Radix(nn.Module):
     """Groups whose outputs are added, so that whole ones could only go all at once."""
 
@@ -583,6 +598,7 @@ class Upwards(nn.Module):
         (ByHand, {"wide": 12, "back": 6}, set()),
         (Upwards, {"stem": 4}, set()),
         (Shuffled, {"stem": 8, "first": 6}, set()),
+        (ShuffledByThree, {"stem": 4, "a": 8}, set()),
         (Radix, {"stem": 6, "split": 4, "up": 6}, set()),
     ],
 )

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -169,10 +171,23 @@ def counted_by_torch(model: nn.Module, images: int = 1) -> int:
     spec, totals = get_spec(model), []
     for count in (images, images + 1):
         counter = FlopCounterMode(display=False, custom_mapping=flop_formulas())
-        with counter:
+        with _without_gradients(model), counter:
             pass_image(model, torch.zeros(count, spec.in_channels, spec.side, spec.side))
         totals.append(counter.get_total_flops())
     return (totals[1] - totals[0]) // 2
+
+
+@contextmanager
+def _without_gradients(model: nn.Module) -> Iterator[None]:
+    """Let no parameter require gradients: torch's counter fails on views of those that do."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def macs_by_side(model: nn.Module) -> dict[int, dict[str, int]]:

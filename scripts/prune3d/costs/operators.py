@@ -142,7 +142,7 @@ class OperatorCounter(TorchDispatchMode):
     ) -> Any:
         """Run an operator and count it."""
         result = func(*args, **(kwargs or {}))
-        if self._has_no_image(result, (args, kwargs)):
+        if self._has_no_image(func, result, (args, kwargs)):
             self._name_computed(func, result, args)
             return result
         operator = func._overloadpacket
@@ -166,12 +166,17 @@ class OperatorCounter(TorchDispatchMode):
                 self._weights.setdefault(id(made), self._weights[id(of)])
                 self._computed.append(made)
 
-    def _has_no_image(self, result: Any, given: Any) -> bool:
-        """Tell whether a result is made of parameters and buffers alone, as by a spectral norm."""
+    def _has_no_image(self, func: Any, result: Any, given: Any) -> bool:
+        """Tell whether a result is made of parameters and buffers alone, as by a spectral norm.
+
+        A learned query that is expanded in its first dimension is there for each image.
+        """
         sources = list(tensors(given))
         alone = bool(sources) and all(
             id(t) in self._own or getattr(t, "_has_no_image", False) for t in sources
         )
+        if func.overloadpacket.__name__ in ("expand", "repeat"):
+            alone = alone and sources[0].shape[:1] != (1,)
         for tensor in tensors(result):
             tensor._has_no_image = alone  # type: ignore[attr-defined]
         return alone

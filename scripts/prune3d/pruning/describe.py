@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from torch import Tensor, nn
@@ -84,8 +86,8 @@ class _Terms:
             if any(by_hand) and all(count % tensor.numel() == 0 for count in by_hand):
                 layers[name] = self._matrix(name, block, name, tensor, by_hand)
                 continue
-            if any(by_hand):  # of a part of the weight, for some of the pixels
-                layers[f"{name} in parts"] = _as_it_is(name, block, 0, by_hand, None)
+            if any(by_hand):
+                layers[f"{name} in parts"] = self._in_parts(name, block, tensor, by_hand)
             self.seen.add(id(tensor))
             axes = self.pruned.get(name, {})
             if not axes:
@@ -149,6 +151,25 @@ class _Terms:
             params_per_output=0,
             positions=tuple(count // weight.numel() for count in made),
             stored=stored,
+        )
+
+    def _in_parts(self, name: str, block: str | None, weight: Tensor, made: Sequence[int]) -> Layer:
+        """Return the term of a weight of which equal parts meet different numbers of pixels.
+
+        Such is that of queries, keys and values in one, where the queries are others.
+        """
+        whole = self._matrix(name, block, name, weight, [0 for _ in made])
+        self.seen.discard(id(weight))
+        parts = math.gcd(whole.fixed_outputs, *whole.outputs.values())
+        unit = weight.numel() // parts
+        if any(count % unit for count in made):
+            return _as_it_is(name, block, 0, made, None)
+        return replace(
+            whole,
+            outputs={group: n // parts for group, n in whole.outputs.items()},
+            fixed_outputs=whole.fixed_outputs // parts,
+            positions=tuple(count // unit for count in made),
+            stored=False,
         )
 
     def _vector(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -96,6 +97,18 @@ class Crossed(nn.Module):
         return self.attend(x, memory, memory)[0]
 
 
+class Asked(nn.Module):
+    """Torch's own, of one learned query with the stream."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query, self.out = nn.Parameter(torch.randn(1, 1, width)), nn.Linear(width, width)
+        self.attend = nn.MultiheadAttention(width, 4, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.attend(self.query.expand(len(x), -1, -1), x, x)[0])
+
+
 class Within(nn.Module):
     """Torch's own, in a width of its own."""
 
@@ -163,6 +176,10 @@ def torchs_weights(num_classes: int) -> nn.Module:
 
 def crossed(num_classes: int) -> nn.Module:
     return Net(Crossed, num_classes)
+
+
+def asked(num_classes: int) -> nn.Module:
+    return Net(Asked, num_classes)
 
 
 def within(num_classes: int) -> nn.Module:

@@ -72,7 +72,7 @@ def leave_failing(model: nn.Module, graph: ChannelGraph) -> ChannelGraph:
         if failed is None:
             return graph
         error = failed
-        other = _other_heads(model, graph, error)
+        other = _other_heads(model, graph, error) or _even_where(model, graph, error)
         if other is not None:
             graph = other
             continue
@@ -133,6 +133,18 @@ def _other_heads(model: nn.Module, graph: ChannelGraph, error: TraceError) -> Ch
             return tried
     choices.update({f"{name}:attention:0": KINDS[0] for name in alike})
     return None
+
+
+def _even_where(model: nn.Module, graph: ChannelGraph, error: TraceError) -> ChannelGraph | None:
+    """Return the channels with grouped convolutions that go evenly, if that helps at a failure."""
+    guesses = graph.trace.guesses.get(error.module, [])
+    met = np.concatenate([error.current, *guesses])
+    even = even_groups(graph.trace, graph.trace.classes.find(met[met != NONE]))
+    if not even:
+        return None
+    tried = follow(model, {**graph.trace.choices, **even})
+    failed = first_failure(model, tried)
+    return tried if failed is None or failed.module != error.module else None
 
 
 def _within(name: str, module: str) -> bool:
