@@ -119,6 +119,6 @@ rule export_onnx:
         mem_mb=of("memory_mb", "once"),
     params:
         code=digest_of("export_onnx"),
-        settings=of("network"),
+        settings=of("delivered"),
     script:
         "../scripts/export_onnx.py"

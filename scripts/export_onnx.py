@@ -17,7 +17,7 @@ with Job(snakemake) as job:
         model = load(job.input.model, code=job.params["own_network"])
         judged = read_metrics(job.input.metrics, final=True)["test"]
         # What cannot be written is told there: the run goes on without it.
-        lacks = deliver(model, judged, made_by, files)
+        lacks = deliver(model, judged, made_by, job.params["licence"], files)
         for name, why in lacks.items():
             job.say(f"without {name}: {why}")
     else:

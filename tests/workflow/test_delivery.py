@@ -43,6 +43,7 @@ def test_the_card_tells_what_the_files_are(folder: Path) -> None:
     assert f"| MACs for an image | {metrics['macs']:,} ({metrics['macs_ratio']:.1%} of" in card
     assert f"| parameters | {metrics['params']:,} |" in card
     assert "seed 0, for the budget half by the policy" in card
+    assert "Licence: CC-BY-4.0\n" in card
     assert prune3d.cost(prune3d.load(folder / "model.safetensors")).params == metrics["params"]
 
 

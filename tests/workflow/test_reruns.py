@@ -153,6 +153,7 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.budgets": Rerun([{"name": "half", "macs": 0.4}], TARGETS, ALL),
     "defaults.policies": Rerun(["dwr", "depth", "width"], TABLES),
     "defaults.ablations": Rerun(["degree"], {"ablate_predictor"}),
+    "defaults.licence": Rerun("MIT", {"export_onnx"}),
     "tensorboard": Rerun(True, set()),
     "figures.dimensions.size": Rerun([5.0, 3.0], {"plot_dimensions"}),
     "figures.dimensions.dpi": Rerun(60, {"plot_dimensions"}),

@@ -120,6 +120,8 @@ def export(
 ) -> None:
     """Write a network as ONNX and compare its outputs with the original's.
 
+    Where the file to write ends in .pt2 it is a program of torch.export instead.
+
     With --bytes resizing and normalization are inside the file: its input ``pictures`` has shape
     (N, height, width, 3).
 
@@ -127,6 +129,7 @@ def export(
     Examples:
       prune3d export small.safetensors
       prune3d export small.safetensors --bytes -o pictures.onnx
+      prune3d export small.safetensors -o small.pt2
       prune3d export small.safetensors --int8 pictures -o int8.onnx --json
     """  # noqa: D301
     from tempfile import TemporaryDirectory
@@ -135,20 +138,35 @@ def export(
     from prune3d.export import export as export_network
     from prune3d.export.int8 import quantize
     from prune3d.export.pictures_inside import take_pictures
+    from prune3d.export.program import SUFFIX, export_program
     from prune3d.models.checkpoint import load
 
     target = output or file.with_suffix(".onnx")
+    model = load(file, code=code)
+    if target.suffix == SUFFIX:
+        if bytes_in or int8 is not None:
+            raise typer.BadParameter("--bytes and --int8 are for ONNX files, not for .pt2")
+        difference = export_program(model, target)
+        _tell(target, difference, as_json)
+        return
     with TemporaryDirectory() as folder:
         # A file at a time, so that the target is only written whole.
         plain, small = Path(folder) / "plain.onnx", Path(folder) / "int8.onnx"
         inside = bytes_in or int8 is not None
-        difference = export_network(load(file, code=code), plain if inside else target)
+        difference = export_network(model, plain if inside else target)
         if int8 is not None:
             quantize(plain, small if bytes_in else target, some_inputs(plain, int8))
         if bytes_in:
             take_pictures(plain if int8 is None else small, target)
-    value = {"file": str(target), "bytes": target.stat().st_size, "difference": difference}
-    sentence = f"{target}: {value['bytes']:,} bytes; outputs "
-    sentence += "before quantization " if int8 else ""
-    sentence += f"differ from the original's by at most {difference:.1e}"
-    show(value, as_json, sentence)
+    _tell(target, difference, as_json, "before quantization " if int8 else "")
+
+
+def _tell(target: Path, difference: float, as_json: bool, when: str = "") -> None:
+    """Tell what was written, and how far its outputs are from the original's."""
+    size = target.stat().st_size
+    show(
+        {"file": str(target), "bytes": size, "difference": difference},
+        as_json,
+        f"{target}: {size:,} bytes; outputs {when}differ from the original's by at most "
+        f"{difference:.1e}",
+    )

@@ -42,7 +42,7 @@ class Files:
 
 
 def deliver(
-    model: nn.Module, judged: Mapping[str, Any], made_by: str, files: Files
+    model: nn.Module, judged: Mapping[str, Any], made_by: str, licence: str, files: Files
 ) -> dict[str, str]:
     """Write the files; an ONNX file that cannot be written says why, and so does the card.
 
@@ -54,6 +54,8 @@ def deliver(
         Its ``test`` in metrics.json.
     made_by
         A sentence on the run that made it.
+    licence
+        Of the network.
     files
         Where to.
 
@@ -70,6 +72,7 @@ def deliver(
         get_meaning(model).classes,
         score_of(judged),
         "the test images",
+        licence=licence,
         made_by=made_by,
         lacks=lacks,
     )

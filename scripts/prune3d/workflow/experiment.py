@@ -431,6 +431,10 @@ class Experiment:
         measured = {k: v for k, v in self.timing().items() if k != "throughput_batch_size"}
         return {**measured, **self.kept()}
 
+    def delivered(self) -> Settings:
+        """Return what the folder of a final network is made with."""
+        return {**self.network(), "licence": self.config["licence"]}
+
     def timing(self) -> Settings:
         """Return how the final networks are timed."""
         return {**self.network(), **self.config["latency"]}
