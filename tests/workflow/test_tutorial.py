@@ -54,7 +54,7 @@ def test_the_tutorial_leads_from_pictures_to_an_answer(tmp_path: Path) -> None:
                 env=programs,
                 capture_output=True,
                 text=True,
-                timeout=900,
+                timeout=1800,
                 check=False,
             )
             assert done.returncode == 0, f"{quick}\n{done.stdout[-2000:]}{done.stderr[-3000:]}"
