@@ -69,4 +69,4 @@ def test_the_tutorial_leads_from_pictures_to_an_answer(tmp_path: Path) -> None:
     with (results / "tables/policies.csv").open(newline="") as stream:
         policies = {row["policy"]: row for row in csv.DictReader(stream)}
     assert set(policies) == {"dense", "dwr", "width"}
-    assert float(policies["dwr"]["macs_percent"]) <= 25
+    assert float(policies["dwr"]["macs_ratio_mean"]) <= 0.25
