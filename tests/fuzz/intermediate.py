@@ -30,10 +30,10 @@ from prune3d.optimize.policies import (
     OptimumOptions,
     enumerate_candidates,
     optimal_target,
-    rival_target,
 )
 from prune3d.optimize.predictor_file import PREDICTOR, VALIDATION, read_predictor
 from prune3d.optimize.rerank import choose, propose
+from prune3d.optimize.rivals import Question, rival_target
 from prune3d.optimize.surrogate import KINDS as KINDS_OF_FIT
 from prune3d.optimize.surrogate import Settings, chosen, fit_both, refit
 from prune3d.optimize.target_file import (
@@ -222,7 +222,7 @@ def sound(folder: Path) -> dict[str, Path]:
     trials = [read_metrics(paths["metrics"])] * len(proposed)
     TRIALS.write(paths["trials"], choose(optimum, proposed, trials, trials[:1])[1])
     OPTIMUM.write(paths["optimum"], optimum)
-    TARGET.write(paths["target"], rival_target("width", candidates, budget))
+    TARGET.write(paths["target"], rival_target("width", Question(candidates, budget, ("width",))))
     seconds = {"seconds": {"job": 2.5, "training": 2.0}, "steps": {}, "rule": "prune_final"}
     PROVENANCE.write(
         paths["provenance"], {**seconds, "rule": "finetune", "steps": {"prune_final": seconds}}
@@ -322,12 +322,13 @@ def readers(paths: dict[str, Path]) -> dict[str, Read]:
     def of_structure(path: Path) -> Any:
         found = read_structure(path)
         candidates = enumerate_candidates(found, list(found.removable), OPTIONS)
-        rival_target("width", candidates, half)
+        rival_target("width", Question(candidates, half, ("width",)))
         return found
 
     def of_blocks(path: Path) -> Any:
         order = read_removal_order(str(path), known)
-        rival_target("depth", enumerate_candidates(known, order, OPTIONS), half)
+        candidates = enumerate_candidates(known, order, OPTIONS)
+        rival_target("depth", Question(candidates, half, ("depth",)))
         return order, BLOCKS.read(path)["cost_macs"]
 
     def of_latency(path: Path) -> Any:
