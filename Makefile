@@ -16,6 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # PYTEST_ARGS="-m 'not slow'" leaves out the slow tests.
 PYTEST_ARGS ?=
+REPORT := all results/report/landing.rst
 
 .PHONY: demo report unlock test check unit workflow coverage kills bench bench-gpu docs pins clean
 
@@ -39,9 +40,9 @@ demo: $(VENV)/installed
 	@$(BIN)/python scripts/show_results.py
 
 report: $(VENV)/installed
-	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --quiet rules $(CONFIG)
+	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --quiet rules $(CONFIG) -- $(REPORT)
 	$(BIN)/snakemake --quiet all $(CONFIG) --report results/report.html \
-	  --report-metadata results/report/metadata.yaml --report-stylesheet rules/captions/report.css
+	  --report-metadata results/report/metadata.yaml --report-stylesheet rules/captions/report.css -- $(REPORT)
 	@echo "results/report.html"
 
 unlock: $(VENV)/installed

@@ -53,4 +53,3 @@ rule all:
     input:
         DELIVERED,
         f"{TABLES}/resources.csv",
-        "results/report/landing.rst",

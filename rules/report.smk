@@ -1,8 +1,10 @@
 # Report: the text that opens it, and tables as pages; figures are marked where they are drawn.
 #
-#   make report, or after a run: snakemake --report results/report.html
-#     --report-metadata results/report/metadata.yaml
-#     --report-stylesheet rules/captions/report.css
+#   make report, or: snakemake --cores 2 all results/report/landing.rst
+#     and the same targets with --report results/report.html
+#     --report-metadata results/report/metadata.yaml --report-stylesheet rules/captions/report.css
+#
+# It holds the whole configuration, any change of which would write it again: so it is no part of `all`.
 #
 # inputs:   tables/{policies,claims,published,predictors}.md, left_out, warnings, resources.csv
 # outputs:  report/landing.rst, metadata.yaml, *.html
@@ -10,8 +12,16 @@
 
 from prune3d.report.titles import PAGES
 
+LANDING = Path.cwd() / "results/report/landing.rst"
+# Snakemake itself would end in a traceback where there is none.
+OPENING = (
+    LANDING
+    if LANDING.is_file()
+    else Path(workflow.basedir) / "rules/captions/unwritten.rst"
+)
 
-report: str(Path.cwd() / "results/report/landing.rst")
+
+report: str(OPENING)
 
 
 rule write_report:

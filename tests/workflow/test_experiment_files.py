@@ -20,8 +20,7 @@ def test_a_config_plans_a_run_of_its_experiments(fresh: Project, path: str) -> N
     prepared = [job.output[0] for job in jobs if job.rule == "prepare_data"]
     assert {Path(output).parts[1] for output in prepared} == set(content.get("run", ["digits"]))
     assert {job.rule for job in jobs} >= {"train_dense", "evaluate_final", "tabulate_policies"}
-    # The report tells of what is summed up.
-    after = ("all", "tabulate_resources", "write_report")
+    after = ("all", "tabulate_resources")
     everything = {job.benchmark for job in jobs if job.rule not in after}
     [summary] = [job for job in jobs if job.rule == "tabulate_resources"]
     assert set(summary.input) == everything

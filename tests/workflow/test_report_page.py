@@ -41,15 +41,25 @@ return {
 def report(finished: Project) -> Path:
     """The report of the tiny run, as `make report` writes it."""
     path = finished.folder / "results/report.html"
-    arguments = ["--report", "results/report.html", "--report-metadata"]
-    arguments += [
-        "results/report/metadata.yaml",
-        "--report-stylesheet",
-        "rules/captions/report.css",
-    ]
-    done = finished.run(*arguments)
-    assert done.returncode == 0, done.stderr[-5000:]
+    wanted = ["--", "all", "results/report/landing.rst"]
+    page = ["--report", "results/report.html"]
+    page += ["--report-metadata", "results/report/metadata.yaml"]
+    page += ["--report-stylesheet", "rules/captions/report.css"]
+    for arguments in (["--cores", "2"], page):
+        done = finished.run(*arguments, *wanted)
+        assert done.returncode == 0, done.stderr[-5000:]
     return path
+
+
+@pytest.mark.slow
+def test_without_its_opening_text_the_report_says_how_to_get_it(
+    clone_of_finished: Project,
+) -> None:
+    project = clone_of_finished
+    (project.folder / "results/report/landing.rst").unlink(missing_ok=True)
+    done = project.run("--report", "results/plain.html")
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert "make report" in (project.folder / "results/plain.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

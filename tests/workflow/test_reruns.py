@@ -16,7 +16,7 @@ from prune3d.workflow.config import leaf_keys
 from running import ROOT, TINY, PlannedJob, Project
 
 # What sums up the whole run.
-ALWAYS = {"all", "tabulate_resources", "write_report"}
+ALWAYS = {"all", "tabulate_resources"}
 TABLES = {"tabulate_policies", "plot_policies", "tabulate_claims", "tabulate_published"}
 TABLES |= {"tabulate_forecasts"}
 FINETUNE_FINAL = {"finetune_final", "evaluate_final", "export_onnx"} | TABLES
