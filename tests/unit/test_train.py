@@ -374,6 +374,7 @@ def fake_job(
         tensorboard_folder=lambda output: None,
         say=said.append,
     )
+    job.setting = lambda name: Job.setting(job, name)
     job.read = lambda kind, **given: Job.read(job, kind, **given)
     return job
 
