@@ -13,9 +13,9 @@ with Job(snakemake) as job:
 
     ratios = [job.params[axis] for axis in AXES]
     for structure in job.input.structure:
-        check_structure(job, structure)
+        prunable = check_structure(job, structure)
         if job.params["stretched"]:
-            ratios = ratios_in(structure, ratios, job.params["stretched"])
+            ratios = ratios_in(prunable, ratios, job.params["stretched"])
 
     device = job.device()
     options = job.read(PruningOptions, seed=job.seed("pruning"))

@@ -15,7 +15,7 @@ from prune3d.errors import ConfigError
 from prune3d.models.registry import MODELS, facts
 from prune3d.sampling.tree import AXES, Point, fitted_points, sampling_tree
 from prune3d.workflow.config import check_sampling, load_experiments, overlay
-from prune3d.workflow.sampling import design_of, is_stretched, last_levels
+from prune3d.workflow.sampling import design_of, last_levels, stretched_points
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 BASE, SCHEMA = (
@@ -77,7 +77,7 @@ def test_the_default_design_of_a_registered_model() -> None:
     given = settings(model={"name": "resnet20"})
     design = design_of(given)
     assert len(fitted_points(design)) == 13 and len(design.holdout) == 3
-    assert not any(is_stretched(given, design, point) for point in fitted_points(design))
+    assert stretched_points(given, design) == frozenset()
     assert min(design.depth) * 9 == pytest.approx(2, abs=0.05)  # 0.225 of nine blocks
 
 
@@ -104,7 +104,7 @@ def test_an_unknown_network_gets_as_many_levels_down_to_its_smallest(
     check_sampling("x", given, found)
     design, last = design_of(given), last_levels(given)
     points = [*fitted_points(design), *design.holdout]
-    assert all(is_stretched(given, design, point) for point in points)
+    assert stretched_points(given, design) == set(points)
     made = {stretched(point, last, found) for point in points}
     assert len(made) == len(points) == 16
     assert min(depth for depth, _, _ in made) == max(fewest, round(0.225 * blocks)) / blocks
@@ -114,9 +114,7 @@ def test_what_is_given_beside_auto_levels_is_taken_as_it_is() -> None:
     sampling = {"depth": [0.82, 0.55, 0.27], "points": [[0.5, 0.5, 1]], "holdout": [[0.7, 1, 1]]}
     given = settings(model={"name": "timm/resnet18"}, sampling=sampling)
     design, last = design_of(given), last_levels(given)
-    assert [is_stretched(given, design, p) for p in (*design.points, *design.holdout)] == [
-        False
-    ] * 2
+    assert not stretched_points(given, design) & {*design.points, *design.holdout}
     assert last["depth"] is None
     assert stretched(Point(0.27, 1.0, 1.0), last, ELEVEN) == (3 / 11, 1.0, 1.0)
 

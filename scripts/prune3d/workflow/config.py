@@ -29,10 +29,10 @@ from prune3d.workflow.paths import RESERVED
 from prune3d.workflow.sampling import (
     AUTO,
     design_of,
-    is_stretched,
     last_levels,
     levels_of,
     round_to_of,
+    stretched_points,
 )
 from prune3d.workflow.schema import check_schema, leaf_keys
 
@@ -288,10 +288,10 @@ def check_sampling(name: str, settings: Config, prunable: Prunable) -> None:
             with _about(name, f"sampling.{key}"):
                 for point in points:
                     prunable.realize(point, round_to)
-    last = last_levels(settings)
+    last, unknown = last_levels(settings), stretched_points(settings, design)
 
     def realize(point: Point) -> tuple[float, float, float]:
-        if is_stretched(settings, design, point):
+        if point in unknown:
             return stretched(point, last, prunable, round_to)
         return prunable.realize(point, round_to)
 
@@ -334,8 +334,13 @@ def _check_reach(settings: Config, made: Sequence[tuple[float, float, float]]) -
             )
 
 
-def check_structure(job: Job, structure_file: str) -> None:
+def check_structure(job: Job, structure_file: str) -> Prunable:
     """Check the samples and the kept layers of a model that were not known when the run began.
+
+    Returns
+    -------
+    Prunable
+        What of it can be pruned.
 
     Raises
     ------
@@ -348,8 +353,10 @@ def check_structure(job: Job, structure_file: str) -> None:
     experiment = str(job.wildcards.experiment)
     settings = overlay(job.config["defaults"], job.config["experiments"][experiment] or {})
     _check_keep(experiment, settings, [layer.name for layer in structure.layers])
+    prunable = Prunable.of_structure(structure)
     if METHOD in settings["policies"]:
-        check_sampling(experiment, settings, Prunable.of_structure(structure))
+        check_sampling(experiment, settings, prunable)
+    return prunable
 
 
 def _check_keep(name: str, settings: Config, layers: Collection[str]) -> None:

@@ -44,12 +44,14 @@ def last_levels(settings: Mapping[str, Any]) -> dict[str, float | None]:
     return {axis: last_level(axis, smallest) if sampling[axis] == AUTO else None for axis in AXES}
 
 
-def is_stretched(settings: Mapping[str, Any], design: Design, point: Point) -> bool:
-    """Tell whether a sample was found without knowing what can be pruned; see `stretched`."""
-    found_out = point in design.holdout and settings["sampling"]["holdout"] == AUTO
-    levels = design.kind != "list" and point in designed_points(design)
-    auto = levels and AUTO in map(settings["sampling"].get, AXES)
-    return (found_out or auto) and known_prunable(settings) is None
+def stretched_points(settings: Mapping[str, Any], design: Design) -> frozenset[Point]:
+    """Return the samples that were found without knowing what can be pruned; see `stretched`."""
+    sampling, found = settings["sampling"], set[Point]()
+    if sampling["holdout"] == AUTO:
+        found |= set(design.holdout)
+    if design.kind != "list" and AUTO in map(sampling.get, AXES):
+        found |= set(designed_points(design))
+    return frozenset(found) if found and known_prunable(settings) is None else frozenset()
 
 
 def budgets_of(settings: Mapping[str, Any]) -> list[float]:
@@ -97,15 +99,12 @@ def levels_of(
 
 
 def ratios_in(
-    structure_file: str, asked: Sequence[float | None], last: Mapping[str, float | None]
+    prunable: Prunable, asked: Sequence[float | None], last: Mapping[str, float | None]
 ) -> list[float | None]:
     """Return the ratios to prune to where they were found before the network was known.
 
     None, a dimension that is not pruned, stays None. See `prune3d.costs.levels.stretched`.
     """
-    from prune3d.costs.structure_file import read_structure
-
-    prunable = Prunable.of_structure(read_structure(structure_file))
     made = stretched(Point(*(ratio or 1.0 for ratio in asked)), last, prunable)
     return [
         # The mean over all channels is not the ratio to ask for.

@@ -11,10 +11,10 @@ from typing import Any
 from prune3d.models.registry import is_own
 from prune3d.optimize.budget import Budget
 from prune3d.optimize.registry import DRAWN, POLICIES
-from prune3d.sampling.tree import AXES, fitted_points
+from prune3d.sampling.tree import AXES, Point, fitted_points
 from prune3d.train.recipe import SCHEDULE_KEYS, matters
 from prune3d.workflow.experiment.base import ExperimentBase, Settings
-from prune3d.workflow.sampling import is_stretched, last_levels, round_to_of
+from prune3d.workflow.sampling import last_levels, round_to_of, stretched_points
 
 
 class ExperimentSettings(ExperimentBase):
@@ -199,9 +199,14 @@ class ExperimentSettings(ExperimentBase):
         points = fitted_points(self.design)
         return [min(getattr(point, axis) for point in points) for axis in AXES]
 
+    @cached_property
+    def _unknown(self) -> frozenset[Point]:
+        """Samples that were found before the network was known."""
+        return stretched_points(self.config, self.design)
+
     def _stretched(self, point: str) -> Settings | None:
         """Return the last levels where a sample was found before the network was known."""
-        found = is_stretched(self.config, self.design, self.node(point).point)
+        found = self.node(point).point in self._unknown
         return last_levels(self.config) if found else None
 
     def _of_data(self, key: str) -> Any:
