@@ -75,9 +75,7 @@ def tinynet_ratios(budget: float) -> tuple[float, float]:
     return found[0], found[1]
 
 
-def next_to(
-    lattice: Lattice, budget: Budget, corners: ArrayLike, allowed: Mask | None = None
-) -> Choice:
+def next_to(lattice: Lattice, budget: Budget, corners: ArrayLike) -> Choice:
     """Choose the network next to a curve among those that use the budget.
 
     Those that use at least `FLOOR` of it, or, where there are none, of the most that any network
@@ -91,8 +89,6 @@ def next_to(
     corners : array-like of shape (n, 3)
         Depth, width and resolution, in (0, 1], between which the curve is straight in the
         logarithms.
-    allowed : ndarray of bool of shape (D, W, S), default=None
-        Networks that may be chosen at all.
 
     Returns
     -------
@@ -104,7 +100,7 @@ def next_to(
     BudgetError
         If no network meets the budget.
     """
-    candidates = using(lattice, budget, allowed)
+    candidates = using(lattice, budget)
     distances = _distances(np.log(lattice.points(candidates)), np.log(np.asarray(corners)))
     macs = lattice.macs.ravel()[candidates]
     nearest = np.flatnonzero(distances <= distances.min() + EQUAL)
@@ -114,6 +110,13 @@ def next_to(
 
 def using(lattice: Lattice, budget: Budget, allowed: Mask | None = None) -> Flat:
     """Return the networks that use a budget, see `next_to`, by flat index.
+
+    Parameters
+    ----------
+    lattice : Lattice
+    budget : Budget
+    allowed : ndarray of bool of shape (D, W, S), default=None
+        Networks that may be chosen at all.
 
     Raises
     ------

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import Bounds, LinearConstraint, minimize, nnls
 
+from prune3d.sampling.tree import AXES
+
 Array = NDArray[np.float64]
 
-AXES = ("depth", "width", "resolution")
 MACS = np.array([1.0, 2.0, 2.0])  # cost d w^2 r^2 [paper]
 PARAMS = np.array([1.0, 2.0, 0.0])  # d w^2, which images do not enter
 AT_BOUND = 1e-6  # distance in log ratio at which a bound counts as active

@@ -10,8 +10,7 @@ from prune3d.costs.lattice import Lattice
 from prune3d.optimize.budget import HAIR, UNITS, Budget, amounts, dense
 from prune3d.optimize.choice import BudgetError, Choice
 from prune3d.optimize.search import describe, usage
-
-AXES = ("depth", "width", "resolution")
+from prune3d.sampling.tree import AXES
 
 
 def largest_within(

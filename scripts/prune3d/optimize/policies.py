@@ -22,9 +22,9 @@ from prune3d.optimize import (
 )
 from prune3d.optimize.budget import HAIR
 from prune3d.optimize.kkt import MACS, PARAMS, PowerLaw
-from prune3d.optimize.one_axis import AXES
 from prune3d.pruning.latency import LatencyTable, read_latencies
 from prune3d.sampling.table import Samples
+from prune3d.sampling.tree import AXES
 
 if TYPE_CHECKING:
     from torch import nn

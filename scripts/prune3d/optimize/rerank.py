@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from prune3d.optimize.budget import Budget
 from prune3d.optimize.choice import BudgetError
-from prune3d.optimize.one_axis import AXES, largest_within
+from prune3d.optimize.one_axis import largest_within
 from prune3d.optimize.policies import Candidates, describe, extrapolated
 from prune3d.optimize.rounds import ROUNDS
 from prune3d.optimize.search import describe as describe_index
+from prune3d.sampling.tree import AXES
 
 ROW = (*AXES, "macs", "params", "predicted_accuracy")
 NETWORK = (*ROW, "index", "macs_ratio", "latency_ms", "width_asked")

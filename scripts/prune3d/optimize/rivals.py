@@ -18,10 +18,11 @@ from prune3d.optimize.one_axis import largest_within
 from prune3d.optimize.policies import Candidates, describe, describe_budget
 from prune3d.optimize.predictor_file import read_predictor
 from prune3d.optimize.registry import POLICIES, Policy
-from prune3d.optimize.search import AXES, Mask, inside, maximize
+from prune3d.optimize.search import Mask, inside, maximize
 from prune3d.optimize.search import describe as describe_index
 from prune3d.optimize.surrogate import chosen
 from prune3d.sampling.table import Samples, read_samples
+from prune3d.sampling.tree import AXES
 
 # Each dimension gives its third of the cost d w^2 r^2.
 UNIFORM = (1 / 3, 1 / 6, 1 / 6)
@@ -208,7 +209,7 @@ def sensitivities(samples: Samples) -> dict[str, np.ndarray]:
     """
     tables = {}
     for i, axis in enumerate(AXES):
-        alone = (np.delete(samples.ratios, i, axis=1) >= 1 - 1e-9).all(1)
+        alone = samples.alone(i)
         if alone.sum() > 1:
             ratios, accuracy = samples.ratios[alone, i], samples.accuracy[alone]
             order = np.argsort(-ratios, kind="stable")

@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from prune3d.costs.lattice import Lattice
 from prune3d.optimize.budget import HAIR, UNITS, Budget, amounts, dense
 from prune3d.optimize.choice import BudgetError, Choice, NearTie, Ties
+from prune3d.sampling.tree import AXES
 
 Mask = NDArray[np.bool_]
 Flat = NDArray[np.intp]
 
-AXES = ("depth", "width", "resolution")
 
 CHUNK = 65_536  # networks per call of the predictor; bounds the memory
 EQUAL = 1e-12  # predictions closer than this are one value

@@ -73,7 +73,7 @@ def draw_dimensions(
             panel.plot(grid, 100 * curve, color=COLORS[0], alpha=0.35, linewidth=0.8)
         panel.plot(grid, 100 * curves.mean(0), color=COLORS[0], linewidth=2, label="fitted")
         for i, run in enumerate(runs):
-            own = _alone(run.ratios, axis)
+            own = run.alone(axis)
             panel.plot(
                 run.ratios[own, axis],
                 100 * run.accuracy[own],
@@ -273,8 +273,3 @@ def draw_surface(
     panel.set_ylabel("width")
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure
-
-
-def _alone(ratios: np.ndarray, axis: int) -> np.ndarray:
-    others = [i for i in range(3) if i != axis]
-    return np.flatnonzero((ratios[:, others] > 1 - 1e-9).all(1))

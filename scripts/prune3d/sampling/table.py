@@ -61,10 +61,15 @@ class Samples:
         """Return the sampled region: lowest and highest ratio of each dimension, shape (3, 2)."""
         return np.stack([self.ratios.min(0), self.ratios.max(0)], axis=1)
 
+    def alone(self, axis: int) -> NDArray[np.bool_]:
+        """Return which samples shrink no other dimension than one, the dense network among them."""
+        others = np.delete(self.ratios, axis, axis=1)
+        return np.asarray((others >= 1 - 1e-9).all(1))
+
     def on_axes(self) -> Samples:
-        """Return the samples that shrink at most one dimension, the dense network among them."""
-        shrunk = (self.ratios < 1 - 1e-9).sum(1)
-        return self.without({name for name, n in zip(self.names, shrunk, strict=True) if n > 1})
+        """Return the samples that shrink at most one dimension."""
+        kept = self.alone(0) | self.alone(1) | self.alone(2)
+        return self.without({name for name, own in zip(self.names, kept, strict=True) if not own})
 
     def without(self, names: Collection[str]) -> Samples:
         """Return the samples but some."""
