@@ -72,6 +72,7 @@ rule tabulate_claims:
     input:
         runs=f"{TABLES}/runs.csv",
         left_out=f"{TABLES}/left_out.csv",
+        forecasts=[f"{TABLES}/forecasts.csv"] if PLAN.method else [],
         samples=PLAN.ablated("samples"),
         scratch=PLAN.ablated("scratch"),
     output:

@@ -6,7 +6,7 @@
 #
 # It holds the whole configuration, any change of which would write it again: so it is no part of `all`.
 #
-# inputs:   tables/{policies,claims,published,predictors}.md, left_out, warnings, resources.csv
+# inputs:   tables/{policies,claims,published,predictors,forecasts}.md, left_out, warnings, resources.csv
 # outputs:  report/landing.rst, metadata.yaml, *.html
 
 

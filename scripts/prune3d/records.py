@@ -176,7 +176,7 @@ class TableKind:
         try:
             return self.row.model_validate_strings(given).model_dump()
         except ValidationError as error:
-            raise damaged(path, f"is wrong in line {line}: {_first(error)}") from None
+            raise damaged(path, f"is wrong in line {line}: {first_wrong(error)}") from None
 
 
 def validate(schema: type[Record], value: Any, path: str | Path) -> None:
@@ -190,7 +190,7 @@ def validate(schema: type[Record], value: Any, path: str | Path) -> None:
     try:
         schema.model_validate(value)
     except ValidationError as error:
-        raise damaged(path, f"does not hold what it should: {_first(error)}") from None
+        raise damaged(path, f"does not hold what it should: {first_wrong(error)}") from None
 
 
 def _read_rows(path: str | Path) -> list[list[str]]:
@@ -219,7 +219,7 @@ def _other_format(found: object, expected: str) -> str:
     return f"is of the format {shown(found)}, but this version reads '{expected}'"
 
 
-def _first(error: ValidationError) -> str:
+def first_wrong(error: ValidationError) -> str:
     """Return the first thing that is wrong, such as ``layers[3].name: should be a string``."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ""

@@ -55,6 +55,7 @@ from prune3d.report.figures import (
     draw_predictions,
     draw_surface,
 )
+from prune3d.report.forecast_table import FORECASTS
 from prune3d.report.int8 import INT8
 from prune3d.report.latencies import SUMMARY as LATENCY_SUMMARY
 from prune3d.report.latencies import TIMED
@@ -240,6 +241,8 @@ def sound(folder: Path) -> dict[str, Path]:
     costs = {"search_cost_macs": 40, "training_cost_macs": 10}
     RUNS.write(paths["runs"], [{**run, **costs, "policy": p} for p in ("dwr", "width")])
     LEFT_OUT.write(paths["left_out"], [{**named, "policy": "depth", "reason": "too large"}])
+    foretold = {**dict.fromkeys(FORECASTS.columns, 0.5), **named, "long_labels": 3, "within": 1}
+    FORECASTS.write(paths["forecasts"], [foretold, {**foretold, "seed": 1}])
     fit = {"setting": "full", "seed": 0, "samples": 6, "coefficients": 64, "cost_macs": 1.5}
     errors = {"rest_rmse": 0.02, "holdout_spearman": -0.5}
     FITS.write(paths["fits"], [{**fit, **errors}, {**fit, "setting": "low_rank", **errors}])
@@ -304,11 +307,13 @@ KINDS: dict[str, JsonKind | TableKind] = {
         LEFT_OUT,
         FITS,
         SCRATCH,
+        FORECASTS,
     )
 }
 
 
 ABLATED = ((FITS, "fits"), (SCRATCH, "scratch"))
+CLAIMED = ("runs", "left_out", "fits", "scratch", "forecasts")
 
 
 def readers(paths: dict[str, Path]) -> dict[str, Read]:
@@ -399,11 +404,11 @@ def readers(paths: dict[str, Path]) -> dict[str, Read]:
         return int8.readable(int8.summarize([copy]))
 
     def of_claims(**changed: Any) -> Any:
-        own = {name: paths[name] for name in ("runs", "left_out", "fits", "scratch")} | changed
+        own = {name: paths[name] for name in CLAIMED} | changed
         fits, scratch = ({"digits": kind.read(own[name])} for kind, name in ABLATED)
         tables = RUNS.read(own["runs"]), LEFT_OUT.read(own["left_out"])
-        claims = read_claims()
-        return readable(claims, judge_all(claims, Measured(*tables, fits, scratch)))
+        claims, foretold = read_claims(), FORECASTS.read(own["forecasts"])
+        return readable(claims, judge_all(claims, Measured(*tables, fits, scratch, foretold)))
 
     def of_warnings(path: Path) -> Any:
         found = WARNINGS.read(path)
@@ -413,10 +418,7 @@ def readers(paths: dict[str, Path]) -> dict[str, Read]:
         return found
 
     return {
-        **{
-            name: lambda path, name=name: of_claims(**{name: path})
-            for name in ("runs", "left_out", "fits", "scratch")
-        },
+        **{name: lambda path, name=name: of_claims(**{name: path}) for name in CLAIMED},
         "timed": lambda path: latencies.readable(latencies.summarize([path])),
         "latencies": of_latencies,
         "int8": of_int8,

@@ -11,7 +11,7 @@ INTERMEDIATE = (
     *("structure", "blocks", "metrics", "test", "samples", "holdout", "latency", "predictor"),
     *("validation", "optimum", "target", "tied", "candidates", "trials"),
     *("provenance", "policies", "warnings", "timed", "latencies", "int8"),
-    *("runs", "left_out", "fits", "scratch"),
+    *("runs", "left_out", "fits", "scratch", "forecasts"),
 )
 # Name: module:function, or module:function:argument.
 KINDS: dict[str, str] = {

@@ -39,7 +39,7 @@ ONE_DIMENSION = Claim(
 HOLDS = Claim(
     claim="holds",
     statement="As predicted.",
-    measure="predicted_accuracy",
+    measure="forecast",
     expected="within",
     smallest_effect=0.02,
 )
@@ -57,7 +57,7 @@ def runs_of(leads: dict[str, list[float]], base: float = 0.8) -> list[dict[str, 
     """Return runs in which the method leads each rival by so much, in each seed."""
     seeds = range(max(map(len, leads.values())))
     rows = [run("dense", seed, 0.9, budget="", training_cost_macs=100) for seed in seeds]
-    rows += [run("dwr", seed, base + 0.01 * seed, predicted_accuracy=0.79) for seed in seeds]
+    rows += [run("dwr", seed, base + 0.01 * seed) for seed in seeds]
     for rival, values in leads.items():
         rows += [run(rival, seed, base + 0.01 * seed - lead) for seed, lead in enumerate(values)]
     return rows
@@ -138,6 +138,24 @@ def test_equality_is_shown_by_two_one_sided_tests(seed: int) -> None:
     above = stats.ttest_1samp(values, -0.02, alternative="greater").pvalue
     below = stats.ttest_1samp(values, 0.02, alternative="less").pvalue
     assert (found.word == "supported") == (max(above, below) < 0.05)
+
+
+@pytest.mark.parametrize(("off", "word"), [(0.001, "supported"), (0.06, "refuted")])
+def test_what_was_foretold_is_judged_by_the_final_networks(off: float, word: str) -> None:
+    seeds = range(4)
+    foretold = [
+        {
+            **{"experiment": "glyphs", "seed": seed, "budget": "quarter"},
+            **{"forecast": 0.8, "selection_top1": 0.8 + off + 0.001 * (seed % 2)},
+        }
+        for seed in seeds
+    ]
+    others = [{**row, "budget": "half", "forecast": 0.1} for row in foretold]
+    rows = [run("dwr", seed, 0.8) for seed in seeds]
+    row = verdict(HOLDS, rows, forecasts=[*foretold, *others])
+    assert row["verdict"] == word and row["seeds"] == 4
+    assert row["effect"] == pytest.approx(off + 0.0005)
+    assert verdict(HOLDS, rows)["verdict"] == "not measured"
 
 
 def test_a_difference_beyond_the_smallest_effect_refutes_equality() -> None:
@@ -251,7 +269,7 @@ def test_the_shipped_claims_are_those_that_the_method_makes() -> None:
     [
         (
             "- {claim: a, statement: b, measure: speed, expected: above, smallest_effect: 0}",
-            "0.measure",
+            "[0].measure",
         ),
         (
             "- {claim: a, statement: b, measure: test_accuracy, expected: above, "
@@ -259,7 +277,7 @@ def test_the_shipped_claims_are_those_that_the_method_makes() -> None:
             "rivals",
         ),
         ("- {claim: a", "no YAML file"),
-        ("claims: 3", "is wrong at"),
+        ("claims: 3", "is wrong: should be a valid list"),
     ],
 )
 def test_a_file_of_claims_that_is_wrong_is_told_in_a_sentence(
@@ -270,6 +288,7 @@ def test_a_file_of_claims_that_is_wrong_is_told_in_a_sentence(
     with pytest.raises(UserError, match=r"claims\.yaml") as refused:
         read_claims(path)
     assert told in str(refused.value) and "\n" not in str(refused.value)
+    assert "delete it" not in str(refused.value)  # which nothing makes anew
 
 
 def test_the_written_table_has_a_row_for_each_claim_and_case(tmp_path: Path) -> None:
@@ -283,7 +302,7 @@ def test_the_written_table_has_a_row_for_each_claim_and_case(tmp_path: Path) -> 
     )
     FITS.write(samples, [fit("full", 0, 6, 0.1), fit("low_rank", 0, 6, 0.05)])
     SCRATCH.write(pairs, [scratch(0, 0.1 * i, 0.1 * i) for i in range(4)])
-    files = SimpleNamespace(**paths, samples=[str(samples)], scratch=[str(pairs)])
+    files = SimpleNamespace(**paths, forecasts=[], samples=[str(samples)], scratch=[str(pairs)])
     claims = read_claims()
     judged = judge_all(claims, read_measured(files))
     VERDICTS.write(tmp_path / "claims.csv", judged)

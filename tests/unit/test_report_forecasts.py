@@ -11,7 +11,8 @@ import pytest
 
 from prune3d.optimize.predictor_file import PREDICTOR
 from prune3d.optimize.surrogate import Settings, fit_both
-from prune3d.report.forecasts import FORECASTS, forecast_rows, write_tables
+from prune3d.report.forecast_table import FORECASTS
+from prune3d.report.forecasts import forecast_rows, write_tables
 from prune3d.sampling.metrics_file import METRICS
 from prune3d.sampling.table import Samples
 

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from prune3d.files import damaged, read_text
-from prune3d.records import Count, Name, NonNegative, Record, TableKind
+from prune3d.errors import UserError
+from prune3d.files import read_text
+from prune3d.records import Count, Name, NonNegative, Record, TableKind, first_wrong
 from prune3d.report.measures import MEASURES, NOT_RUN, Case, Compared, Measured
 from prune3d.report.paired import LEVEL, Effect
 from prune3d.report.text import markdown
@@ -32,7 +33,7 @@ class Claim(Record):
     claim: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\z")]
     statement: Name
     measure: Literal[
-        "test_accuracy", "predicted_accuracy", "search_cost", "predictor_error", "rank_of_scratch"
+        "test_accuracy", "forecast", "search_cost", "predictor_error", "rank_of_scratch"
     ]
     than: tuple[Name, ...] = ()
     expected: Literal["above", "within"]
@@ -77,15 +78,13 @@ def read_claims(path: str | Path = CLAIMS) -> list[Claim]:
     try:
         claims = TypeAdapter(list[Claim]).validate_python(yaml.safe_load(read_text(path)))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise damaged(path, f"is wrong at {place}: {first['msg']}") from None
+        raise UserError(f"{path} is wrong: {first_wrong(error)}.") from None
     except yaml.YAMLError as error:
-        raise damaged(path, f"is no YAML file ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{path} is no YAML file ({str(error).splitlines()[0]}).") from None
     names = [one.claim for one in claims]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise damaged(path, f"has two claims of the name {twice[0]}")
+        raise UserError(f"{path} has two claims of the name {twice[0]}.")
     return claims
 
 

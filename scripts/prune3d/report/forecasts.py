@@ -17,7 +17,7 @@ from prune3d.files import write_text
 from prune3d.optimize.predictor_file import read_predictor
 from prune3d.optimize.surrogate import chosen
 from prune3d.predictor import tie_fidelities
-from prune3d.records import Count, Fraction, Name, Ratio, Record, TableKind
+from prune3d.report.forecast_table import FORECASTS
 from prune3d.report.text import markdown, percent
 from prune3d.sampling.metrics_file import read_metrics
 from prune3d.sampling.tree import AXES
@@ -26,28 +26,6 @@ from prune3d.workflow.paths import Run, final_of, run_of
 Row = dict[str, Any]
 Labels = dict[Run, list[tuple[list[float], float]]]
 LEVEL = 0.9
-
-
-class ForecastRow(Record):
-    """A final network of the method."""
-
-    experiment: Name
-    seed: Count
-    budget: Name
-    depth: Ratio
-    width: Ratio
-    resolution: Ratio
-    samples_predicted: float
-    forecast: float
-    low: float
-    high: float
-    level: Ratio
-    long_labels: Count
-    selection_top1: Fraction
-    within: Count
-
-
-FORECASTS = TableKind("forecasts", 1, ForecastRow, may_be_empty=True)
 
 
 def forecast_rows(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prune3d.report.ablation_tables import FITS, SCRATCH
+from prune3d.report.forecast_table import FORECASTS
 from prune3d.report.paired import Effect, paired
 from prune3d.report.policies import LEFT_OUT, RUNS
 
@@ -77,12 +78,15 @@ class Measured:
         By experiment, rows of `prune3d.report.ablation_tables.FITS`.
     scratch
         By experiment, rows of `prune3d.report.ablation_tables.SCRATCH`.
+    forecasts
+        Rows of `prune3d.report.forecast_table.FORECASTS`.
     """
 
     runs: Sequence[Row]
     left_out: Sequence[Row] = ()
     fits: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     scratch: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    forecasts: Sequence[Row] = ()
 
     def cases(self) -> list[Case]:
         """Return the experiments and budgets at which a policy was run."""
@@ -125,13 +129,15 @@ def read_measured(files: Any) -> Measured:
     Parameters
     ----------
     files
-        Paths ``runs`` and ``left_out``, and lists ``samples`` and ``scratch`` of ablations' tables.
+        Paths ``runs`` and ``left_out``, and lists ``forecasts``, and ``samples`` and ``scratch`` of
+        ablations' tables.
     """
     return Measured(
         RUNS.read(files.runs),
         LEFT_OUT.read(files.left_out),
         {_experiment(path): FITS.read(path) for path in files.samples},
         {_experiment(path): SCRATCH.read(path) for path in files.scratch},
+        [row for path in files.forecasts for row in FORECASTS.read(path)],
     )
 
 
@@ -156,13 +162,19 @@ def compare_accuracy(measured: Measured, rivals: Sequence[str]) -> Iterator[Comp
             )
 
 
-def compare_prediction(measured: Measured, rivals: Sequence[str] = ()) -> Iterator[Compared]:
-    """Yield by how much the final network's selection accuracy exceeds what was predicted."""
+def compare_forecast(measured: Measured, rivals: Sequence[str] = ()) -> Iterator[Compared]:
+    """Yield by how much the final network's selection accuracy exceeds what was foretold."""
     for case in measured.cases():
-        final = measured.of(case, METHOD, "selection_top1")
-        predicted = measured.of(case, METHOD, "predicted_accuracy")
-        effect = paired(final, predicted)
-        yield Compared(case, "measured - predicted", effect, f"{NOT_RUN}{METHOD}")
+        rows = [
+            row
+            for row in measured.forecasts
+            if (row["experiment"], row["budget"]) == (case.experiment, case.budget)
+        ]
+        final, foretold = (
+            {row["seed"]: row[column] for row in rows} for column in ("selection_top1", "forecast")
+        )
+        effect = paired(final, foretold)
+        yield Compared(case, "measured - foretold", effect, f"{NOT_RUN}{METHOD}")
 
 
 def compare_search_cost(measured: Measured, rivals: Sequence[str] = ()) -> Iterator[Compared]:
@@ -248,7 +260,7 @@ class Measure:
 
 MEASURES = {
     "test_accuracy": Measure(compare_accuracy, "points", 100),
-    "predicted_accuracy": Measure(compare_prediction, "points", 100),
+    "forecast": Measure(compare_forecast, "points", 100),
     "search_cost": Measure(compare_search_cost, "% of the dense training", 100),
     "predictor_error": Measure(compare_predictors, "points", 100),
     "rank_of_scratch": Measure(compare_ranks, "Spearman", 1),

@@ -10,9 +10,19 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from prune3d.files import damaged, read_text
+from prune3d.errors import UserError
+from prune3d.files import read_text
 from prune3d.optimize.registry import DENSE_LONGER
-from prune3d.records import AtLeastOne, Fraction, Name, Positive, Ratio, Record, TableKind
+from prune3d.records import (
+    AtLeastOne,
+    Fraction,
+    Name,
+    Positive,
+    Ratio,
+    Record,
+    TableKind,
+    first_wrong,
+)
 from prune3d.report.text import markdown, percent, points, scaled
 
 PUBLISHED = Path(__file__).with_name("published.csv")
@@ -78,9 +88,7 @@ def read_published(path: str | Path = PUBLISHED) -> list[Row]:
         try:
             row = PublishedRow.model_validate_strings(given).model_dump()
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            raise damaged(path, f"is wrong in line {line}: {place}: {first['msg']}") from None
+            raise UserError(f"{path} is wrong in line {line}: {first_wrong(error)}.") from None
         base, top1 = row.pop("base_top1_percent"), row.pop("top1_percent")
         parts = {
             "base_top1": None if base is None else base / 100,

@@ -14,6 +14,7 @@ PAGES = {
     "policies": (RESULTS, "Table: policies side by side"),
     "claims": (CLAIMS, "Table: claims and verdicts"),
     "predictors": (FOUND, "Table: errors of the predictors"),
+    "forecasts": (FOUND, "Table: accuracy foretold and measured"),
     "published": (PUBLISHED, "Table: published figures and ours"),
     "warnings": (RUN, "Warnings, and policies left out"),
     "resources": (RUN, "Time and memory by rule"),

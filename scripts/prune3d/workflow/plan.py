@@ -88,7 +88,8 @@ class Plan:
     @property
     def tables(self) -> list[str]:
         """Names of the tables that are written for people."""
-        return ["policies", "claims", "published", *(["predictors"] if self.method else [])]
+        found = ["predictors", "forecasts"] if self.method else []
+        return ["policies", "claims", "published", *found]
 
     @property
     def pages(self) -> list[str]:
