@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from prune3d.optimize import registry
+from prune3d.report.draws import BEST, POOLED
 from prune3d.report.figures import Style
 from prune3d.report.policies import POLICIES
 from prune3d.report.policy_figures import KNOWN, draw_policies, draw_profiles, look
@@ -46,6 +48,10 @@ def test_looks_of_all_policies_differ_in_grey_as_well() -> None:
         "#009E73",
     ]
     assert look("dense") == {"label": "dense", "color": "0.3", "marker": "*"}
+
+
+def test_every_policy_has_a_look_of_its_own_and_no_other_name_has_one() -> None:
+    assert set(KNOWN) == {*registry.POLICIES, registry.DENSE_LONGER, POOLED, BEST}
 
 
 def test_gaps_are_to_the_best_policy_of_the_same_case() -> None:

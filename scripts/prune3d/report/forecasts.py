@@ -15,6 +15,7 @@ import numpy as np
 
 from prune3d.files import write_text
 from prune3d.optimize.predictor_file import read_predictor
+from prune3d.optimize.registry import METHOD
 from prune3d.optimize.surrogate import chosen
 from prune3d.predictor import tie_fidelities
 from prune3d.report.forecast_table import FORECASTS
@@ -53,7 +54,7 @@ def forecast_rows(
             continue
         if final.policy in AXES:
             _add(labels, final.run, metrics)
-        elif final.policy == "dwr":
+        elif final.policy == METHOD:
             own.append((final.run, final.budget, metrics))
     return [_row(run, budget, metrics, fitted[run], labels[run]) for run, budget, metrics in own]
 

@@ -7,12 +7,11 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from prune3d.optimize.registry import DENSE_LONGER
+from prune3d.optimize.registry import DENSE_LONGER, METHOD
 from prune3d.report.claims import NOT_MEASURED, SUPPORTED, WORDS, by_claim, overall
 from prune3d.report.text import percent, points
 
 Row = Mapping[str, Any]
-METHOD = "dwr"
 # More cases are told by numbers alone.
 MOST_CASES = 3
 MOST_NAMES = 6

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prune3d.optimize.registry import METHOD
 from prune3d.report.ablation_tables import FITS, SCRATCH
 from prune3d.report.forecast_table import FORECASTS
 from prune3d.report.paired import Effect, paired
@@ -15,7 +16,6 @@ from prune3d.report.policies import LEFT_OUT, RUNS
 
 Row = Mapping[str, Any]
 BySeed = dict[int, float]
-METHOD = "dwr"
 NOT_RUN = "not run: "
 GOOD_RANK = 0.8
 

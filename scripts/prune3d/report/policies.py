@@ -257,7 +257,7 @@ def summarize(runs: Sequence[Row]) -> list[Row]:
             values = [row[column] for row in rows if row[column] is not None]
             mean, spread = mean_and_spread(values) if values else (None, None)
             entry[f"{column}_mean"], entry[f"{column}_std"] = mean, spread
-        method = groups.get((experiment, budget, "dwr"), []) if policy != "dwr" else []
+        method = groups.get((experiment, budget, METHOD), []) if policy != METHOD else []
         summary.append({**entry, **_difference(rows, method)})
     return summary
 
