@@ -329,11 +329,19 @@ def test_rules_ask_by_the_names_of_wildcards() -> None:
     assert memory.answer(one, wildcards, known) == one.memory_mb("dense", 2, 3)
 
 
-def test_planning_imports_neither_torch_nor_scipy_nor_snakemake() -> None:
-    code = (
-        "import sys; import prune3d.workflow.experiment, prune3d.workflow.plan\n"
-        "print([name for name in ('torch', 'scipy', 'snakemake') if name in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    ("modules", "slow"),
+    [
+        # Planning; and what chooses a rival's target and judges claims, which take no fit.
+        ("prune3d.workflow.experiment, prune3d.workflow.plan", ("torch", "scipy", "snakemake")),
+        ("prune3d.optimize.rivals", ("torch", "sklearn", "scipy.stats")),
+        ("prune3d.report.claims, prune3d.report.published", ("torch", "sklearn", "scipy.stats")),
+    ],
+)
+def test_what_runs_often_imports_nothing_that_it_does_not_need(
+    modules: str, slow: tuple[str, ...]
+) -> None:
+    code = f"import sys; import {modules}\nprint([n for n in {slow} if n in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": str(ROOT / "scripts")},

@@ -106,7 +106,10 @@ def test_data_sets_are_registered() -> None:
 
 @pytest.mark.parametrize(
     ("old", "new", "told"),
-    [("93.18", "193.18", "line 2: base_top1_percent"), ("https://", "ftp://", "line 2: source")],
+    [
+        ("93.18", "193.18", "line 2: 'base_top1_percent'"),
+        ("https://", "ftp://", "line 2: 'source'"),
+    ],
 )
 def test_a_line_that_is_wrong_is_told(tmp_path: Path, old: str, new: str, told: str) -> None:
     path = tmp_path / "published.csv"
@@ -114,3 +117,4 @@ def test_a_line_that_is_wrong_is_told(tmp_path: Path, old: str, new: str, told: 
     with pytest.raises(UserError) as refused:
         read_published(path)
     assert told in str(refused.value)
+    assert "delete it" not in str(refused.value)  # which nothing makes anew

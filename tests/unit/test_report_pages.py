@@ -119,7 +119,7 @@ def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
         kind.write(files[name], rows[name])
     files["resources"].write_text(f"{','.join(COLUMNS)}\n{','.join(SPENT[0].values())}\n")
     texts = []
-    for name in ("policies", "claims", "published"):
+    for name in ("policies", "claims", "published", "forecasts"):
         texts.append(str(tmp_path / f"{name}.md"))
         Path(texts[-1]).write_text(markdown(["a", name], [["x", "1"]]))
     run = tmp_path / "results/digits/seed0/dense/provenance.json"

@@ -16,11 +16,9 @@ from prune3d.optimize.choice import BudgetError, Choice
 from prune3d.optimize.curves import next_to, power_rule, tinynet_ratios, using, width_line
 from prune3d.optimize.one_axis import largest_within
 from prune3d.optimize.policies import Candidates, describe, describe_budget
-from prune3d.optimize.predictor_file import read_predictor
 from prune3d.optimize.registry import POLICIES, Policy
 from prune3d.optimize.search import Mask, inside, maximize
 from prune3d.optimize.search import describe as describe_index
-from prune3d.optimize.surrogate import chosen
 from prune3d.sampling.table import Samples, read_samples
 from prune3d.sampling.tree import AXES
 
@@ -268,5 +266,8 @@ def read_search(samples: str | None, predictor: str | None) -> tuple[Samples | N
     table = read_samples(samples)
     if predictor is None:
         return table, None
+    from prune3d.optimize.predictor_file import read_predictor
+    from prune3d.optimize.surrogate import chosen
+
     fitted = read_predictor(predictor)
     return table.without(fitted["left_out"]), chosen(fitted)
