@@ -154,17 +154,17 @@ def draw_profiles(runs: Sequence[Mapping[str, Any]], style: Style) -> Figure:
     panel.set_ylabel("% of experiments, budgets, seeds")
     panel.set_xlim(-0.02 * end, 1.05 * end)
     panel.set_ylim(-3, 103)
-    _explain(figure)
+    _explain(figure, most_inside=0)  # lines cross the whole panel
     return figure
 
 
-def _explain(figure: Figure) -> None:
+def _explain(figure: Figure, most_inside: int = MOST_INSIDE) -> None:
     """Say once what all looks mean: inside the first panel where there are few, else beside."""
     found: dict[str, Any] = {}
     for panel in figure.axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    if len(found) <= MOST_INSIDE:
+    if len(found) <= most_inside:
         figure.axes[0].legend(found.values(), found.keys(), frameon=False)
         return
     figure.legend(
