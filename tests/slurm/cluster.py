@@ -136,6 +136,8 @@ class Cluster:
             self._end_jobs()
         for name in ("slurmctld", "slurmd", "munged"):
             self._end(name, signal.SIGTERM)
+        # Snakemake inside a cancelled job sometimes hangs after its last line.
+        self._kill_those(f"SLURM_CONF={self.folder / 'slurm.conf'}")
 
     def start_controller(self) -> None:
         """Start slurmctld, which takes up what it finds in its state folder."""
@@ -189,14 +191,18 @@ class Cluster:
 
     def _killed(self, job: int) -> int:
         """Kill the processes of a job that are left and return how many there were."""
+        return self._kill_those(f"SLURM_JOB_ID={job}", f"slurmstepd: [{job}.")
+
+    @staticmethod
+    def _kill_those(setting: str, title: str | None = None) -> int:
+        """Kill processes with a setting in their environment, or a title; return how many."""
         left = 0
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 environment = (folder / "environ").read_bytes().split(b"\0")
                 line = (folder / "cmdline").read_bytes()
-                if f"SLURM_JOB_ID={job}".encode() in environment or line.startswith(
-                    f"slurmstepd: [{job}.".encode()
-                ):
+                titled = title is not None and line.startswith(title.encode())
+                if setting.encode() in environment or titled:
                     os.kill(int(folder.name), signal.SIGKILL)
                     left += 1
         return left

@@ -72,7 +72,15 @@ def test_the_name_counts_the_layers_with_weights(name: str) -> None:
         for n, m in model.named_modules()
         if isinstance(m, nn.Conv2d | nn.Linear) and not {"shortcut", "downsample"} & {*n.split(".")}
     ]
-    assert len(counted) == int(name.removeprefix("resnet"))
+    assert len(counted) == int(name.removeprefix("resnet").removesuffix("_wd2"))
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet32"])
+def test_wd2_names_the_network_with_half_of_the_channels(name: str) -> None:
+    halved = prune3d.prune(prune3d.build(name, 10, 32), 1.0, 0.5, 1.0, images=None)
+    narrow = prune3d.build(f"{name}_wd2", 10, 32)
+    shapes = {name: tensor.shape for name, tensor in narrow.state_dict().items()}
+    assert shapes == {name: tensor.shape for name, tensor in halved.state_dict().items()}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -37,16 +37,18 @@ class BasicBlock(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """Three stages of `blocks_per_stage` basic blocks with 16, 32 and 64 channels."""
+    """Three stages of `blocks_per_stage` basic blocks with 1, 2 and 4 times `width` channels."""
 
-    def __init__(self, blocks_per_stage: int, num_classes: int, in_channels: int) -> None:
+    def __init__(
+        self, blocks_per_stage: int, width: int, num_classes: int, in_channels: int
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = _stage(16, 16, blocks_per_stage, stride=1)
-        self.layer2 = _stage(16, 32, blocks_per_stage, stride=2)
-        self.layer3 = _stage(32, 64, blocks_per_stage, stride=2)
-        self.fc = nn.Linear(64, num_classes)
+        self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = _stage(width, width, blocks_per_stage, stride=1)
+        self.layer2 = _stage(width, 2 * width, blocks_per_stage, stride=2)
+        self.layer3 = _stage(2 * width, 4 * width, blocks_per_stage, stride=2)
+        self.fc = nn.Linear(4 * width, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -65,6 +67,8 @@ def _stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.
     )
 
 
-def resnet(layers: int, num_classes: int, image_size: int, in_channels: int) -> CifarResNet:
-    """Build ResNet-8, 14, 20, ...: `layers` is 6n + 2 for n blocks a stage."""
-    return CifarResNet((layers - 2) // 6, num_classes, in_channels)
+def resnet(
+    layers: int, width: int, num_classes: int, image_size: int, in_channels: int
+) -> CifarResNet:
+    """Build a ResNet of 6n + 2 `layers`, n blocks a stage; in the paper `width` is 16."""
+    return CifarResNet((layers - 2) // 6, width, num_classes, in_channels)

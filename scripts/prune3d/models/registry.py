@@ -77,8 +77,13 @@ class ModelFacts:
 
 _CIFAR = {
     **{
-        f"resnet{layers}": Factory("prune3d.models.cifar_resnet:resnet", (layers,))
+        f"resnet{layers}": Factory("prune3d.models.cifar_resnet:resnet", (layers, 16))
         for layers in (8, 14, 20, 32, 44, 56, 110)
+    },
+    # With half of the channels: small networks for small images, with little to spare in width.
+    **{
+        f"resnet{layers}_wd2": Factory("prune3d.models.cifar_resnet:resnet", (layers, 8))
+        for layers in (20, 32)
     },
     **{
         f"cifar_vgg{layers}_bn": Factory("prune3d.models.cifar_vgg:vgg", (layers,))
