@@ -7,7 +7,8 @@
 # make kills   kill a whole run twenty times and compare what it ends with
 # make bench   time the parts that must be fast
 # make bench-gpu   what one GPU gives, in under five minutes
-# make docs    renew config/README.md from the schema, models/facts.json from the models, the rooms' picture
+# make docs    renew config/README.md from the schema, models/facts.json from the models, the rooms' picture, the site
+# make site    the documents and the library's docstrings as a site, build/site/index.html; a broken link fails
 # make pins    renew requirements*.txt from requirements*.in
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 REPORT := all results/report/landing.rst
 
-.PHONY: demo report unlock test check unit workflow coverage kills bench bench-gpu docs pins clean
+.PHONY: demo report unlock test check unit workflow coverage kills bench bench-gpu docs site pins clean
 
 $(VENV)/uv: requirements.txt
 	@$(PYTHON) -c 'import os, re, sys; place = os.getcwd(); sys.exit("the path of this folder has a blank or a sign of the shell, with which no job would start: " + place + "; move it to another folder") if re.search(r"[\s\x22\x27\\$$&;()<>|*?`:]", place) else None'
@@ -35,6 +36,10 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	$(BIN)/uv pip install --quiet --python $(VENV) -r requirements-dev.txt
 	touch $@
 
+$(VENV)/installed-docs: $(VENV)/installed-dev requirements-docs.txt
+	$(BIN)/uv pip install --quiet --python $(VENV) -r requirements-docs.txt
+	touch $@
+
 demo: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete --quiet rules
 	@$(BIN)/python scripts/show_results.py
@@ -48,7 +53,7 @@ report: $(VENV)/installed
 unlock: $(VENV)/installed
 	$(BIN)/snakemake --unlock
 
-check: $(VENV)/installed-dev
+check: $(VENV)/installed-dev site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -57,7 +62,7 @@ check: $(VENV)/installed-dev
 
 test: check unit workflow
 
-unit: $(VENV)/installed-dev
+unit: $(VENV)/installed-docs
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/fuzz $(PYTEST_ARGS)
 
 workflow: $(VENV)/installed-dev
@@ -80,9 +85,14 @@ docs: $(VENV)/installed
 	PYTHONPATH=scripts $(BIN)/python -m prune3d.workflow.config_reference
 	PYTHONPATH=scripts $(BIN)/python -m prune3d.pruning.measure_models
 	$(BIN)/python tests/bench/rooms.py
+	$(MAKE) site
+
+# Pages are read anew each time (-E), since those that did not change would not be warned of again.
+site: $(VENV)/installed-docs
+	$(BIN)/python -m sphinx -E --quiet --fail-on-warning -c docs/site -d build/doctrees . build/site
 
 pins: $(VENV)/uv
-	for name in requirements requirements-dev; do \
+	for name in requirements requirements-dev requirements-docs; do \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	    --no-header --no-annotate $$name.in -o $$name.txt; \
 	done

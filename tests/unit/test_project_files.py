@@ -35,7 +35,9 @@ def pins() -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-dev.txt", "requirements-docs.txt"]
+)
 def test_requirements_are_pinned_and_name_no_index(name: str) -> None:
     for line in (ROOT / name).read_text().splitlines():
         assert re.match(r"^[a-zA-Z0-9._-]+==[^\s;]+( ; .+)?$", line), line

@@ -27,7 +27,8 @@ class Factory:
     Attributes
     ----------
     function
-        ``module:function`` that builds it from (*arguments, num_classes, image_size, in_channels).
+        ``module:function`` that builds it from the arguments below, num_classes, image_size and
+        in_channels.
     arguments
         The function's first arguments.
     """

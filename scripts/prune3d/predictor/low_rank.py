@@ -74,7 +74,7 @@ class LowRankPolynomialRegressor(PolynomialEstimator):
         The ridge used.
     objective_ : float
         Objective at the solution.
-    objective_path_ : ndarray of shape (n_iter_ + 1,)
+    objective_path_ : ndarray of shape (iterations + 1,)
         Objective at the start and after each sweep of the best start; never rises. Shaped fits
         have no entry for the start, which need not obey the constraints.
     n_iter_ : int

@@ -24,7 +24,7 @@ class ScalingLawRegressor(RegressorMixin, BaseEstimator):
     """The scaling law of pruned networks, with six constants for three ratios.
 
     Rosenfeld, Frankle, Carbin and Shavit, "On the Predictability of Pruning Across Scales" (ICML
-    2021, arXiv 2006.10621): with the invariant m = d w^b r^c the error is
+    2021, arXiv 2006.10621): with the invariant m = d w^b r^c the error is::
 
         e(m) = e_np |(m - i p (e_up / e_np)^(1 / gamma)) / (m - i p)|^gamma,
 
