@@ -8,6 +8,7 @@
 #           {run}/budgets/{budget}/predicted.json, tied.csv, candidates.json
 #           {run}/budgets/{budget}/trials/{round}{place}/model.safetensors, metrics.json, ...
 #           {run}/budgets/{budget}/optimum.json, trials.csv
+#           {run}/optima.csv, the best predictions over a series of budgets: no part of `all`
 
 
 rule measure_latency:
@@ -59,6 +60,28 @@ rule find_optimum:
         settings=of("optimum"),
     script:
         "../scripts/find_optimum.py"
+
+
+rule search_budgets:
+    input:
+        rounding=of("rounding"),
+        predictor=f"{RUN}/predictor/predictor.json",
+        samples=f"{RUN}/samples.csv",
+        structure=of("structure"),
+        blocks=f"{DENSE}/blocks.json",
+    output:
+        f"{RUN}/optima.csv",
+    log:
+        f"{LOGS}/search_budgets.log",
+    benchmark:
+        f"{BENCHMARKS}/search_budgets.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=digest_of("search_budgets"),
+        settings=of("search"),
+    script:
+        "../scripts/search_budgets.py"
 
 
 rule try_candidate:

@@ -1,8 +1,13 @@
-# Paper: the figures and the table of the predictors.
+# Paper: the figures and the table of the predictors. The optimum over budgets is part of the report
+# but not of `all`:
+#
+#   snakemake --cores 8 results/tables/pareto.csv results/figures/{experiment}_pareto.png
 #
 # inputs:   {run}/samples.csv, holdout.csv, predictor/predictor.json, predictor/validation.json
 #           {run}/budgets/{budget}/optimum.json, tied.csv
-# outputs:  tables/predictors.{csv,md,tex}
+#           {run}/optima.csv, tables/runs.csv
+# outputs:  tables/predictors.{csv,md,tex}, pareto.csv
+#           figures/{experiment}_pareto.{pdf,png}
 #           figures/{experiment}_{dimensions,predictions}.{pdf,png}
 #           figures/{experiment}_seed{seed}_{budget}_surface.{pdf,png}
 
@@ -102,3 +107,45 @@ rule plot_surface:
         style=STYLES["surface"],
     script:
         "../scripts/plot_surface.py"
+
+
+rule tabulate_pareto:
+    input:
+        PLAN.every_run("optima.csv", method_only=True),
+    output:
+        f"{TABLES}/pareto.csv",
+    log:
+        "results/logs/tabulate_pareto.log",
+    benchmark:
+        "results/benchmarks/tabulate_pareto.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=digest_of("tabulate_pareto"),
+    script:
+        "../scripts/tabulate_pareto.py"
+
+
+rule plot_pareto:
+    input:
+        optima=of("every_seed", "optima.csv"),
+        runs=f"{TABLES}/runs.csv",
+    output:
+        pdf=f"{FIGURES}/{{experiment}}_pareto.pdf",
+        png=shown(
+            "pareto",
+            FIGURE_TITLES,
+            f"{FIGURES}/{{experiment}}_pareto.png",
+            "{experiment}",
+        ),
+    log:
+        "results/logs/{experiment}/plot_pareto.log",
+    benchmark:
+        "results/benchmarks/{experiment}/plot_pareto.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=digest_of("plot_pareto"),
+        style=STYLES["pareto"],
+    script:
+        "../scripts/plot_pareto.py"

@@ -7,6 +7,7 @@
 # It holds the whole configuration, any change of which would write it again: so it is no part of `all`.
 #
 # inputs:   tables/{policies,claims,published,predictors,forecasts}.md, left_out, warnings, resources.csv
+#           tables/pareto.csv, figures/{experiment}_pareto.png
 # outputs:  report/landing.rst, metadata.yaml, *.html
 
 
@@ -31,6 +32,8 @@ rule write_report:
         left_out=f"{TABLES}/left_out.csv",
         warnings=f"{TABLES}/warnings.csv",
         resources=f"{TABLES}/resources.csv",
+        tables=PLAN.beside("tables"),
+        figures=PLAN.beside("figures"),
         texts=expand(f"{TABLES}/{{table}}.md", table=PLAN.tables),
         provenance=PLAN.every_run("dense/provenance.json"),
     output:

@@ -161,6 +161,9 @@ EXPECTED: dict[str, Rerun] = {
     "figures.predictions.dpi": Rerun(60, {"plot_predictions"}),
     "figures.surface.size": Rerun([5.0, 3.0], {"plot_surface"}),
     "figures.surface.dpi": Rerun(60, {"plot_surface"}),
+    # Nor is the optimum over budgets a part of `all`.
+    "figures.pareto.size": Rerun([5.0, 3.0], set()),
+    "figures.pareto.dpi": Rerun(60, set()),
     # The tiny run asks for no ablations.
     "figures.ablation.size": Rerun([5.0, 3.0], set()),
     "figures.ablation.dpi": Rerun(60, set()),

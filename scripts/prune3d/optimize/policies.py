@@ -173,7 +173,7 @@ def optimal_target(
     options = options or OptimumOptions()
     region = samples.region()
     lattice = candidates.lattice
-    searched = _whole(lattice) if options.extrapolate else region
+    searched = searched_region(samples, lattice, options)
     extra = {
         "region": region.tolist(),
         "kkt": solve_kkt(predictor, power_laws(lattice, budget), searched).to_dict(),
@@ -191,6 +191,13 @@ def optimal_target(
     network = describe(choice, candidates)
     outside = extrapolated(network, region)
     return {**extra, **network, "extrapolated": outside, "members": members}
+
+
+def searched_region(
+    samples: Samples, lattice: Lattice, options: OptimumOptions
+) -> NDArray[np.float64]:
+    """Return the lowest and highest depth, width and resolution that are searched, shape (3, 2)."""
+    return _whole(lattice) if options.extrapolate else samples.region()
 
 
 def extrapolated(network: Mapping[str, Any], region: ArrayLike) -> list[str]:

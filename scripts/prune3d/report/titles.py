@@ -26,5 +26,6 @@ FIGURES = {
     "dimensions": (FOUND, "Figure: accuracy over each dimension"),
     "predictions": (FOUND, "Figure: predicted against measured accuracy"),
     "surface": (FOUND, "Figure: predicted accuracy at a budget"),
+    "pareto": (FOUND, "Figure: the optimum over budgets"),
     "ablation": (FOUND, "Figure: ablation"),
 }

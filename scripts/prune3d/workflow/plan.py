@@ -91,6 +91,12 @@ class Plan:
         found = ["predictors", "forecasts"] if self.method else []
         return ["policies", "claims", "published", *found]
 
+    def beside(self, kind: str) -> list[str]:
+        """Return the ``tables`` or ``figures`` that the report has beside those of each run."""
+        if kind == "tables":
+            return ["results/tables/pareto.csv"] if self.method else []
+        return [f"results/figures/{name}_pareto.png" for name in self.method]
+
     @property
     def pages(self) -> list[str]:
         """Names of the pages of the report."""

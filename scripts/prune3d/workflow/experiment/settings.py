@@ -166,12 +166,17 @@ class ExperimentSettings(ExperimentBase):
         given = self.budget(budget)
         return {name: given.get(name) for name in Budget.names()}
 
+    def search(self) -> Settings:
+        """Return which networks are searched for the highest prediction, whatever the budget."""
+        config = self.config
+        own = {**config["optimum"], **config["lattice"], "prefer": "none"}
+        return {**own, "round_to": config["pruning"]["round_to"]}
+
     def optimum(self, budget: str) -> Settings:
         """Return how the optimum within a budget is found."""
-        config = self.config
-        own = {**self.limits(budget), **config["optimum"], **config["lattice"]}
         tried = {"candidates": self.rerank.candidates}
-        return {**own, **tried, "round_to": config["pruning"]["round_to"]}
+        prefer = self.config["optimum"]["prefer"]
+        return {**self.search(), **self.limits(budget), **tried, "prefer": prefer}
 
     def trial(self) -> Settings:
         """Return how a network that may be the optimum is pruned and trained for a while."""
