@@ -8,7 +8,7 @@
 #           {run}/data/{train,test}.safetensors
 # outputs:  {run}/latency.csv
 #           {run}/budgets/{budget}/{policy}/int8.onnx, int8.json
-#           tables/latency.{csv,md}, int8.{csv,md}, figures/latency.{pdf,png}
+#           tables/latency.{csv,md}, int8.{csv,md}, figures/{latency,accuracy_latency}.{pdf,png}
 
 
 rule time_networks:
@@ -60,7 +60,11 @@ rule plot_latency:
         f"{TABLES}/latency.csv",
     output:
         pdf=f"{FIGURES}/latency.pdf",
-        png=f"{FIGURES}/latency.png",
+        png=shown("latency", FIGURE_TITLES, f"{FIGURES}/latency.png"),
+        accuracy_pdf=f"{FIGURES}/accuracy_latency.pdf",
+        accuracy_png=shown(
+            "accuracy_latency", FIGURE_TITLES, f"{FIGURES}/accuracy_latency.png"
+        ),
     log:
         "results/logs/plot_latency.log",
     benchmark:

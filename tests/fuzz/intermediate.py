@@ -61,7 +61,11 @@ from prune3d.report.latencies import SUMMARY as LATENCY_SUMMARY
 from prune3d.report.latencies import TIMED
 from prune3d.report.measures import Measured
 from prune3d.report.policies import LEFT_OUT, POLICIES, RUNS
-from prune3d.report.policy_figures import draw_latencies, draw_policies
+from prune3d.report.policy_figures import (
+    draw_accuracy_over_latency,
+    draw_latencies,
+    draw_policies,
+)
 from prune3d.report.predictors import predictor_rows
 from prune3d.report.warnings import WARNINGS, Pair, judge, lead
 from prune3d.sampling.metrics_file import METRICS, TEST, read_metrics
@@ -394,6 +398,7 @@ def readers(paths: dict[str, Path]) -> dict[str, Read]:
         latencies.readable(found)
         if seldom(path):
             draw_latencies(found, STYLE)
+            draw_accuracy_over_latency(found, STYLE)
         return found
 
     def of_int8(path: Path) -> Any:

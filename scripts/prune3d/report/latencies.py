@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from prune3d.files import damaged
-from prune3d.records import AtLeastOne, Count, Fraction, Name, Positive, Ratio, Record, TableKind
+from prune3d.records import (
+    AtLeastOne,
+    Count,
+    Fraction,
+    Name,
+    NonNegative,
+    Positive,
+    Ratio,
+    Record,
+    TableKind,
+)
 from prune3d.report.text import markdown, percent
 
 Row = dict[str, Any]
@@ -35,7 +45,10 @@ class TimedRow(Record):
 
 
 class LatencySummaryRow(Record):
-    """Means over the seeds of a policy; speed-ups are to the dense network of the same seed."""
+    """Means over the seeds of a policy; speed-ups are to the dense network of the same seed.
+
+    ``_std`` is the sample standard deviation over the seeds, None of one.
+    """
 
     experiment: Name
     budget: Name | None = None
@@ -49,6 +62,9 @@ class LatencySummaryRow(Record):
     throughput_ms: Positive
     throughput_speedup: Positive
     images_per_second: Positive
+    test_top1_std: NonNegative | None = None
+    latency_ms_std: NonNegative | None = None
+    throughput_ms_std: NonNegative | None = None
     batch_size: AtLeastOne
     throughput_batch_size: AtLeastOne
     runtime: Name
@@ -57,8 +73,9 @@ class LatencySummaryRow(Record):
 
 
 TIMED = TableKind("timed", 1, TimedRow)
-SUMMARY = TableKind("latencies", 1, LatencySummaryRow)
+SUMMARY = TableKind("latencies", 2, LatencySummaryRow)
 AVERAGED = ("macs_ratio", "params", "test_top1", "latency_ms", "throughput_ms")
+SPREAD = ("test_top1", "latency_ms", "throughput_ms")
 SAME = ("batch_size", "throughput_batch_size", "runtime", "device", "threads")
 
 
@@ -93,8 +110,14 @@ def summarize(files: Iterable[str | Path]) -> list[Row]:
 def _mean(key: tuple[str, str | None, str], rows: Sequence[Row]) -> Row:
     averaged = (*AVERAGED, "speedup", "throughput_speedup", "images_per_second")
     means = {name: statistics.fmean(row[name] for row in rows) for name in averaged}
+    several = len(rows) > 1
+    spread = {
+        f"{name}_std": statistics.stdev(row[name] for row in rows) if several else None
+        for name in SPREAD
+    }
     named = dict(zip(("experiment", "budget", "policy"), key, strict=True))
-    return {**named, "seeds": len(rows), **means, **{name: rows[0][name] for name in SAME}}
+    same = {name: rows[0][name] for name in SAME}
+    return {**named, "seeds": len(rows), **means, **spread, **same}
 
 
 def readable(summary: Sequence[Mapping[str, Any]]) -> str:

@@ -83,6 +83,50 @@ def draw_latencies(summary: Sequence[Mapping[str, Any]], style: Style) -> Figure
     return figure
 
 
+def draw_accuracy_over_latency(summary: Sequence[Mapping[str, Any]], style: Style) -> Figure:
+    """Draw test accuracy over milliseconds, of few images and of a batch: a row an experiment.
+
+    Parameters
+    ----------
+    summary
+        Rows of `prune3d.report.latencies.SUMMARY`.
+    style
+        Size of the figure.
+    """
+    experiments = list(dict.fromkeys(row["experiment"] for row in summary))
+    policies = list(dict.fromkeys(row["policy"] for row in summary))
+    figure = style.figure()
+    panels = figure.subplots(len(experiments), 2, squeeze=False, sharey="row")
+    sizes = {"latency_ms": "batch_size", "throughput_ms": "throughput_batch_size"}
+    for experiment, row in zip(experiments, panels, strict=True):
+        own = [one for one in summary if one["experiment"] == experiment]
+        for (time, size), panel in zip(sizes.items(), row, strict=True):
+            for policy in policies:
+                _plot_times(panel, [one for one in own if one["policy"] == policy], time, policy)
+            images = own[0][size]
+            panel.set_title(f"{experiment}, {images} image{'s' if images > 1 else ''} at once")
+            panel.set_xlabel("milliseconds")
+        row[0].set_ylabel("test accuracy (%)")
+    _explain(figure, most_inside=0)
+    return figure
+
+
+def _plot_times(panel: Axes, rows: Sequence[Mapping[str, Any]], time: str, policy: str) -> None:
+    """Draw the networks of a policy, joined by rising time; those of one seed without bars."""
+    rows = sorted(rows, key=lambda row: row[time])
+    if not rows:
+        return
+    panel.errorbar(
+        [row[time] for row in rows],
+        [100 * row["test_top1"] for row in rows],
+        xerr=[row[f"{time}_std"] or 0 for row in rows],
+        yerr=[100 * (row["test_top1_std"] or 0) for row in rows],
+        linestyle="-" if len(rows) > 1 else "none",
+        capsize=3,
+        **look(policy),
+    )
+
+
 def _against_macs(
     summary: Sequence[Mapping[str, Any]],
     style: Style,

@@ -22,6 +22,8 @@ PAGES = {
 }
 FIGURES = {
     "policies": (RESULTS, "Figure: accuracy against MACs"),
+    "accuracy_latency": (RESULTS, "Figure: accuracy against latency"),
+    "latency": (RESULTS, "Figure: latency against MACs"),
     "profiles": (RESULTS, "Figure: how often a policy is nearly the best"),
     "dimensions": (FOUND, "Figure: accuracy over each dimension"),
     "predictions": (FOUND, "Figure: predicted against measured accuracy"),

@@ -1,0 +1,100 @@
+"""The table of latencies, and the figure of accuracy over them."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from prune3d.report.figures import Style
+from prune3d.report.latencies import SUMMARY, TIMED, summarize
+from prune3d.report.policy_figures import KNOWN, draw_accuracy_over_latency
+
+STYLE = Style((9.0, 4.0), 80)
+MANY = [name for name in KNOWN if name != "dense_longer"][:20]
+
+
+def timed(folder: Path, policies: list[str], seeds: int) -> list[str]:
+    """Write a table of each seed: the dense network and policies at two budgets."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for seed in range(seeds):
+        rows = []
+        named = [(None, "dense"), *((b, p) for b in ("half", "eighth") for p in policies)]
+        for budget, policy in named:
+            ms = {None: 4.0, "half": 2.0, "eighth": 0.7}[budget] * float(rng.uniform(0.8, 1.2))
+            row: dict[str, Any] = {
+                "experiment": "glyphs",
+                "seed": seed,
+                "budget": budget,
+                "policy": policy,
+                "macs_ratio": {None: 1.0, "half": 0.5, "eighth": 0.125}[budget],
+                "params": 1000,
+                "test_top1": float(rng.uniform(0.7, 0.9)),
+                "latency_ms": ms,
+                "throughput_ms": 5 * ms,
+                "batch_size": 1,
+                "throughput_batch_size": 8,
+                "runtime": "torch",
+                "device": "some processor",
+                "threads": 1,
+                "runs": 5,
+            }
+            rows.append(row)
+        paths.append(str(folder / f"{seed}.csv"))
+        TIMED.write(paths[-1], rows)
+    return paths
+
+
+def test_means_and_spreads_are_those_over_seeds(tmp_path: Path) -> None:
+    paths = timed(tmp_path, ["dwr", "depth"], seeds=3)
+    rows = [row for path in paths for row in TIMED.read(path)]
+    summary = summarize(paths)
+    assert [(r["budget"], r["policy"]) for r in summary[:3]] == [
+        (None, "dense"),
+        ("half", "dwr"),
+        ("half", "depth"),
+    ]
+    for found in summary:
+        own = [r for r in rows if (r["budget"], r["policy"]) == (found["budget"], found["policy"])]
+        assert found["seeds"] == len(own) == 3
+        for name in ("test_top1", "latency_ms", "throughput_ms"):
+            values = [row[name] for row in own]
+            assert found[name] == pytest.approx(statistics.fmean(values))
+            assert found[f"{name}_std"] == pytest.approx(np.std(values, ddof=1))
+    SUMMARY.write(tmp_path / "all.csv", summary)
+    assert SUMMARY.read(tmp_path / "all.csv") == summary
+
+
+def test_of_one_seed_there_is_no_spread(tmp_path: Path) -> None:
+    (row, *_) = summarize(timed(tmp_path, ["dwr"], seeds=1))
+    assert row["latency_ms_std"] is row["test_top1_std"] is None
+
+
+@pytest.mark.parametrize("policies", [MANY, MANY[:4]], ids=["twenty", "four"])
+def test_accuracy_stands_over_both_times_and_names_do_not_overlap(
+    tmp_path: Path, policies: list[str]
+) -> None:
+    summary = summarize(timed(tmp_path, policies, seeds=3))
+    figure = draw_accuracy_over_latency(summary, STYLE)
+    FigureCanvasAgg(figure).draw()
+    for panel, time, size in zip(
+        figure.axes, ("latency_ms", "throughput_ms"), ("1 image ", "8 images "), strict=True
+    ):
+        assert size in panel.get_title()
+        drawn = {c.get_label(): c.lines[0] for c in panel.containers}
+        assert set(drawn) == {"dense", *policies}
+        for policy in ("dense", *policies):
+            own = sorted((r[time], 100 * r["test_top1"]) for r in summary if r["policy"] == policy)
+            assert np.allclose(drawn[policy].get_xydata(), own)
+    (legend,) = figure.legends
+    boxes = [text.get_window_extent().padded(-1) for text in legend.get_texts()]
+    assert len(boxes) == len(policies) + 1
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
+    for panel in figure.axes:
+        assert not panel.get_window_extent().overlaps(legend.get_window_extent())
