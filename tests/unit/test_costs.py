@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import prune3d
+from prune3d.costs.count import macs_by_side, module_macs
 from prune3d.errors import PruningError, UserError
 
 
@@ -94,3 +97,21 @@ def test_a_resolution_out_of_range_is_refused() -> None:
 def test_a_foreign_network_is_refused_in_one_sentence() -> None:
     with pytest.raises(UserError, match=r"Linear was not built by prune3d\.build"):
         prune3d.cost(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("resnet20", 32), ("densenet40", 32), ("cifar_mobilenet_v2", 32), ("cifar_vgg16_bn", 32)],
+)
+def test_every_side_costs_what_it_costs_alone(name: str, side: int) -> None:
+    """Though modules are not run again on maps of a size that they have had."""
+    model = prune3d.build(name, 10, side)
+    alone = {}
+    for one in range(side, 0, -1):
+        with suppress(PruningError):
+            alone[one] = module_macs(model, one)
+    forwards = [vars(module).get("forward") for module in model.modules()]
+    found = macs_by_side(model)
+    assert found == {one: alone[one] for one in alone if one >= min(found)}
+    assert len(found) > side // 2
+    assert [vars(module).get("forward") for module in model.modules()] == forwards

@@ -7,17 +7,16 @@ counted. `torch.utils.flop_counter` counts the same operations at two a MAC.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import torch
 from torch import nn
 
+from prune3d.costs.layers import LayerCounter
 from prune3d.costs.ratios import side_of
 from prune3d.errors import PruningError, what_failed
 from prune3d.models.assembly import dense_skeleton, get_spec
@@ -121,26 +120,10 @@ def layers_make_all(spec: NetworkSpec) -> bool:
 
 
 def _layer_macs(model: nn.Module, side: int, images: int) -> dict[str, int]:
-    """Count the layers that are called: each position of an output takes all weights."""
-    macs: dict[str, int] = {}
-    layers = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-
-    def record(name: str) -> Any:
-        def hook(layer: Any, inputs: Any, output: torch.Tensor) -> None:
-            # The images are the first dimension; a convolution has its channels second, a linear
-            # layer last.
-            shape = output.shape[2:] if isinstance(layer, nn.Conv2d) else output.shape[1:-1]
-            macs[name] = macs.get(name, 0) + math.prod(shape) * layer.weight.numel()
-
-        return hook
-
-    handles = [layer.register_forward_hook(record(name)) for name, layer in layers.items()]
-    try:
+    """Count the layers that are called."""
+    with LayerCounter(model) as counter:
         pass_image(model, torch.zeros(images, get_spec(model).in_channels, side, side))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return macs
+    return counter.macs
 
 
 def _operator_macs(model: nn.Module, side: int) -> dict[str, int]:
@@ -196,16 +179,34 @@ def macs_by_side(model: nn.Module) -> dict[int, dict[str, int]]:
     Every side in pixels up to the dense one is tried, and from which of them on the network works
     with an image, and can be trained. See `module_macs`.
     """
-    found: dict[int, dict[str, int]] = {}
-    for side in range(get_spec(model).image_size, 0, -1):
-        try:
-            found[side] = module_macs(model, side)
-        except PruningError:
-            continue
+    look = _known_at_sides if get_spec(model).name in MODELS else _at_sides
+    found = look(model, range(get_spec(model).image_size, 0, -1))
     sides = sorted(found)
     if sides and not takes_side(model, sides[0]):
         sides = sides[bisect_left(sides, True, key=lambda side: takes_side(model, side)) :]
     return {side: found[side] for side in sides}
+
+
+def _at_sides(model: nn.Module, sides: Iterable[int]) -> dict[int, dict[str, int]]:
+    """Return the MACs at each side that a network can take."""
+    found: dict[int, dict[str, int]] = {}
+    for side in sides:
+        with suppress(PruningError):
+            found[side] = module_macs(model, side)
+    return found
+
+
+def _known_at_sides(model: nn.Module, sides: Iterable[int]) -> dict[int, dict[str, int]]:
+    """Do so for a registered network, whose modules do the same for maps of the same size."""
+    found: dict[int, dict[str, int]] = {}
+    channels = get_spec(model).in_channels
+    with LayerCounter(model, remember=True) as counter:
+        for side in sides:
+            counter.restart()
+            with suppress(Exception):
+                pass_image(model, torch.zeros(0, channels, side, side))
+                found[side] = counter.macs
+    return found
 
 
 def legal_sides(model: nn.Module) -> tuple[int, ...]:
