@@ -73,6 +73,8 @@ localrules:
     tabulate_claims,
     tabulate_published,
     plot_policies,
+    tabulate_recovery,
+    plot_recovery,
     plot_dimensions,
     plot_predictions,
     plot_surface,

@@ -3,10 +3,13 @@
 # inputs:   {run}/dense/structure.json, blocks.json, latency.csv, metrics.json, test.json
 #           {run}/samples.csv, predictor/predictor.json, samples/{point}/provenance.json
 #           {run}/budgets/{budget}/optimum.json, {policy}/metrics.json, {policy}/provenance.json
+#           {run}/budgets/{budget}/{policy}/history.csv
 # outputs:  {run}/budgets/{budget}/{policy}/target.json of the rivals
 #           tables/policies.{csv,md,tex}, runs.csv, left_out.csv, warnings.csv
 #           tables/claims.{csv,md}, published.{csv,md}
 #           figures/{policies,profiles}.{pdf,png}
+#           tables/recovery.{csv,md}, figures/{experiment}_recovery.{pdf,png}: part of the report but
+#           not of `all`
 
 
 rule choose_target:
@@ -130,3 +133,46 @@ rule plot_policies:
         style=STYLES["policies"],
     script:
         "../scripts/plot_policies.py"
+
+
+rule tabulate_recovery:
+    input:
+        histories=PLAN.finals("history.csv"),
+        metrics=PLAN.finals("metrics.json"),
+    output:
+        csv=f"{TABLES}/recovery.csv",
+        md=f"{TABLES}/recovery.md",
+    log:
+        "results/logs/tabulate_recovery.log",
+    benchmark:
+        "results/benchmarks/tabulate_recovery.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=digest_of("tabulate_recovery"),
+    script:
+        "../scripts/tabulate_recovery.py"
+
+
+rule plot_recovery:
+    input:
+        f"{TABLES}/recovery.csv",
+    output:
+        pdf=f"{FIGURES}/{{experiment}}_recovery.pdf",
+        png=shown(
+            "recovery",
+            FIGURE_TITLES,
+            f"{FIGURES}/{{experiment}}_recovery.png",
+            "{experiment}",
+        ),
+    log:
+        "results/logs/{experiment}/plot_recovery.log",
+    benchmark:
+        "results/benchmarks/{experiment}/plot_recovery.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=digest_of("plot_recovery"),
+        style=STYLES["recovery"],
+    script:
+        "../scripts/plot_recovery.py"

@@ -47,6 +47,7 @@ rule finetune_final:
         pruned=f"{FINAL}/pruned.safetensors",
         provenance=f"{FINAL}/pruned_provenance.json",
         train=f"{RUN}/data/train.safetensors",
+        selection=f"{RUN}/data/selection.safetensors",
     output:
         model=f"{FINAL}/model.safetensors",
         history=f"{FINAL}/history.csv",

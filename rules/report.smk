@@ -7,7 +7,7 @@
 # It holds the whole configuration, any change of which would write it again: so it is no part of `all`.
 #
 # inputs:   tables/{policies,claims,published,predictors,forecasts}.md, left_out, warnings, resources.csv
-#           tables/pareto.csv, figures/{experiment}_pareto.png
+#           tables/{recovery,pareto}.csv, figures/{experiment}_{recovery,pareto}.png
 # outputs:  report/landing.rst, metadata.yaml, *.html
 
 

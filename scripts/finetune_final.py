@@ -11,7 +11,7 @@ with Job(snakemake) as job:
     reason = unreachable_reason(job.input.pruned)
     if reason is None:
         model = load(job.input.pruned, code=job.params["own_network"])
-        session.train(model, "final", trained_part(job.params, model))
+        session.train(model, "final", trained_part(job.params, model), is_judged=True)
     else:
         session.write_unreachable(reason)
     job.write_provenance(

@@ -161,15 +161,15 @@ EXPECTED: dict[str, Rerun] = {
     "figures.predictions.dpi": Rerun(60, {"plot_predictions"}),
     "figures.surface.size": Rerun([5.0, 3.0], {"plot_surface"}),
     "figures.surface.dpi": Rerun(60, {"plot_surface"}),
-    # Nor is the optimum over budgets a part of `all`.
-    "figures.pareto.size": Rerun([5.0, 3.0], set()),
-    "figures.pareto.dpi": Rerun(60, set()),
     # The tiny run asks for no ablations.
     "figures.ablation.size": Rerun([5.0, 3.0], set()),
     "figures.ablation.dpi": Rerun(60, set()),
-    # Nor are latencies of the final networks.
-    "figures.latency.size": Rerun([5.0, 3.0], set()),
-    "figures.latency.dpi": Rerun(60, set()),
+    # Nor are these a part of `all`.
+    **{
+        f"figures.{name}.{key}": Rerun(value, set())
+        for name in ("pareto", "recovery", "latency")
+        for key, value in {"size": [5.0, 3.0], "dpi": 60}.items()
+    },
     "figures.policies.size": Rerun([5.0, 3.0], {"plot_policies"}),
     "figures.policies.dpi": Rerun(60, {"plot_policies"}),
 }

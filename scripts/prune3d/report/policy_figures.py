@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from prune3d.report.figures import COLORS, Style
 from prune3d.report.profiles import gaps_to_the_best
+from prune3d.report.recovery import curves
 
 # In the order of their looks, which never changes; the dense network is grey.
 KNOWN = (
@@ -170,6 +171,40 @@ def _plot_latency(panel: Axes, rows: Sequence[Mapping[str, Any]], drawn: dict[st
     )
 
 
+def draw_recovery(rows: Sequence[Mapping[str, Any]], style: Style) -> Figure:
+    """Draw accuracy over the epochs of fine-tuning, means over seeds: a panel for each budget.
+
+    Parameters
+    ----------
+    rows
+        Rows of `prune3d.report.recovery.RECOVERY`, of one experiment.
+    style
+        Size of the figure.
+    """
+    found = curves(rows)
+    budgets = list(dict.fromkeys(budget for _, budget, _ in found)) or [""]
+    figure = style.figure()
+    panels = figure.subplots(1, len(budgets), squeeze=False, sharey=True)[0]
+    for budget, panel in zip(budgets, panels, strict=True):
+        for (_, own, policy), curve in found.items():
+            if own == budget:
+                epochs = list(curve)
+                top1 = [100 * curve[epoch] for epoch in epochs]
+                panel.plot(epochs, top1, linestyle=_line(policy), **look(policy))
+        panel.set_title(budget)
+        panel.set_xlabel("epoch of fine-tuning")
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    panels[0].set_ylabel("selection accuracy (%)")
+    _explain(figure, most_inside=0)  # lines cross the whole panel
+    return figure
+
+
+def _line(policy: str) -> str:
+    """Return the line of a policy, where all are drawn as lines."""
+    index = KNOWN.index(policy) if policy in KNOWN else 0
+    return LINES[index // len(COLORS) % len(LINES)]
+
+
 def draw_profiles(runs: Sequence[Mapping[str, Any]], style: Style) -> Figure:
     """Draw for each policy in what part of all cases it is within some points of the best.
 
@@ -191,9 +226,14 @@ def draw_profiles(runs: Sequence[Mapping[str, Any]], style: Style) -> Figure:
         steps = [0.0, *known, 1.05 * end]
         parts = [100 * sum(gap <= step + 1e-9 for gap in known) / len(own) for step in steps]
         drawn = look(policy)
-        line = LINES[(KNOWN.index(policy) if policy in KNOWN else 0) // len(COLORS) % len(LINES)]
         every = max(1, len(steps) // 6)
-        panel.plot(steps, parts, drawstyle="steps-post", linestyle=line, markevery=every, **drawn)
+        panel.plot(
+            *(steps, parts),
+            drawstyle="steps-post",
+            linestyle=_line(policy),
+            markevery=every,
+            **drawn,
+        )
     panel.set_xlabel("points of test accuracy behind the best policy")
     panel.set_ylabel("% of experiments, budgets, seeds")
     panel.set_xlim(-0.02 * end, 1.05 * end)

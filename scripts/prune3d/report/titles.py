@@ -22,6 +22,7 @@ PAGES = {
 }
 FIGURES = {
     "policies": (RESULTS, "Figure: accuracy against MACs"),
+    "recovery": (RESULTS, "Figure: accuracy over fine-tuning"),
     "accuracy_latency": (RESULTS, "Figure: accuracy against latency"),
     "latency": (RESULTS, "Figure: latency against MACs"),
     "profiles": (RESULTS, "Figure: how often a policy is nearly the best"),

@@ -34,6 +34,7 @@ def train(
     teacher: nn.Module | None = None,
     penalty: Penalty | None = None,
     tensorboard: Path | None = None,
+    judged: Images | None = None,
 ) -> Training:
     """Train a network in place and leave it as it is after the last epoch.
 
@@ -60,6 +61,9 @@ def train(
         change the gradients of its parameters in place.
     tensorboard
         Folder for event files; by default none are written.
+    judged
+        Images, on any device, on which the network is judged after some epochs, see
+        `prune3d.train.judge`. What is trained is the same without.
 
     Raises
     ------
@@ -78,7 +82,7 @@ def train(
         )
     compute = compute or DEFAULT
     teacher = teacher if recipe.distillation else None
-    task = Task(model, images, recipe, seed, resume, compute, teacher, penalty, tensorboard)
+    task = Task(model, images, recipe, seed, resume, compute, teacher, penalty, tensorboard, judged)
     if resume is not None:
         task = replace(task, resume=replace(resume, digest=_digest(task, resume.digest)))
     if compute.processes > 1:
@@ -100,6 +104,7 @@ def _digest(task: Task, known: str) -> str:
         "known": known,
         "recipe": asdict(task.recipe),
         "images": task.images.digest(),
+        "judged": None if task.judged is None else task.judged.digest(),
         "seed": task.seed,
         "compute": asdict(replace(task.compute, workers=0)),
         "specs": [asdict(get_spec(n)) for n in networks.values() if n is not None],

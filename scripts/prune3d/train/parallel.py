@@ -74,9 +74,10 @@ def train_in_processes(task: Task) -> Training:
         networks = [n for n in (task.model, task.teacher) if n is not None]
         torch.save(own.running(networks), folder / "code")
         teacher = None if task.teacher is None else task.teacher.to(cpu)
+        judged = None if task.judged is None else task.judged.to(cpu)
         torch.save(
             {
-                "task": replace(task, images=task.images.to(cpu), teacher=teacher),
+                "task": replace(task, images=task.images.to(cpu), teacher=teacher, judged=judged),
                 "device": device.type,
                 "threads": torch.get_num_threads(),
             },

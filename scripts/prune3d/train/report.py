@@ -91,7 +91,7 @@ class TensorBoard:
     def add(self, row: Mapping[str, Any]) -> None:
         """Write a row of the history, and let it be seen."""
         for name, value in row.items():
-            if name != "epoch":
+            if name != "epoch" and value is not None:
                 self._writer.add_scalar(name, value, row["epoch"])
         self._writer.flush()
 

@@ -14,7 +14,6 @@ from prune3d.train.compute import Compute
 from prune3d.train.recipe import Recipe
 from prune3d.train.resume import ResumeFile
 
-HISTORY_COLUMNS = ("epoch", "learning_rate", "train_loss", "train_top1", "images")
 DEFAULT = Compute()
 Penalty = Callable[[nn.Module], None]
 
@@ -26,7 +25,7 @@ class Training:
     Attributes
     ----------
     history
-        One row for each epoch, with `HISTORY_COLUMNS`.
+        One row for each epoch, see `prune3d.train.history.HistoryRow`.
     seconds
         Time spent in epochs.
     earlier_seconds
@@ -51,3 +50,4 @@ class Task:
     teacher: nn.Module | None = None
     penalty: Penalty | None = None
     tensorboard: Path | None = None
+    judged: Images | None = None

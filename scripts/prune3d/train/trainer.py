@@ -24,6 +24,7 @@ from prune3d.train.compute import keep_memory, lay_out, make_plan
 from prune3d.train.convolutions import mend_gradients, restore_strides
 from prune3d.train.graphs import capture, recorder
 from prune3d.train.interrupt import stop_if_asked
+from prune3d.train.judge import Judge
 from prune3d.train.recipe import Recipe, learning_rate
 from prune3d.train.report import Progress, TensorBoard
 from prune3d.train.resume import TrainingState, restore_state, save_state
@@ -52,6 +53,8 @@ class Trainer:
         self._task, self._shard = task, shard or Shard()
         model, recipe = task.model, task.recipe
         keep_memory()
+        leads = self._shard.rank == 0
+        self._judge = Judge(task, device) if task.judged is not None and leads else None
         self._plan = make_plan(task.compute, device)
         model.to(device)
         lay_out(model, self._plan.memory_format)
@@ -99,6 +102,7 @@ class Trainer:
         board = TensorBoard(task.tensorboard, first) if task.tensorboard and leads else None
         for epoch in range(first, recipe.epochs):
             row = self.epoch(epoch, progress)
+            row["selection_top1"] = self._judge and self._judge.after(epoch + 1, state)
             state.history.append(row)
             state.seconds = before + progress.seconds()
             if task.resume is not None and leads:

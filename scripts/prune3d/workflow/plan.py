@@ -94,8 +94,11 @@ class Plan:
     def beside(self, kind: str) -> list[str]:
         """Return the ``tables`` or ``figures`` that the report has beside those of each run."""
         if kind == "tables":
-            return ["results/tables/pareto.csv"] if self.method else []
-        return [f"results/figures/{name}_pareto.png" for name in self.method]
+            tables = ["recovery", *(["pareto"] if self.method else [])]
+            return [f"results/tables/{name}.csv" for name in tables]
+        figures = [f"{name}_recovery" for name in self.experiments]
+        figures += [f"{name}_pareto" for name in self.method]
+        return [f"results/figures/{name}.png" for name in figures]
 
     @property
     def pages(self) -> list[str]:

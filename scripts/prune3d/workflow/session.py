@@ -11,7 +11,6 @@ from torch import nn
 
 from prune3d.costs.count import cost
 from prune3d.data.images import load_images
-from prune3d.files import write_csv
 from prune3d.models.checkpoint import load, save, save_unreachable
 from prune3d.models.lineage import Step, add_step, bill, get_lineage, name_stage
 from prune3d.models.meaning import get_meaning
@@ -19,9 +18,10 @@ from prune3d.pruning.realized import realized
 from prune3d.sampling.metrics_file import METRICS
 from prune3d.train.compute import Compute
 from prune3d.train.evaluate import evaluate
+from prune3d.train.history import HISTORY
 from prune3d.train.loop import train
 from prune3d.train.recipe import SCHEDULE_KEYS, Recipe
-from prune3d.train.task import HISTORY_COLUMNS, Penalty
+from prune3d.train.task import Penalty
 
 if TYPE_CHECKING:
     from prune3d.workflow.job import Job
@@ -57,8 +57,13 @@ class Session:
         section: str,
         part: float = 1.0,
         penalty: Penalty | None = None,
+        *,
+        is_judged: bool = False,
     ) -> None:
-        """Train in place by a part or a multiple of a recipe; write model and history."""
+        """Train in place by a part or a multiple of a recipe; write model and history.
+
+        Where it is judged after some epochs, the job has the input ``selection``.
+        """
         job = self._job
         device = job.device()
         recipe = read_recipe(job, section).scaled(part)
@@ -73,6 +78,7 @@ class Session:
             penalty=penalty,
             teacher=self._teacher() if recipe.distillation else None,
             tensorboard=job.tensorboard_folder(job.output.model),
+            judged=load_images(job.input.selection) if is_judged else None,
         )
         self.seconds = {"training": training.seconds}
         if training.earlier_seconds:
@@ -86,7 +92,7 @@ class Session:
     def keep(self, model: nn.Module, history: Sequence[Mapping[str, Any]] = ()) -> None:
         """Write the model, and its history where it was trained here."""
         name_stage(model, self._stage)
-        write_csv(self._job.output.history, history, HISTORY_COLUMNS)
+        HISTORY.write(self._job.output.history, history)
         save(model, self._job.output.model)
 
     def _compute(self) -> Compute:
@@ -112,7 +118,7 @@ class Session:
 
     def write_unreachable(self, reason: str) -> None:
         """Write outputs that say why there is no network."""
-        write_csv(self._job.output.history, [], HISTORY_COLUMNS)
+        HISTORY.write(self._job.output.history, [])
         save_unreachable(self._job.output.model, reason)
 
 
