@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from prune3d.errors import UserError
+from prune3d.optimize.registry import CHOOSING, JUDGING
 from prune3d.report.titles import FIGURES as FIGURE_TITLES
 from prune3d.workflow.config import left_out, load_experiments
 from prune3d.workflow.config_file import check_config_files

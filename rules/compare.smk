@@ -3,8 +3,9 @@
 # inputs:   {run}/dense/structure.json, blocks.json, latency.csv, metrics.json, test.json
 #           {run}/samples.csv, predictor/predictor.json, samples/{point}/provenance.json
 #           {run}/budgets/{budget}/optimum.json, {policy}/metrics.json, {policy}/provenance.json
+#           {run}/dense/model.safetensors, {run}/data/{train,selection}.safetensors
 #           {run}/budgets/{budget}/{policy}/history.csv
-# outputs:  {run}/budgets/{budget}/{policy}/target.json of the rivals
+# outputs:  {run}/budgets/{budget}/{policy}/target.json of the rivals, target_provenance.json
 #           tables/policies.{csv,md,tex}, runs.csv, left_out.csv, warnings.csv
 #           tables/claims.{csv,md}, published.{csv,md}
 #           figures/{policies,profiles}.{pdf,png}
@@ -27,6 +28,8 @@ rule choose_target:
         f"{LOGS}/choose_target/{{budget}}_{{policy}}.log",
     benchmark:
         f"{BENCHMARKS}/choose_target/{{budget}}_{{policy}}.tsv"
+    wildcard_constraints:
+        policy="|".join(CHOOSING),
     conda:
         "../envs/analysis.yaml"
     params:
@@ -34,6 +37,38 @@ rule choose_target:
         settings=of("rival"),
     script:
         "../scripts/choose_target.py"
+
+
+rule descend_target:
+    input:
+        rounding=of("rounding"),
+        blocks=f"{DENSE}/blocks.json",
+        own=of("channel_code"),
+        latency=of("latencies"),
+        structure=of("structure"),
+        dense=f"{DENSE}/model.safetensors",
+        train=f"{RUN}/data/train.safetensors",
+        selection=f"{RUN}/data/selection.safetensors",
+    output:
+        target=f"{FINAL}/target.json",
+        provenance=f"{FINAL}/target_provenance.json",
+    log:
+        f"{LOGS}/descend_target/{{budget}}_{{policy}}.log",
+    benchmark:
+        f"{BENCHMARKS}/descend_target/{{budget}}_{{policy}}.tsv"
+    wildcard_constraints:
+        policy="|".join(JUDGING),
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        gpu=1,
+        runtime=of("minutes", "once"),
+        mem_mb=of("memory_mb", "once"),
+    params:
+        code=digest_of("descend_target"),
+        settings=of("descent"),
+    script:
+        "../scripts/descend_target.py"
 
 
 rule tabulate_policies:

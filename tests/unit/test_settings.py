@@ -130,6 +130,8 @@ def test_jobs_of_shipped_configs_find_every_setting_that_they_read(name: str) ->
             read(experiment.final_pruning(policy), PruningOptions, seed=0)
             read(experiment.rival(budget, policy), LatticeOptions)
             read(experiment.rival(budget, policy), Budget)
+            read(experiment.descent(budget, policy), PruningOptions, seed=0)
+            read(experiment.descent(budget, policy), LatticeOptions)
         if experiment.is_method:
             point = experiment.names("fit")[-1]
             read(experiment.pruning(point), PruningOptions, seed=0)

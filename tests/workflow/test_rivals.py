@@ -11,7 +11,15 @@ import pytest
 import torch
 
 import prune3d
-from prune3d.optimize.registry import AXIS_SAMPLES, DRAWN, OPTIMUM, POLICIES, SAMPLES
+from prune3d.optimize.registry import (
+    AXIS_SAMPLES,
+    CHOOSING,
+    DRAWN,
+    JUDGING,
+    OPTIMUM,
+    POLICIES,
+    SAMPLES,
+)
 from prune3d.report.draws import BEST, POOLED
 from prune3d.sampling.tree import AXES
 from running import Project
@@ -59,8 +67,8 @@ def test_every_policy_can_be_planned_alone_with_the_method(fresh: Project) -> No
         summed = [job for job in jobs if job.rule not in after]
         [summary] = [job for job in jobs if job.rule == "tabulate_resources"]
         assert set(summary.input) == {job.benchmark for job in summed}
-        own = [name for name in policies if POLICIES[name].find]
-        assert sum(job.rule == "choose_target" for job in jobs) == len(own)
+        for rule, kind in (("choose_target", CHOOSING), ("descend_target", JUDGING)):
+            assert sum(job.rule == rule for job in jobs) == len(set(kind) & set(policies))
         assert sum(job.rule == "finetune_final" for job in jobs) == len(policies)
 
 
@@ -95,6 +103,12 @@ def test_every_policy_is_billed_with_what_it_used(
         # All samples of this design lie on the axes, and nothing was tried.
         uses = samples if policy.uses in (AXIS_SAMPLES, SAMPLES, OPTIMUM) else 0
         expected = uses + (scoring if "depth" in policy.axes else 0)
+        if name in JUDGING:
+            target = json.loads(
+                (compared.folder / RUN / f"budgets/half/{name}/target.json").read_text()
+            )
+            assert 1 <= target["networks_judged"] <= 31 and target["search_cost_macs"] > 0
+            expected += target["search_cost_macs"]
         assert int(rows[name]["search_cost_macs"]) == expected, name
 
 

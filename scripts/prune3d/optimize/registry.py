@@ -42,6 +42,8 @@ class Policy:
         the network in which all keep the same.
     is_shuffling_blocks
         Whether blocks go in a random order.
+    is_judging
+        Whether it prunes and judges networks on its way, in a job of its own that needs torch.
     scratch
         Where the network is trained from random weights, for how long: for as many ``epochs`` as
         the dense network and the pruned one together, or at the cost of those, its ``budget``.
@@ -54,6 +56,7 @@ class Policy:
     channel_criterion: str | None = None
     allocation: str | None = None
     is_shuffling_blocks: bool = False
+    is_judging: bool = False
     scratch: str | None = None
 
     @property
@@ -110,6 +113,12 @@ POLICIES: dict[str, Policy] = {
         f"{RIVALS}greedy",
         uses=AXIS_SAMPLES,
     ),
+    "joint_gradient": Policy(
+        "after Liu et al., JointPruning, arXiv 2005.08931, of which no code is public: all three "
+        "dimensions along an estimated gradient of the loss",
+        "prune3d.optimize.descent:joint_gradient",
+        is_judging=True,
+    ),
     "global_l2": Policy(
         "one threshold over all layers, of L2 norms in units of their layers' mean",
         _LARGEST,
@@ -161,6 +170,11 @@ POLICIES: dict[str, Policy] = {
     ),
     **{name: Policy("a network of the budget, drawn", f"{RIVALS}random_point") for name in DRAWN},
 }
+
+
+# By the job that chooses what they prune to.
+JUDGING = tuple(name for name, policy in POLICIES.items() if policy.is_judging)
+CHOOSING = tuple(n for n, policy in POLICIES.items() if policy.find and n not in JUDGING)
 
 
 def target_of(policy: str) -> str:

@@ -47,6 +47,9 @@ class Question:
         Least depth, width and resolution that are drawn.
     samples, predictor, optimum
         The method's, where the policy uses them.
+    loss
+        Tells the loss of a network, see `describe`, on the selection images, where the policy
+        judges networks on its way.
     """
 
     candidates: Candidates
@@ -57,6 +60,7 @@ class Question:
     samples: Samples | None = None
     predictor: Any = None
     optimum: Mapping[str, Any] | None = None
+    loss: Callable[[Mapping[str, Any]], float] | None = None
 
     @property
     def lattice(self) -> Lattice:

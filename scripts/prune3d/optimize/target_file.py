@@ -55,6 +55,8 @@ class TargetRecord(Excerpt):
     predicted_accuracy: float | None = None
     tried_accuracy: Fraction | None = None
     removal_order: list[Name] | None = None
+    search_cost_macs: Cost | None = None
+    networks_judged: Count | None = None
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> TargetRecord:

@@ -181,6 +181,8 @@ def final_row(final: Final, metrics: Mapping[str, Any]) -> Row:
     search, predicted = search_cost(run, policy), None
     if registry.POLICIES[policy].uses >= OPTIMUM:
         search += trials_cost(run, budget)
+    if registry.POLICIES[policy].is_judging:
+        search += judging_cost(run, budget, policy)
     if policy == METHOD:
         optimum = read_target(run.budget(budget, "optimum.json"), policy)
         predicted = optimum.get("predicted_accuracy")
@@ -237,6 +239,13 @@ def trials_cost(run: Run, budget: str) -> SearchCost:
     trials = TRIALS.read(run.budget(budget, "trials.csv"))
     files = [run.trial(budget, row["round"], row["place"], "provenance.json") for row in trials]
     return SearchCost(sum(row["cost_macs"] for row in trials), sum(map(job_seconds, files)))
+
+
+def judging_cost(run: Run, budget: str, policy: str) -> SearchCost:
+    """Return the cost of the networks that a policy judged before it chose one."""
+    target = read_target(run.final(budget, policy, "target.json"), policy)
+    seconds = job_seconds(run.final(budget, policy, "target_provenance.json"))
+    return SearchCost(target["search_cost_macs"], seconds)
 
 
 def summarize(runs: Sequence[Row]) -> list[Row]:

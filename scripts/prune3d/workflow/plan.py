@@ -174,7 +174,8 @@ def _benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
         yield from _search_benchmarks(experiment, run)
     for budget in config["budgets"]:
         for policy in experiment.policies:
-            chosen = () if POLICIES[policy].is_at_optimum else ("choose_target",)
+            job = "descend_target" if POLICIES[policy].is_judging else "choose_target"
+            chosen = () if POLICIES[policy].is_at_optimum else (job,)
             made = ("prune_final", "finetune_final", "evaluate_final", "export_onnx")
             for rule in (*chosen, *made):
                 yield run.benchmark(rule, budget["name"], policy)

@@ -198,6 +198,10 @@ class ExperimentSettings(ExperimentBase):
             "lowest": self._lowest if policy in DRAWN else None,
         }
 
+    def descent(self, budget: str, policy: str) -> Settings:
+        """Return how a rival chooses that prunes and judges networks on its way."""
+        return {**self.rival(budget, policy), **self.final_pruning(policy)}
+
     @cached_property
     def _lowest(self) -> list[float]:
         """Least depth, width and resolution that the design samples."""
