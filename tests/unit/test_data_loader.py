@@ -158,6 +158,71 @@ def test_cutout_fills_one_square_with_the_mean_colour(size: int) -> None:
         assert torch.equal(before[:, ~hole], after[:, ~hole])
 
 
+def test_erased_rectangles_have_the_distribution_of_torchvisions() -> None:
+    from torchvision.transforms import v2
+
+    n, side = 3000, 20
+    how = Augmentation(0, False, erasing=0.6)
+    erased = draw(how, n, side, torch.Generator().manual_seed(0)).erased
+    assert erased is not None
+    present = erased[2] > 0
+    assert 0.57 < present.float().mean() < 0.63
+    assert not erased[2:, ~present].any()
+    torch.manual_seed(1)
+    theirs, image = v2.RandomErasing(1.0), torch.zeros(3, side, side)
+    made = [theirs.make_params([image]) for _ in range(n)]
+    expected = np.array([[params[key] for params in made] for key in "ijhw"])
+    found = erased[:, present].numpy()
+    for measure in (lambda b: b[2] * b[3], lambda b: b[2] / b[3], lambda b: b[0], lambda b: b[1]):
+        assert ks_2samp(measure(found), measure(expected)).pvalue > 1e-3
+
+
+def test_an_erased_rectangle_has_the_mean_colour_and_the_rest_stays() -> None:
+    images = image_set(50)
+    fill = torch.tensor([1, 2, 3], dtype=torch.uint8)
+    how = Augmentation(0, False, erasing=1.0)
+    drawn = draw(how, 50, 16, torch.Generator().manual_seed(0))
+    assert drawn.erased is not None
+    changed = apply(images.images, how, drawn, fill)
+    for i, (top, left, height, width) in enumerate(drawn.erased.T.tolist()):
+        hole = torch.zeros(16, 16, dtype=torch.bool)
+        hole[top : top + height, left : left + width] = True
+        assert (changed[i][:, hole] == fill[:, None]).all()
+        assert torch.equal(changed[i][:, ~hole], images.images[i][:, ~hole])
+
+
+@pytest.mark.parametrize("kind", ["randaugment", "trivialaugment"])
+def test_policies_are_torchvisions_with_a_seed_for_each_image(kind: str) -> None:
+    from torchvision.transforms import InterpolationMode, v2
+
+    images = image_set(9)
+    layout = Layout(4, 16, NOTHING, auto_augment=kind)
+    generator = torch.Generator().manual_seed(3)
+    batches = list(TrainingLoader(images, layout, CPU).epoch(generator))
+    generator.manual_seed(3)
+    order = torch.randperm(9, generator=generator)
+    parts = order.split(4)
+    parts = [parts[0], torch.cat(parts[1:])]  # the ninth image joins them
+    seeds = [torch.randint(2**62, (len(part),), generator=generator) for part in parts]
+    policy = {"randaugment": v2.RandAugment, "trivialaugment": v2.TrivialAugmentWide}[kind](
+        interpolation=InterpolationMode.BILINEAR, fill=[102, 128, 153]
+    )
+    expected = []
+    for index, seed in zip(order.tolist(), torch.cat(seeds).tolist(), strict=True):
+        torch.manual_seed(seed)
+        expected.append(policy(images.images[index]))
+    found = torch.cat([batch.inputs for batch in batches])
+    assert torch.equal(found, images.normalize(torch.stack(expected), 16))
+    assert not torch.equal(found, images.normalize(images.images[order], 16))
+
+
+def test_a_policy_for_pictures_without_colours_is_refused() -> None:
+    pixels = torch.zeros(4, 5, 8, 8, dtype=torch.uint8)
+    images = ImageSet(pixels, torch.arange(4), (0.0,) * 5, (1.0,) * 5)
+    with pytest.raises(UserError, match=r"auto_augment is randaugment.* have 5 channels; allowed"):
+        TrainingLoader(images, Layout(2, 8, NOTHING, auto_augment="randaugment"), CPU)
+
+
 def test_every_image_is_seen_once_with_its_label_and_normalized() -> None:
     images = image_set()
     batches = epoch(TrainingLoader(images, Layout(8, 16, NOTHING), CPU))

@@ -103,6 +103,8 @@ def assert_captured_is_eager(
         {"label_smoothing": 0.1, "cutout": 2, "crop_area": 0.3},
         {"momentum": 0.0, "schedule": "one_cycle"},
         {"distillation": 0.5},
+        {"mixup": 0.4, "cutmix": 1.0, "erasing": 0.5},
+        {"auto_augment": "trivialaugment"},
     ],
     ids=lambda changes: " ".join(changes) or "plain",
 )

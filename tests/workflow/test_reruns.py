@@ -48,6 +48,10 @@ RECIPE: dict[str, Any] = {
     "schedule": "one_cycle",
     "cutout": 2,
     "crop_area": 0.5,
+    "erasing": 0.25,
+    "auto_augment": "randaugment",
+    "mixup": 0.2,
+    "cutmix": 1.0,
     "label_smoothing": 0.1,
     "ema": 0.9,
 }

@@ -12,6 +12,9 @@ from torch import Tensor
 
 TRIES = 10
 WIDEST = 4 / 3
+# Of a rectangle that is erased: part of the image's area, and height by width.
+ERASED_AREA = (0.02, 0.33)
+ERASED_RATIO = (0.3, 3.3)
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,16 @@ class Augmentation:
     crop_area
         Smallest part, in (0, 1], of a picture's area that a random crop keeps, whose aspect ratio
         is between 3/4 and 4/3, before it is resized (arXiv 1409.4842); 1 for none.
+    erasing
+        Chance in [0, 1] that a rectangle of 2 to 33 % of an image is filled with the mean colour
+        (arXiv 1708.04896).
     """
 
     shift: int
     flip: bool
     cutout: int = 0
     crop_area: float = 1.0
+    erasing: float = 0.0
 
     def behind_decoder(self, factor: float) -> Augmentation:
         """Return what is left for pictures that were cropped and resized while they were decoded.
@@ -47,7 +54,7 @@ class Augmentation:
         def scale(length: int) -> int:
             return max(1, round(length * factor)) if length else 0
 
-        return Augmentation(scale(self.shift), self.flip, scale(self.cutout))
+        return Augmentation(scale(self.shift), self.flip, scale(self.cutout), erasing=self.erasing)
 
 
 @dataclass(frozen=True)
@@ -64,12 +71,16 @@ class Draw:
         First row and column of the square that is cut out, int64, shape (2, n).
     boxes
         Top, left, height and width of the crop as parts of the side, float32, shape (4, n).
+    erased
+        First row and column of the rectangle that is erased, its height and its width, which are 0
+        where there is none, int64, shape (4, n).
     """
 
     offsets: Tensor | None
     mirrored: Tensor | None
     holes: Tensor | None
     boxes: Tensor | None = None
+    erased: Tensor | None = None
 
     def at(self, chosen: Tensor | slice) -> Draw:
         """Return the numbers of some of the images; indices are on the numbers' device."""
@@ -92,7 +103,7 @@ class Draw:
         return Draw(*(None if c[0] is None else torch.cat(c, -1) for c in columns))  # type: ignore[arg-type]
 
     def _all(self) -> tuple[Tensor | None, ...]:
-        return self.offsets, self.mirrored, self.holes, self.boxes
+        return self.offsets, self.mirrored, self.holes, self.boxes, self.erased
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Draw:
         return Draw(*(None if numbers is None else change(numbers) for numbers in self._all()))
@@ -112,7 +123,7 @@ def draw(how: Augmentation, count: int, side: int, generator: torch.Generator) -
     generator
         A CPU generator; the same state gives the same numbers for any device.
     """
-    offsets = mirrored = holes = boxes = None
+    offsets = mirrored = holes = boxes = erased = None
     if how.shift:
         offsets = torch.randint(0, 2 * how.shift + 1, (2, count), generator=generator)
     if how.flip:
@@ -121,7 +132,9 @@ def draw(how: Augmentation, count: int, side: int, generator: torch.Generator) -
         holes = torch.randint(0, side - how.cutout + 1, (2, count), generator=generator)
     if how.crop_area < 1:
         boxes = _draw_boxes(how.crop_area, count, generator)
-    return Draw(offsets, mirrored, holes, boxes)
+    if how.erasing:
+        erased = _draw_erased(how.erasing, count, side, generator)
+    return Draw(offsets, mirrored, holes, boxes, erased)
 
 
 def apply(images: Tensor, how: Augmentation, drawn: Draw, fill: Tensor | None = None) -> Tensor:
@@ -136,7 +149,7 @@ def apply(images: Tensor, how: Augmentation, drawn: Draw, fill: Tensor | None = 
     drawn
         The random numbers for these images, on any device; on the images' own nothing is moved.
     fill
-        Value of each channel in the square that is cut out, of the images' dtype, shape
+        Value of each channel in what is cut out or erased, of the images' dtype, shape
         (channels,), on their device; by default 0.
 
     Returns
@@ -149,7 +162,9 @@ def apply(images: Tensor, how: Augmentation, drawn: Draw, fill: Tensor | None = 
     if drawn.offsets is not None or drawn.mirrored is not None:
         images = _crop_and_mirror(images, how, drawn)
     if drawn.holes is not None:
-        images = _cut_out(images, how.cutout, drawn.holes, fill)
+        images = _fill(images, drawn.holes, torch.full_like(drawn.holes, how.cutout), fill)
+    if drawn.erased is not None:
+        images = _fill(images, drawn.erased[:2], drawn.erased[2:], fill)
     return images
 
 
@@ -174,6 +189,25 @@ def _draw_boxes(area: float, count: int, generator: torch.Generator) -> Tensor:
     sides = (torch.where(first, side, 0).sum(0) for side in (heights, widths))
     height, width = (torch.where(fits.any(0), side, 1) for side in sides)
     return torch.stack((down[0] * (1 - height), across[0] * (1 - width), height, width))
+
+
+def _draw_erased(chance: float, count: int, side: int, generator: torch.Generator) -> Tensor:
+    """Draw as torchvision's `RandomErasing` does: the first of ten that fits, or none."""
+    areas, ratios, down, across = torch.rand(4, TRIES, count, generator=generator)
+    low, high = ERASED_AREA
+    roots = (side**2 * (low + (high - low) * areas)).sqrt()
+    low, high = (math.log(ratio) for ratio in ERASED_RATIO)
+    bend = ((low + (high - low) * ratios) / 2).exp()
+    heights, widths = (roots * bend).round().long(), (roots / bend).round().long()
+    fits = (heights < side) & (widths < side)
+    first = fits & (fits.cumsum(0) == 1)
+    chosen = torch.rand(count, generator=generator) < chance
+    height, width = (torch.where(first, x, 0).sum(0) * chosen for x in (heights, widths))
+    top, left = (
+        (x[0] * (side - length + 1)).floor().long()
+        for x, length in ((down, height), (across, width))
+    )
+    return torch.stack((top, left, height, width))
 
 
 def _resize_boxes(images: Tensor, boxes: Tensor) -> Tensor:
@@ -208,10 +242,11 @@ def _crop_and_mirror(images: Tensor, how: Augmentation, drawn: Draw) -> Tensor:
     return flat.gather(2, source.expand(n, channels, side * side)).view(n, channels, side, side)
 
 
-def _cut_out(images: Tensor, size: int, holes: Tensor, fill: Tensor | None) -> Tensor:
+def _fill(images: Tensor, first: Tensor, lengths: Tensor, fill: Tensor | None) -> Tensor:
+    """Fill a rectangle of each image; rows and columns, and how many, have shape (2, n)."""
     place = torch.arange(images.shape[-1], device=images.device)
-    first = holes.to(images.device)[:, :, None]
-    inside = (place >= first) & (place < first + size)
+    first, lengths = (x.to(images.device)[:, :, None] for x in (first, lengths))
+    inside = (place >= first) & (place < first + lengths)
     hole = (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
     values = images.new_zeros(images.shape[1]) if fill is None else fill
     return torch.where(hole, values.view(1, -1, 1, 1), images)

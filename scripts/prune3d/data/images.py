@@ -254,8 +254,8 @@ def normalize(
 
 
 def standardize(images: Tensor, side: int, mean: Tensor, spread: Tensor) -> Tensor:
-    """Do what `normalize` does, with `scales` of the images' device."""
-    x = images.float().div_(255)
+    """Do what `normalize` does, with `scales` of the images' device; of floats up to 255, too."""
+    x = images / 255
     if x.shape[-1] != side:
         x = F.interpolate(x, (side, side), mode="bilinear", antialias=True)
     return (x - mean) / spread

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from prune3d.data.augment import Augmentation, Draw, apply, draw
+from prune3d.data.auto_augment import AutoAugment
 from prune3d.data.images import (
     ImageFiles,
     Images,
@@ -18,11 +19,13 @@ from prune3d.data.images import (
     split_batches,
     standardize,
 )
+from prune3d.data.mix import MixDraw, Mixed, Mixing, draw_mix, mix, mix_labels
 from prune3d.errors import UserError
 
 # Part of the free memory of a GPU that images may take.
 RESIDENT_PART = 0.5
 PREFETCHED_BATCHES = 4
+NOTHING_MIXED = Mixing()
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,15 @@ class Batch:
         Images of the whole batch, over all processes.
     teacher_inputs
         The same images at a teacher's side, where there is one.
+    mixed
+        The second labels, where images are mixed.
     """
 
     inputs: Tensor
     labels: Tensor
     size: int
     teacher_inputs: Tensor | None = None
+    mixed: Mixed | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,10 @@ class Layout:
         Of the inputs.
     teacher_side
         Side in pixels that a teacher takes, where there is one.
+    mixing
+        Of the images of a batch, after the random changes; each process mixes its part.
+    auto_augment
+        A policy of changes to single images on the CPU, before all others, or ``none``.
     """
 
     batch_size: int
@@ -97,6 +107,8 @@ class Layout:
     workers: int = 0
     memory_format: torch.memory_format = torch.contiguous_format
     teacher_side: int | None = None
+    mixing: Mixing = NOTHING_MIXED
+    auto_augment: str = "none"
 
     @property
     def largest_side(self) -> int:
@@ -135,16 +147,18 @@ class TrainingLoader:
             self._source = _Files(images, layout, device)
             self._side = layout.largest_side
             how = how.behind_decoder(self._side / images.side)
-        elif fits(images, device):
+        elif layout.auto_augment == "none" and fits(images, device):
             self._source = _Resident(images.images.to(device))
         else:
-            self._source = _Host(images.images, device)
+            self._source = _Host(images.images, device, _policy(layout, images.mean))
         self._how, self._channels = how, images.channels
         self._scales = scales(images.mean, images.spread, device)
-        self._fill = (255 * torch.tensor(images.mean)).round().to(torch.uint8).to(device)
+        self._fill = _mean_colour(images.mean).to(device)
         self._batches = [len(b) for b in split_batches(torch.arange(len(self)), layout.batch_size)]
         self._order = torch.arange(len(self), device=device)
         self._drawn = self._draw(torch.Generator()).to(device)
+        mixed = self._draw_mix(torch.Generator())
+        self._mixed = None if mixed is None else mixed.to(device)
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -168,6 +182,9 @@ class TrainingLoader:
         order = torch.randperm(len(self), generator=generator)
         self._order.copy_(order)
         self._drawn.copy_(self._draw(generator))
+        mixed = self._draw_mix(generator)
+        if self._mixed is not None and mixed is not None:
+            self._mixed.copy_(mixed)
         batches = split_batches(order, self._layout.batch_size)
         parts = [batch[self._layout.shard.of(len(batch))] for batch in batches]
         return self._source.read(parts, self._draw_seeds(batches, generator))
@@ -191,12 +208,18 @@ class TrainingLoader:
             assert self._source.pixels is not None
             pixels = self._source.pixels.index_select(0, indices)
         changed = apply(pixels, self._how, self._drawn.at(places), self._fill)
+        labels, mixed = self._labels[indices], None
+        if self._mixed is not None:
+            step = first // self._batches[0]
+            changed = mix(changed, self._mixed, step)
+            mixed = mix_labels(labels, self._mixed, step)
         taught = self._layout.teacher_side
         return Batch(
             self._inputs(changed, self._layout.side),
-            self._labels[indices],
+            labels,
             size,
             self._inputs(changed, taught) if taught else None,
+            mixed,
         )
 
     def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
@@ -220,7 +243,7 @@ class TrainingLoader:
         self, batches: Sequence[Tensor], generator: torch.Generator
     ) -> list[Tensor] | None:
         """Draw a seed for each image of this process's parts, where decoders need them."""
-        if not self._source.crops:
+        if not self._source.seeded:
             return None
         drawn = [torch.randint(2**62, (len(batch),), generator=generator) for batch in batches]
         return [seeds[self._layout.shard.of(len(seeds))] for seeds in drawn]
@@ -229,6 +252,9 @@ class TrainingLoader:
         return Draw.concatenate(
             [draw(self._how, size, self._side, generator) for size in self.sizes]
         )
+
+    def _draw_mix(self, generator: torch.Generator) -> MixDraw | None:
+        return draw_mix(self._layout.mixing, len(self.sizes), self._side, generator)
 
     def _inputs(self, pixels: Tensor, side: int) -> Tensor:
         inputs = standardize(pixels, side, *self._scales)
@@ -243,21 +269,30 @@ def fits(images: ImageSet, device: torch.device) -> bool:
     return images.images.nbytes <= RESIDENT_PART * free
 
 
+def _mean_colour(mean: tuple[float, ...]) -> Tensor:
+    return (255 * torch.tensor(mean)).round().to(torch.uint8)
+
+
+def _policy(layout: Layout, mean: tuple[float, ...]) -> AutoAugment | None:
+    kind = layout.auto_augment
+    return None if kind == "none" else AutoAugment(kind, _mean_colour(mean).tolist())
+
+
 class _Source(Protocol):
     pixels: Tensor | None
-    crops: bool
+    seeded: bool
 
     def read(
         self, parts: Sequence[Tensor], seeds: Sequence[Tensor] | None
     ) -> Iterator[Tensor | None]:
         """Yield the bytes of each part, which is indices on the CPU, on the device.
 
-        A source that crops while it decodes takes a seed for each image.
+        A source that draws random numbers itself takes a seed for each image.
         """
 
 
 class _Resident:
-    crops = False
+    seeded = False
 
     def __init__(self, pixels: Tensor) -> None:
         self.pixels: Tensor | None = pixels
@@ -268,15 +303,20 @@ class _Resident:
 
 class _Host:
     pixels: Tensor | None = None
-    crops = False
 
-    def __init__(self, pixels: Tensor, device: torch.device) -> None:
-        self._pixels, self._device = pixels.cpu(), device
+    def __init__(self, pixels: Tensor, device: torch.device, policy: AutoAugment | None) -> None:
+        self._pixels, self._device, self._policy = pixels.cpu(), device, policy
+        self.seeded = policy is not None
 
     def read(self, parts: Sequence[Tensor], seeds: Sequence[Tensor] | None) -> Iterator[Tensor]:
-        for part in parts:
-            pinned = self._pixels.index_select(0, part).pin_memory()
-            yield pinned.to(self._device, non_blocking=True)
+        for i, part in enumerate(parts):
+            found = self._pixels.index_select(0, part)
+            if self._policy is not None and seeds is not None:
+                for image, seed in zip(found, seeds[i].tolist(), strict=True):
+                    image.copy_(self._policy(image, seed))
+            if self._device.type == "cuda":
+                found = found.pin_memory()
+            yield found.to(self._device, non_blocking=True)
 
 
 class _Files:
@@ -287,10 +327,11 @@ class _Files:
 
         self._device = device
         area = layout.augmentation.crop_area
-        self.crops = area < 1
+        policy = _policy(layout, files.mean)
+        self.seeded = area < 1 or policy is not None
         self._parts = _Parts()
         self._loader: Any = DataLoader(
-            _Decoder(files.to(torch.device("cpu")), layout.largest_side, area),  # type: ignore[arg-type]
+            _Decoder(files.to(torch.device("cpu")), layout.largest_side, area, policy),  # type: ignore[arg-type]
             batch_sampler=self._parts,
             num_workers=layout.workers,
             collate_fn=_unchanged,  # type: ignore[arg-type]
@@ -325,8 +366,10 @@ class _Parts:
 class _Decoder:
     """Picture files as DataLoader's data set, a batch at a time."""
 
-    def __init__(self, files: ImageFiles, side: int, area: float) -> None:
-        self._files, self._side, self._area = files, side, area
+    def __init__(
+        self, files: ImageFiles, side: int, area: float, policy: AutoAugment | None
+    ) -> None:
+        self._files, self._side, self._area, self._policy = files, side, area, policy
 
     def __getitems__(self, pairs: list[list[int]]) -> Tensor | str:
         try:
@@ -340,8 +383,11 @@ class _Decoder:
 
     def _decode(self, index: int, seed: int) -> Tensor:
         if self._area < 1:
-            return self._files.decode_crop(index, self._side, self._area, seed)
-        return self._files.decode(index, self._side)
+            image = self._files.decode_crop(index, self._side, self._area, seed)
+        else:
+            image = self._files.decode(index, self._side)
+        # Other numbers than those of the crop.
+        return image if self._policy is None else self._policy(image, seed ^ 1)
 
 
 def _unchanged(batch: Tensor | str) -> Tensor | str:

@@ -6,11 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from prune3d.data.mix import Mixed
 from prune3d.train.recipe import Recipe
 
 
 def training_loss(
-    logits: Tensor, labels: Tensor, recipe: Recipe, teacher: Tensor | None = None
+    logits: Tensor,
+    labels: Tensor,
+    recipe: Recipe,
+    teacher: Tensor | None = None,
+    mixed: Mixed | None = None,
 ) -> Tensor:
     """Return the mean loss of a batch.
 
@@ -28,6 +33,8 @@ def training_loss(
         With `label_smoothing`, `distillation` and `temperature`.
     teacher
         The teacher's logits, shape (n, classes).
+    mixed
+        The second labels of mixed images; the cross entropies with both are averaged by its share.
 
     Returns
     -------
@@ -35,6 +42,9 @@ def training_loss(
         Scalar.
     """
     loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+    if mixed is not None:
+        other = F.cross_entropy(logits, mixed.labels, label_smoothing=recipe.label_smoothing)
+        loss = mixed.share * loss + (1 - mixed.share) * other
     if teacher is None:
         return loss
     heat = recipe.temperature

@@ -30,8 +30,12 @@ class Recipe:
         In [0, 1).
     weight_decay
         L2 penalty on the weights of convolutions and linear layers, not on biases and norms.
-    shift, flip, cutout, crop_area
+    shift, flip, cutout, crop_area, erasing
         Augmentation, see `prune3d.data.augment.Augmentation`.
+    auto_augment
+        ``none``, or a policy of changes to single images, see `prune3d.data.auto_augment`.
+    mixup, cutmix
+        Mixing of images and labels, see `prune3d.data.mix.Mixing`.
     schedule
         How the rate falls, see `learning_rate`.
     decay_at, decay_factor
@@ -62,6 +66,10 @@ class Recipe:
     flip: bool = False
     cutout: int = 0
     crop_area: float = 1.0
+    erasing: float = 0.0
+    auto_augment: str = "none"
+    mixup: float = 0.0
+    cutmix: float = 0.0
     schedule: str = "cosine"
     decay_at: tuple[float, ...] = (0.5, 0.75)
     decay_factor: float = 0.1

@@ -111,7 +111,9 @@ class Step:
         with self._plan.autocast():
             logits = self._forward(size)(batch.inputs)
         logits = logits.float()
-        loss = training_loss(logits, batch.labels, self._task.recipe, self._teach(batch))
+        loss = training_loss(
+            logits, batch.labels, self._task.recipe, self._teach(batch), batch.mixed
+        )
         if count == 0:
             loss = logits.sum()  # the mean of nothing is not a number
         # Gradients are averaged over processes, whose parts of the batch may differ in size.

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from prune3d.data.augment import Augmentation
 from prune3d.data.loader import Layout, Shard, TrainingLoader
+from prune3d.data.mix import Mixing
 from prune3d.errors import TrainingError
 from prune3d.models.assembly import get_spec
 from prune3d.seeds import derive_seed
@@ -168,7 +169,11 @@ class Trainer:
         return Layout(
             batch_size=recipe.batch_size,
             side=get_spec(task.model).side,
-            augmentation=Augmentation(recipe.shift, recipe.flip, recipe.cutout, recipe.crop_area),
+            augmentation=Augmentation(
+                recipe.shift, recipe.flip, recipe.cutout, recipe.crop_area, recipe.erasing
+            ),
+            mixing=Mixing(recipe.mixup, recipe.cutmix),
+            auto_augment=recipe.auto_augment,
             shard=self._shard,
             workers=-(-task.compute.workers // self._shard.processes),
             memory_format=self._plan.memory_format,
