@@ -119,11 +119,28 @@ def test_what_is_given_beside_auto_levels_is_taken_as_it_is() -> None:
     assert stretched(Point(0.27, 1.0, 1.0), last, ELEVEN) == (3 / 11, 1.0, 1.0)
 
 
-def test_an_unknown_network_with_too_few_blocks_is_told_its_levels() -> None:
+@pytest.mark.parametrize("blocks, fewest, depths", [(4, 2, 3), (3, 2, 2), (6, 6, 1)])
+def test_an_unknown_network_with_few_blocks_is_sampled_at_those_that_it_has(
+    blocks: int, fewest: int, depths: int
+) -> None:
     given = settings(model={"name": "timm/resnet18"})
-    few = Prunable(4, 2, {"a": 10, "b": 24}, {}, range(5, 25))
-    with pytest.raises(ConfigError, match=r"depth: \[0\.75, 0\.5\], width: \[.*holdout: \[\]\.$"):
-        check_sampling("x", given, few)
+    few = Prunable(blocks, fewest, {"a": 10, "b": 24}, {}, range(5, 25))
+    check_sampling("x", given, few)
+    last = last_levels(given)
+    made = {stretched(point, last, few) for point in fitted_points(design_of(given))}
+    assert {depth for depth, _, _ in made} == {n / blocks for n in range(blocks, fewest - 1, -1)}
+    assert len(made) == 1 + (depths - 1) + 4 + 4
+
+
+def test_a_registered_network_with_few_blocks_is_sampled_with_the_defaults() -> None:
+    given = settings(model={"name": "resnet8"}, budgets=[{"name": "half", "macs": 0.5}])
+    points = fitted_points(design_of(given))
+    assert {point.depth for point in points} == {1.0, 0.67}
+
+
+def test_levels_that_are_too_few_though_there_are_more_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"has 3 depth levels but degree 3 needs at least 4"):
+        settings(model={"name": "resnet20"}, sampling={"levels": 2})
 
 
 def test_samples_that_do_not_reach_a_budget_are_refused_with_the_ends() -> None:

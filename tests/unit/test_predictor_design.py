@@ -77,6 +77,28 @@ def test_insufficient_designs_are_refused(points, kind, degree, rank, message):
         check_design(points, kind, degree, rank)
 
 
+@pytest.mark.parametrize(
+    ("kind", "enough", "coefficients"),
+    [("low_rank", axes(2, 4, 4), 8), ("full", grid(2, 4, 4), 32)],
+)
+def test_a_dimension_of_which_there_are_no_more_levels_may_have_few(
+    kind: str, enough: np.ndarray, coefficients: int
+) -> None:
+    with pytest.raises(ValueError, match="2 depth levels but degree 3"):
+        check_design(enough, kind, 3)
+    check_design(enough, kind, 3, few=["depth"])
+    diagonal = np.array([[1, 1, 1], [1, 0.8, 0.8], [0.5, 0.6, 0.6], [0.5, 0.4, 0.4]])
+    with pytest.raises(ValueError, match=f"of the {coefficients} "):
+        check_design(diagonal, kind, 3, few=["depth"])
+
+
+def test_of_two_levels_the_ridge_takes_the_line() -> None:
+    points = axes(2, 4, 4)
+    fitted = LowRankPolynomialRegressor().fit(points, 0.9 - 0.3 * (1 - points[:, 0]))
+    halfway = fitted.predict([[0.7, 1.0, 1.0]])
+    np.testing.assert_allclose(halfway, 0.9 - 0.3 * 0.3, atol=0.005)
+
+
 def test_free_coefficients_are_those_of_the_set_of_low_rank_tensors():
     """On a rich design the Jacobian has the dimension R (3 (K + 1) - 2) known for three factors."""
     points = np.random.default_rng(1).uniform(0.4, 1, (19, 3))

@@ -68,6 +68,13 @@ def eleven(num_classes, in_channels):
     )
 
 
+def two(num_classes, in_channels):
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 12, 3, padding=1), Unit(12, 16), Unit(16, 16),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, num_classes),
+    )
+
+
 def score(group, generator):
     return torch.arange(group.channels)
 
@@ -239,6 +246,33 @@ def test_a_network_for_which_nobody_chose_levels_is_sampled_down_to_its_smallest
     made = [tuple(float(row[axis]) for axis in AXES) for row in table]
     assert len(set(made)) == len(made) == 7
     assert min(depth for depth, _, _ in made) == pytest.approx((blocks - removable) / blocks)
+
+
+@pytest.mark.slow
+def test_a_network_of_one_removable_block_goes_through_with_the_defaults(project: Project) -> None:
+    """Samples that are the same network count once, and two levels do for a cubic."""
+    auto = {"levels": 3, "depth": "auto", "width": "auto", "resolution": "auto", "holdout": "auto"}
+    change = {
+        "experiments": {"two": {"model": {"name": "mine.py:two"}}},
+        "run": ["two"],
+        "defaults": {
+            "sampling": {"design": "axes", "points": [], **auto},
+            "predictor": {"degree": 3},
+            "budgets": [{"name": "half", "macs": 0.5}],
+            "policies": ["dwr", "depth", "width"],
+        },
+    }
+    finished = project.run("--cores", "2", config=project.with_config("two", change))
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    folder = project.folder / "results/two/seed0"
+    assert len(list(folder.glob("samples/*/metrics.json"))) == 13  # ten that are fitted
+    table = list(csv.DictReader((folder / "samples.csv").open(encoding="utf-8")))
+    made = [tuple(float(row[axis]) for axis in AXES) for row in table]
+    assert len(set(made)) == len(made) == 1 + 1 + 3 + 3
+    known = json.loads((folder / "dense/structure.json").read_text())
+    assert len(known["removable"]) == 1
+    assert {depth for depth, _, _ in made} == {1 - 1 / known["blocks"], 1.0}
+    assert json.loads((folder / "budgets/half/dwr/metrics.json").read_text())["macs_ratio"] <= 0.5
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from prune3d.predictor import (
     prediction_errors,
     to_dict,
 )
-from prune3d.predictor.design import RIVALS, check_design, unknowns
+from prune3d.predictor.design import AXES, RIVALS, check_design, unknowns
 from prune3d.sampling.table import Samples
 
 FEWEST_FOR_RIVALS = 4
@@ -101,7 +101,8 @@ def fit_both(samples: Samples, settings: Settings) -> dict[str, Any]:
     """
     try:
         own, orders = settings.resolved(samples, settings.kind)
-        check_design(samples.ratios, settings.kind, *own.numbers())
+        # What the network has too few levels of was found out before the first sample.
+        check_design(samples.ratios, settings.kind, *own.numbers(), few=AXES)
     except ValueError as error:
         raise ConfigError(f"sampling: {str(error).rstrip('.')}.") from None
     fitted, left_out = {}, []
@@ -197,7 +198,7 @@ def is_determined(samples: Samples, kind: str, settings: Settings) -> bool:
     """Tell whether the samples determine the coefficients of a polynomial."""
     degree, rank = settings.numbers()
     try:
-        check_design(samples.ratios, kind, degree, rank)
+        check_design(samples.ratios, kind, degree, rank, few=AXES)
     except ValueError:
         return False
     return True

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from prune3d.predictor.basis import Array, basis_values, data_domain, tensor_rows
 
@@ -45,11 +45,15 @@ def unknowns(kind: str, degree: int, rank: int = 1, n_features: int = 3) -> int:
     return terms**n_features if kind == "full" else n_features * rank * terms
 
 
-def check_design(points: ArrayLike, kind: str, degree: int, rank: int = 1) -> None:
+def check_design(
+    points: ArrayLike, kind: str, degree: int, rank: int = 1, few: Collection[str] = ()
+) -> None:
     """Raise when the samples cannot determine the polynomial, whatever the labels are.
 
     A column with a single level is a dimension that is left as it is, since a network cannot be
-    pruned along it: the polynomial is one of the others.
+    pruned along it: the polynomial is one of the others. A column named in `few` may have any
+    number of levels L: the degree asked of the samples is then at most L - 1 in it, and of higher
+    ones the ridge takes the smoothest curve through them.
 
     Parameters
     ----------
@@ -59,14 +63,16 @@ def check_design(points: ArrayLike, kind: str, degree: int, rank: int = 1) -> No
     degree : int
     rank : int
         Ignored by "full".
+    few : collection of str
+        Dimensions of which the network has no more levels.
 
     Raises
     ------
     ValueError
-        If a column has more than one but fewer than degree + 1 levels, no column has more than one,
-        or the samples fix fewer coefficients than the
-        polynomial has: for "full" the rank of the design matrix, for "low_rank" the rank of the
-        Jacobian at a random polynomial, where the scales that cancel do not count (ours).
+        If another column has more than one but fewer than degree + 1 levels, no column has more
+        than one, or the samples fix fewer coefficients than the polynomial has: for "full" the
+        rank of the design matrix, for "low_rank" the rank of the Jacobian at a random polynomial,
+        where the scales that cancel do not count (ours).
     """
     _check_arguments(kind, degree, rank)
     X = np.asarray(points, dtype=float)
@@ -78,12 +84,13 @@ def check_design(points: ArrayLike, kind: str, degree: int, rank: int = 1) -> No
         raise ValueError(f"the design varies none of {', '.join(names)}; add levels of one")
     if varied:
         X = X[:, varied]
-    _check_levels(X, [names[m] for m in varied], degree)
-    basis = basis_values(X, data_domain(X), degree)
+    degrees = _degrees(X, [names[m] for m in varied], degree, few)
+    asked = np.arange(degree + 1) <= degrees[:, None]
+    basis = basis_values(X, data_domain(X), degree) * asked[:, None, :]
     if kind == "full":
-        _check_full(basis)
+        _check_full(basis, int(np.prod(degrees + 1)))
     else:
-        _check_low_rank(X, basis, rank)
+        _check_low_rank(X, basis, asked, rank)
 
 
 def _check_arguments(kind: str, degree: int, rank: int) -> None:
@@ -95,19 +102,25 @@ def _check_arguments(kind: str, degree: int, rank: int) -> None:
         raise ValueError(f"rank is {rank} but must be at least 1")
 
 
-def _check_levels(X: Array, names: Sequence[str], degree: int) -> None:
-    for name, column in zip(names, X.T, strict=False):
+def _degrees(
+    X: Array, names: Sequence[str], degree: int, few: Collection[str]
+) -> NDArray[np.int64]:
+    """Return the degree that is asked of the samples in each column, shape (p,)."""
+    degrees = np.full(X.shape[1], degree)
+    for m, (name, column) in enumerate(zip(names, X.T, strict=False)):
         levels = len(np.unique(column.round(9)))
-        if levels <= degree:
+        if name in few:
+            degrees[m] = min(degree, levels - 1)
+        elif levels <= degree:
             raise ValueError(
                 f"the design has {levels} {name} level{'s' * (levels != 1)} but degree {degree} "
                 f"needs at least {degree + 1}; add {name} levels or lower the degree"
             )
+    return degrees
 
 
-def _check_full(basis: Array) -> None:
+def _check_full(basis: Array, needed: int) -> None:
     degree = basis.shape[2] - 1
-    needed = unknowns("full", degree, n_features=len(basis))
     found = _rank(tensor_rows(basis))
     if found < needed:
         raise ValueError(
@@ -117,11 +130,12 @@ def _check_full(basis: Array) -> None:
         )
 
 
-def _check_low_rank(X: Array, basis: Array, rank: int) -> None:
+def _check_low_rank(X: Array, basis: Array, asked: NDArray[np.bool_], rank: int) -> None:
     columns, samples, terms = basis.shape
     rng = np.random.default_rng(0)
     factors = rng.standard_normal((columns, rank, terms))
-    needed = _rank(_jacobian(_product_grid(columns, terms - 1), factors))
+    everywhere = _product_grid(columns, terms - 1) * asked[:, None, :]
+    needed = _rank(_jacobian(everywhere, factors))
     found = _rank(_jacobian(basis, factors))
     if found == needed:
         return

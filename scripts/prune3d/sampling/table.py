@@ -94,6 +94,17 @@ def gather(names: Sequence[str], files: Sequence[str]) -> list[dict[str, Any]]:
     return [sample_row(name, read_metrics(file)) for name, file in pairs]
 
 
+def first_of_each(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows without those of a network that an earlier row is of.
+
+    Of a small network that was not known when its samples were planned some are the same.
+    """
+    found: dict[tuple[float, ...], dict[str, Any]] = {}
+    for row in rows:
+        found.setdefault(tuple(row[axis] for axis in AXES), dict(row))
+    return list(found.values())
+
+
 def read_samples(path: str | Path) -> Samples:
     """Read a ``samples.csv``, the fitted networks; the first is the dense one.
 

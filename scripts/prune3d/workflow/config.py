@@ -28,9 +28,9 @@ from prune3d.sampling.tree import AXES, DENSE, Point, fitted_points, sampling_tr
 from prune3d.workflow.paths import RESERVED
 from prune3d.workflow.sampling import (
     AUTO,
+    axes_with_few_levels,
     design_of,
     last_levels,
-    levels_of,
     round_to_of,
     stretched_points,
 )
@@ -298,21 +298,14 @@ def check_sampling(name: str, settings: Config, prunable: Prunable) -> None:
     with _about(name, "sampling"):
         made = {point: realize(point) for point in fitted_points(design)}
         held = {point: realize(point) for point in design.holdout}
-        is_auto = AUTO in map(settings["sampling"].get, AXES)
-        advice = _advice(settings, prunable) if is_auto else "leave one out"
-        _check_distinct([*made.items(), *held.items()], advice)
+        # Where a small network has fewer levels than were planned, some samples are the same one.
+        _check_distinct({p: r for p, r in (made | held).items() if p not in unknown})
         # What is to be chosen must have a choice.
         degree, rank = (1 if predictor[key] == "cv" else predictor[key] for key in ORDER)
-        check_design(list(made.values()), predictor["kind"], degree, rank)
+        few = axes_with_few_levels(settings, prunable)
+        check_design(list(made.values()), predictor["kind"], degree, rank, few)
         if not settings["optimum"]["extrapolate"]:
             _check_reach(settings, list(made.values()))
-
-
-def _advice(settings: Config, prunable: Prunable) -> str:
-    """Say which levels a network can have that was not known when they were to be found."""
-    found = levels_of(settings, prunable)
-    text = ", ".join(f"{axis}: {list(levels)}" for axis, levels in found.items())
-    return f"instead of auto, write what this network can have: {text}, holdout: []"
 
 
 def _check_reach(settings: Config, made: Sequence[tuple[float, float, float]]) -> None:
@@ -365,14 +358,14 @@ def _check_keep(name: str, settings: Config, layers: Collection[str]) -> None:
         raise ConfigError(f"experiment '{name}', pruning.keep: {wrong}.")
 
 
-def _check_distinct(made: Sequence[tuple[Point, tuple[float, float, float]]], advice: str) -> None:
+def _check_distinct(made: Mapping[Point, tuple[float, float, float]]) -> None:
     seen: dict[tuple[float, float, float], Point] = {}
-    for point, ratios in made:
+    for point, ratios in made.items():
         if ratios in seen:
             text = ", ".join(f"{ratio:.4g}" for ratio in ratios)
             raise ConfigError(
                 f"{seen[ratios].name} and {point.name} give the same network (depth, width, "
-                f"resolution {text}); {advice}."
+                f"resolution {text}); leave one out."
             )
         seen[ratios] = point
 

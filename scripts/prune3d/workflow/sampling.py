@@ -98,6 +98,12 @@ def levels_of(
     }
 
 
+def axes_with_few_levels(settings: Mapping[str, Any], prunable: Prunable) -> list[str]:
+    """Return the `auto` dimensions of which the network has fewer levels than were asked for."""
+    sampling, found = settings["sampling"], levels_of(settings, prunable)
+    return [a for a in AXES if sampling[a] == AUTO and len(found[a]) < sampling["levels"]]
+
+
 def ratios_in(
     prunable: Prunable, asked: Sequence[float | None], last: Mapping[str, float | None]
 ) -> list[float | None]:
