@@ -1,5 +1,8 @@
 # How a run starts: what makes jobs run again, what is told, and what is checked on this machine.
+import threading
+
 from snakemake.logging import logger
+from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.types import RerunTrigger
 
 from prune3d.files import check_writable
@@ -24,6 +27,24 @@ class TriggeredByContent(type(workflow)):
         return triggers - {RerunTrigger.CODE}
 
 
+def look_again(scheduler, delay):
+    """Let the scheduler look at its jobs again after some seconds, with one timer at a time.
+
+    Snakemake (9.27) starts a timer whenever it looks, and looks whenever one ends or a job does:
+    after a thousand jobs a thousand times a second.
+    """
+    if getattr(scheduler, "timer", None) is None:
+
+        def look():
+            scheduler.timer = None
+            scheduler._open_jobs.release()
+
+        scheduler.timer = threading.Timer(delay, look)
+        scheduler.timer.start()
+
+
+if hasattr(JobScheduler, "_schedule_reevalutation"):
+    JobScheduler._schedule_reevalutation = look_again
 workflow.__class__ = TriggeredByContent
 follow_progress(logger, not_run if workflow.is_main_process else [])
 try:

@@ -45,6 +45,30 @@ def told_in_one_sentence(done: subprocess.CompletedProcess[str], words: str) -> 
     assert words in told, told[-4000:]
 
 
+MANY_JOBS = """
+onsuccess:
+    import threading
+    print("threads:", sum(isinstance(one, threading.Timer) for one in threading.enumerate()))
+
+rule many:
+    input: expand("many/{i}", i=range(30))
+
+rule one:
+    output: touch("many/{i}")
+"""
+
+
+@pytest.mark.slow
+def test_the_scheduler_does_not_wake_up_more_often_with_each_job(fresh: Project) -> None:
+    """Snakemake left a timer behind for each job, a second long and started again at its end."""
+    with (fresh.folder / "Snakefile").open("a") as stream:
+        stream.write(MANY_JOBS)
+    done = fresh.run("--cores", "2", "many")
+    assert done.returncode == 0, done.stderr
+    [told] = [line for line in done.stdout.splitlines() if line.startswith("threads:")]
+    assert int(told.split()[1]) <= 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kilobytes", [60, 300, 700, 1100])
 def test_a_full_disk_is_told_and_the_same_command_finishes(
