@@ -8,6 +8,7 @@
 #           {run}/budgets/{budget}/{policy}/model.safetensors, model_provenance.json, history.csv
 #           {run}/budgets/{budget}/{policy}/metrics.json, provenance.json
 #           {run}/budgets/{budget}/{policy}/model.onnx, pictures.onnx, README.md
+#           {run}/budgets/{budget}/{policy}/model.pt2, where it is asked for
 
 
 rule prune_final:
@@ -99,8 +100,32 @@ rule evaluate_final:
         "../scripts/evaluate_final.py"
 
 
+rule export_program:
+    input:
+        model=f"{FINAL}/model.safetensors",
+    output:
+        f"{FINAL}/model.pt2",
+    log:
+        f"{LOGS}/export_program/{{budget}}_{{policy}}.log",
+    benchmark:
+        f"{BENCHMARKS}/export_program/{{budget}}_{{policy}}.tsv"
+    group:
+        one_submission("experiment", "seed", "budget", "policy")
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        runtime=of("minutes", "once"),
+        mem_mb=of("memory_mb", "once"),
+    params:
+        code=digest_of("export_program"),
+        settings=of("network"),
+    script:
+        "../scripts/export_program.py"
+
+
 rule export_onnx:
     input:
+        program=of("program"),
         model=f"{FINAL}/model.safetensors",
         metrics=f"{FINAL}/metrics.json",
     output:

@@ -7,7 +7,8 @@ with Job(snakemake) as job:
     from prune3d.report.delivery import Files, deliver, deliver_nothing
     from prune3d.sampling.metrics_file import read_metrics
 
-    files = Files(job.output.onnx, job.output.pictures, job.output.card)
+    program = job.optional_input("program")
+    files = Files(job.output.onnx, job.output.pictures, job.output.card, program)
     reason = unreachable_reason(job.input.model)
     if reason is None:
         made_by = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +15,9 @@ from torch import nn
 
 import prune3d
 from prune3d.export import ExportError
-from prune3d.export.program import export_program
+from prune3d.export.program import export_program, write_reason
+from prune3d.models.meaning import Meaning, set_meaning
+from prune3d.report.delivery import Files, deliver
 
 OWN = Path(__file__).resolve().parent / "own/foreign.py"
 
@@ -33,6 +37,44 @@ def test_a_program_needs_torch_alone(
         "assert 'prune3d' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+@pytest.mark.slow
+def test_a_program_tells_what_its_inputs_and_outputs_mean(
+    tmp_path: Path, make_network: Callable[..., nn.Module]
+) -> None:
+    model = make_network().eval()
+    set_meaning(model, Meaning(("cat", "dog"), (0.5,) * 3, (0.25,) * 3))
+    export_program(model, tmp_path / "one.pt2")
+    files = {"meaning.json": ""}
+    torch.export.load(tmp_path / "one.pt2", extra_files=files)
+    assert json.loads(files["meaning.json"]) == {
+        "classes": ["cat", "dog"],
+        "mean": [0.5] * 3,
+        "spread": [0.25] * 3,
+        "side": model.spec.side,
+    }
+
+
+@pytest.mark.slow
+def test_the_card_says_how_the_program_is_used_or_why_there_is_none(
+    tmp_path: Path, make_network: Callable[..., nn.Module]
+) -> None:
+    model, program = make_network().eval(), tmp_path / "model.pt2"
+    names = ("model.onnx", "pictures.onnx", "README.md")
+    files = Files(*(tmp_path / name for name in names), program)
+    judged = {"top1": 0.5, "top5": 1.0, "loss": 1.0, "images": 10}
+    export_program(model, program)
+    assert not {"model.pt2"} & set(deliver(model, judged, "", "MIT", files))
+    blocks = re.findall(r"```python\n(.*?)```", files.card.read_text(), re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", blocks[-1]], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split() == [str(model.spec.side), "(1,", f"{model.spec.num_classes})"]
+    write_reason(program, "torch says no")
+    assert deliver(model, judged, "", "MIT", files)["model.pt2"] == "torch says no."
+    assert "There is no model.pt2: torch says no." in files.card.read_text()
+    assert "torch.export.load" not in files.card.read_text()
 
 
 def test_what_cannot_be_written_is_told_and_leaves_no_file(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from PIL import Image
 
 import prune3d
@@ -65,6 +66,24 @@ def test_the_code_of_the_card_runs(folder: Path, finished: Project) -> None:
     assert len(blocks) == 2
     told = [run(block, folder) for block in blocks]
     assert told[0] == told[1] and told[0] in {str(digit) for digit in range(10)}
+
+
+@pytest.mark.slow
+def test_a_program_is_written_where_it_is_asked_for(clone_of_finished: Project) -> None:
+    project, final = clone_of_finished, RUN / "budgets/half/width"
+    config = project.with_config("program", {"defaults": {"export_program": True}})
+    done = project.run("--cores", "1", str(final / "README.md"), config=config)
+    assert done.returncode == 0, done.stderr[-5000:]
+    folder = project.folder / final
+    card = (folder / "README.md").read_text()
+    *others, block = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert len(others) == 2
+    network = prune3d.load(folder / "model.safetensors").eval()
+    side, shape = run(block, folder).split(" ", 1)
+    assert int(side) == network.spec.side and shape == "(1, 10)"
+    images = torch.randn(3, network.spec.in_channels, network.spec.side, network.spec.side)
+    found = torch.export.load(folder / "model.pt2").module()(images)
+    assert torch.allclose(found, network(images), atol=1e-3)
 
 
 def run(code: str, folder: Path) -> str:

@@ -158,6 +158,7 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.policies": Rerun(["dwr", "depth", "width"], TABLES),
     "defaults.ablations": Rerun(["degree"], {"ablate_predictor"}),
     "defaults.licence": Rerun("MIT", {"export_onnx"}),
+    "defaults.export_program": Rerun(True, {"export_program", "export_onnx"}),
     "tensorboard": Rerun(True, set()),
     "figures.dimensions.size": Rerun([5.0, 3.0], {"plot_dimensions"}),
     "figures.dimensions.dpi": Rerun(60, {"plot_dimensions"}),

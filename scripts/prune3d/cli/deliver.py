@@ -20,6 +20,9 @@ def deliver(
     pictures: Annotated[
         Path | None, typer.Option(help="Class folders to judge model.onnx on.")
     ] = None,
+    program: Annotated[
+        bool, typer.Option("--program", help="Write model.pt2 as well, for torch alone.")
+    ] = False,
     licence: Annotated[str, typer.Option(help="Of the network, for the card.")] = "not stated",
     threads: Annotated[int, typer.Option(min=1, help="Of the CPU, for the times.")] = 1,
     runs: Annotated[int, typer.Option(min=1, help="Passes, of which the median is told.")] = 30,
@@ -39,6 +42,7 @@ def deliver(
     from prune3d.export import export
     from prune3d.export.classifier import open_classifier, score
     from prune3d.export.pictures_inside import take_pictures
+    from prune3d.export.program import export_program
     from prune3d.files import atomic_path
     from prune3d.models.assembly import get_spec
     from prune3d.models.checkpoint import load
@@ -52,6 +56,8 @@ def deliver(
     onnx = output / "model.onnx"
     export(model, onnx)
     take_pictures(onnx, output / "pictures.onnx")
+    if program:
+        export_program(model, output / "model.pt2")
     classifier, judged = open_classifier(onnx), None
     if pictures is not None:
         judged = score(classifier, *labelled(pictures, classifier.classes, classifier.num_classes))
@@ -71,6 +77,7 @@ def deliver(
         device_name(next(model.parameters()).device),
         threads,
         licence,
+        has_program=program,
     )
     with atomic_path(output / "model.safetensors") as temporary:
         shutil.copyfile(file, temporary)

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +23,7 @@ from prune3d.export.equivalents import Equivalents
 from prune3d.files import atomic_path
 from prune3d.models.assembly import get_spec
 from prune3d.models.foreign import copy_network
-from prune3d.models.meaning import Meaning, get_meaning
+from prune3d.models.meaning import get_meaning
 
 TOLERANCE = 1e-3
 TRACED_IMAGES, OTHER_IMAGES = 4, 3
@@ -59,7 +59,7 @@ def export(model: nn.Module, path: str | Path) -> float:
     """
     with atomic_path(path) as temporary:
         difference = _write_and_compare(model, get_spec(model).side, temporary)
-        _tell_meaning(temporary, get_meaning(model), get_spec(model).side)
+        _tell_meaning(temporary, known_of(model))
         return difference
 
 
@@ -120,11 +120,15 @@ def _write_and_compare(model: nn.Module, side: int, path: Path) -> float:
     raise reasons[0] from None
 
 
-def _tell_meaning(path: Path, meaning: Meaning, side: int) -> None:
+def known_of(model: nn.Module) -> dict[str, Any]:
+    """Return what a file tells of a network's inputs and outputs, see `export`."""
+    known = {k: value for k, value in asdict(get_meaning(model)).items() if value is not None}
+    return {**known, "side": get_spec(model).side}
+
+
+def _tell_meaning(path: Path, known: Mapping[str, Any]) -> None:
     import onnx
 
-    known = {name: value for name, value in asdict(meaning).items() if value is not None}
-    known["side"] = side
     file = onnx.load(path)
     onnx.helper.set_model_props(file, {name: json.dumps(value) for name, value in known.items()})
     onnx.save(file, path)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from prune3d.errors import what_failed
-from prune3d.export.onnx_file import ExportError
-from prune3d.files import atomic_path
+from prune3d.export.onnx_file import ExportError, known_of
+from prune3d.files import atomic_path, write_text
 from prune3d.models.assembly import get_spec
 from prune3d.models.foreign import copy_network
 
 SUFFIX = ".pt2"
+# Its file in the program with what is known of inputs and outputs.
+MEANING = "meaning.json"
 TOLERANCE = 1e-4
 
 
@@ -26,7 +30,9 @@ def export_program(model: nn.Module, path: str | Path) -> float:
         On the CPU.
     path
         Name of the file, which ends in ``.pt2``. Its one input is a batch of normalized images,
-        shape (N, channels, side, side), N free; its output logits (N, classes).
+        shape (N, channels, side, side), N free; its output logits (N, classes). With it is a file
+        ``meaning.json`` (the ``extra_files`` of `torch.export.load`) with what the metadata of an
+        ONNX file tell, see `prune3d.export.export`.
 
     Returns
     -------
@@ -40,6 +46,7 @@ def export_program(model: nn.Module, path: str | Path) -> float:
     """
     spec = get_spec(model)
     plain = copy_network(model, spec.name).eval()
+    told = json.dumps(known_of(model), sort_keys=True)
     generator = torch.Generator().manual_seed(0)
     traced, others = (
         torch.randn(count, spec.in_channels, spec.side, spec.side, generator=generator)
@@ -50,7 +57,7 @@ def export_program(model: nn.Module, path: str | Path) -> float:
             batch = {0: torch.export.Dim("batch")}
             program = torch.export.export(plain, (traced,), dynamic_shapes=(batch,))
             with temporary.open("wb") as stream:
-                torch.export.save(program, stream)
+                torch.export.save(program, stream, extra_files={MEANING: told})
             with temporary.open("rb") as stream:
                 again = torch.export.load(stream).module()
             with torch.no_grad():
@@ -66,3 +73,13 @@ def export_program(model: nn.Module, path: str | Path) -> float:
                 f"{difference:.1e}."
             )
         return difference
+
+
+def write_reason(path: str | Path, reason: str) -> None:
+    """Write a file that says why there is no program."""
+    write_text(path, f"{reason.rstrip('.')}.\n")
+
+
+def why_no_program(path: str | Path) -> str | None:
+    """Return why a file holds no program, None if it does."""
+    return None if zipfile.is_zipfile(path) else Path(path).read_text(encoding="utf-8").strip()

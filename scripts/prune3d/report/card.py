@@ -38,7 +38,9 @@ class Card:
     made_by
         A sentence on the run that made it.
     lacks
-        For each ONNX file that could not be written, why.
+        For each file that could not be written, why.
+    has_program
+        Whether there is a program of torch.export, ``model.pt2``.
     """
 
     spec: NetworkSpec
@@ -53,6 +55,7 @@ class Card:
     licence: str = "not stated"
     made_by: str = ""
     lacks: Mapping[str, str] = field(default_factory=dict)
+    has_program: bool = False
 
     def text(self) -> str:
         """Return it as Markdown."""
@@ -95,7 +98,8 @@ class Card:
     def _use(self) -> str:
         lacking = [f"There is no {name}: {why.rstrip('.')}." for name, why in self.lacks.items()]
         with_runtime = "" if "pictures.onnx" in self.lacks else _USE_ONNX
-        return "\n".join([_USE + with_runtime, *(f"{line}\n" for line in lacking)])
+        with_torch = _USE_PROGRAM.format(self.spec) if self.has_program else ""
+        return "\n".join([_USE + with_runtime + with_torch, *(f"{line}\n" for line in lacking)])
 
     def _own_code(self) -> str:
         if not is_own(self.spec.name):
@@ -157,5 +161,18 @@ session = onnxruntime.InferenceSession("pictures.onnx")
 picture = numpy.asarray(Image.open("picture.png").convert("RGB"))[None]
 (logits,) = session.run(None, {"pictures": picture})
 print(json.loads(session.get_modelmeta().custom_metadata_map["classes"])[int(logits.argmax())])
+```
+"""
+
+_USE_PROGRAM = """
+With torch alone; `model.pt2` takes inputs that are normalized already, as its `meaning.json` tells:
+
+```python
+import json, torch
+
+files = {{"meaning.json": ""}}
+program = torch.export.load("model.pt2", extra_files=files).module()
+logits = program(torch.zeros(1, {0.in_channels}, {0.side}, {0.side}))
+print(json.loads(files["meaning.json"])["side"], tuple(logits.shape))
 ```
 """

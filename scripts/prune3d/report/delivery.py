@@ -12,6 +12,7 @@ from torch import nn
 from prune3d.errors import UserError
 from prune3d.export import ExportError, export, export_unreachable
 from prune3d.export.pictures_inside import take_pictures
+from prune3d.export.program import why_no_program
 from prune3d.files import write_text
 from prune3d.models.assembly import get_spec
 from prune3d.models.lineage import get_lineage
@@ -19,7 +20,7 @@ from prune3d.models.meaning import get_meaning
 from prune3d.pruning.realized import realized
 from prune3d.report.card import Card, score_of
 
-MODEL, PICTURES = "model.onnx", "pictures.onnx"
+MODEL, PICTURES, PROGRAM = "model.onnx", "pictures.onnx", "model.pt2"
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,14 @@ class Files:
         Takes bytes of any size.
     card
         Says what the network is.
+    program
+        Of torch.export, where one is asked for; it is there already.
     """
 
     onnx: str | Path
     pictures: str | Path
     card: str | Path
+    program: str | Path | None = None
 
 
 def deliver(
@@ -62,9 +66,12 @@ def deliver(
     Returns
     -------
     dict
-        For each ONNX file that could not be written, why.
+        For each file that could not be written, why.
     """
     lacks = _write_onnx(model, files)
+    no_program = why_no_program(files.program) if files.program else None
+    if no_program is not None:
+        lacks[PROGRAM] = no_program
     card = Card(
         get_spec(model),
         get_lineage(model),
@@ -75,6 +82,7 @@ def deliver(
         licence=licence,
         made_by=made_by,
         lacks=lacks,
+        has_program=files.program is not None and no_program is None,
     )
     write_text(files.card, card.text())
     return lacks

@@ -28,6 +28,7 @@
                                     {budget}/{policy}/target.json        what to prune to (rivals)
                                     {budget}/{policy}/{pruned,model}.safetensors
                                                       model.onnx, pictures.onnx, README.md
+                                                      model.pt2           where it is asked for
                                                       metrics.json, provenance.json, history.csv
     {experiment}/seed{seed}/scratch/{point}/...                          samples trained anew
     {logs,benchmarks}/[{experiment}/[seed{seed}/]]{rule}[/{job}].{log,tsv}

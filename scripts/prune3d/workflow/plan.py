@@ -177,7 +177,8 @@ def _benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
             job = "descend_target" if POLICIES[policy].is_judging else "choose_target"
             chosen = () if POLICIES[policy].is_at_optimum else (job,)
             made = ("prune_final", "finetune_final", "evaluate_final", "export_onnx")
-            for rule in (*chosen, *made):
+            also = ("export_program",) if config["export_program"] else ()
+            for rule in (*chosen, *made, *also):
                 yield run.benchmark(rule, budget["name"], policy)
 
 

@@ -137,6 +137,11 @@ class ExperimentFiles(ExperimentBase):
             for policy in self.policies
         ]
 
+    def program(self, seed: str, budget: str, policy: str) -> OptionalFile:
+        """Return the program of a final network, where one is asked for."""
+        asked = self.config["export_program"]
+        return self.run(seed).final(budget, policy, "model.pt2") if asked else []
+
     def target(self, seed: str, budget: str, policy: str) -> str:
         """Return the file that says what a policy prunes to."""
         run = self.run(seed)
