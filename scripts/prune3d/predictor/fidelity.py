@@ -1,13 +1,17 @@
 """The accuracy after a long fine-tuning, from the predictor of short ones and a few long ones.
 
 Kennedy and O'Hagan, "Predicting the output from a complex computer code when fast approximations
-are available" (Biometrika 87, 2000) tie two fidelities by f_long = rho f_short + delta. With a
-handful of long labels delta is linear in what is pruned (ours), and all is shrunk to rho = 1 and
-delta = 0, so that without long labels the short ones stand as they are:
+are available" (Biometrika 87, 2000) tie two fidelities by f_long = rho f_short + delta, where delta
+is a Gaussian process. All is shrunk to rho = 1 and delta = 0, so that without long labels the short
+ones stand as they are:
 
-    f_long(x) = f_short(x) + (rho - 1) (f_short(x) - f_short(1)) + delta_0 + delta (1 - x) + noise.
+    f_long(x) = f_short(x) + (rho - 1) (f_short(x) - f_short(1)) + level + delta(x) + noise,
+    cov(delta(x), delta(y)) = DELTA^2 |1 - x| |1 - y| exp(-|log x - log y|^2 / (2 LENGTH^2)).
 
-Coefficients and the noise's variance have conjugate priors, so that predictions are Student's t.
+The kernel is ours. What a network pruned far along one
+dimension gained thus tells of others near it and little of the rest: there the polynomial of the
+short labels fits worst. The variance of the noise has a conjugate prior, so that predictions are
+Student's t.
 """
 
 from __future__ import annotations
@@ -23,9 +27,12 @@ from prune3d.predictor.basis import Array
 
 # Before any long label: their noise, and how many labels' worth of evidence that is.
 NOISE, EVIDENCE = 0.01, 4
-# Standard deviations before any long label, in accuracies: rho - 1, delta_0, and delta, the loss
-# for a dimension pruned away altogether.
-RHO, LEVEL, DELTA = 0.3, 0.01, 0.05
+# Standard deviations before any long label: of rho - 1, of the level, and of delta where one
+# dimension is pruned away altogether; and how far delta reaches, in logarithms of ratios.
+RHO, LEVEL, DELTA, LENGTH = 0.3, 0.01, 0.03, 0.5
+# A long label further from the median of all is a fine-tuning that failed: robust standard
+# deviations, and at least so much accuracy. Fewer labels cannot tell.
+FAR, AT_LEAST, FEWEST = 5.0, 0.05, 4
 
 
 @dataclass(frozen=True)
@@ -36,10 +43,14 @@ class TwoFidelities:
     ----------
     short
         Predictor of short labels, with ``predict``.
-    mean : ndarray of shape (2 + p,)
-        rho - 1, delta_0 and delta.
-    covariance : ndarray of shape (2 + p, 2 + p)
-        Of the coefficients, in units of the noise's variance.
+    X : ndarray of shape (n, p)
+        Networks with a long label.
+    used : ndarray of bool of shape (n,)
+        Which of them are none that failed; only these count.
+    weights : ndarray of shape (m,)
+        Of the covariances with the m used networks, in a prediction.
+    inverse : ndarray of shape (m, m)
+        Of the covariance of their labels, in units of the noise's variance.
     noise : float
         Standard deviation.
     freedom : float
@@ -47,8 +58,10 @@ class TwoFidelities:
     """
 
     short: Any
-    mean: Array
-    covariance: Array
+    X: Array
+    used: np.ndarray
+    weights: Array
+    inverse: Array
     noise: float
     freedom: float
 
@@ -64,7 +77,7 @@ class TwoFidelities:
         ndarray of shape (n,)
         """
         X = np.asarray(X, dtype=float)
-        return np.asarray(self.short.predict(X) + _terms(self.short, X) @ self.mean)
+        return np.asarray(self.short.predict(X) + self._shared(X) @ self.weights)
 
     def interval(self, X: ArrayLike, level: float = 0.9) -> Array:
         """Return intervals for the measured accuracy, the noise of one network with it.
@@ -79,11 +92,15 @@ class TwoFidelities:
         ndarray of shape (n, 2)
         """
         X = np.asarray(X, dtype=float)
-        terms = _terms(self.short, X)
-        spread = self.noise * np.sqrt(1 + np.einsum("na,ab,nb->n", terms, self.covariance, terms))
+        shared = self._shared(X)
+        known = np.einsum("na,ab,nb->n", shared, self.inverse, shared)
+        spread = self.noise * np.sqrt(1 + np.diag(_covariance(self.short, X, X)) - known)
         half = stats.t.ppf((1 + level) / 2, self.freedom) * spread
         predicted = self.predict(X)
         return np.column_stack([predicted - half, predicted + half])
+
+    def _shared(self, X: Array) -> Array:
+        return _covariance(self.short, X, self.X[self.used])
 
 
 def tie_fidelities(short: Any, X: ArrayLike, y: ArrayLike) -> TwoFidelities:
@@ -103,20 +120,32 @@ def tie_fidelities(short: Any, X: ArrayLike, y: ArrayLike) -> TwoFidelities:
     TwoFidelities
     """
     X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
-    p = X.shape[1]
-    prior = (np.array([RHO, LEVEL, *[DELTA] * p]) / NOISE) ** 2
-    if len(y) == 0:
-        return TwoFidelities(short, np.zeros(2 + p), np.diag(prior), NOISE, EVIDENCE)
-    terms = _terms(short, X)
-    gap = y - short.predict(X)
-    marginal = np.eye(len(y)) + terms * prior @ terms.T
-    gain = np.linalg.solve(marginal, terms * prior).T
-    freedom = EVIDENCE + len(y)
-    variance = (EVIDENCE * NOISE**2 + gap @ np.linalg.solve(marginal, gap)) / freedom
-    covariance = np.diag(prior) - gain @ (terms * prior)
-    return TwoFidelities(short, gain @ gap, covariance, float(np.sqrt(variance)), freedom)
+    gap = y - short.predict(X) if len(y) else y
+    used = _succeeded(gap)
+    gap = gap[used]
+    marginal = np.eye(len(gap)) + _covariance(short, X[used], X[used])
+    inverse = np.asarray(np.linalg.inv(marginal), dtype=np.float64)
+    freedom = EVIDENCE + len(gap)
+    variance = (EVIDENCE * NOISE**2 + gap @ inverse @ gap) / freedom
+    return TwoFidelities(short, X, used, inverse @ gap, inverse, float(np.sqrt(variance)), freedom)
 
 
-def _terms(short: Any, X: Array) -> Array:
+def _succeeded(gap: Array) -> np.ndarray:
+    """Tell which networks are not far from the median of all."""
+    if len(gap) < FEWEST:
+        return np.ones(len(gap), dtype=bool)
+    apart = np.abs(gap - np.median(gap))
+    robust = 1.4826 * np.median(apart)  # the standard deviation, where all are normal
+    return np.asarray(apart <= max(FAR * robust, AT_LEAST))
+
+
+def _covariance(short: Any, X: Array, Y: Array) -> Array:
+    """Return the covariance of f_long - f_short, in units of the noise's variance."""
+    if not len(X) or not len(Y):
+        return np.zeros((len(X), len(Y)))
     dense = float(short.predict(np.ones((1, X.shape[1])))[0])
-    return np.column_stack([short.predict(X) - dense, np.ones(len(X)), 1 - X])
+    lost = [short.predict(part) - dense for part in (X, Y)]
+    far = [np.linalg.norm(1 - part, axis=1) for part in (X, Y)]
+    apart = ((np.log(X)[:, None] - np.log(Y)) ** 2).sum(axis=2)
+    delta = DELTA**2 * np.exp(-apart / (2 * LENGTH**2)) * np.outer(*far)
+    return np.asarray((RHO**2 * np.outer(*lost) + LEVEL**2 + delta) / NOISE**2)
