@@ -97,7 +97,7 @@ def cross_predict(estimator: Any, X: np.ndarray, y: np.ndarray, fold: np.ndarray
     Parameters
     ----------
     estimator : PolynomialRegressor or LowRankPolynomialRegressor
-        Changed by the fits.
+        Its starts and sweeps are changed.
     X : ndarray of shape (n, p)
     y : ndarray of shape (n,)
     fold : ndarray of int of shape (n,)
@@ -106,11 +106,9 @@ def cross_predict(estimator: Any, X: np.ndarray, y: np.ndarray, fold: np.ndarray
     -------
     ndarray of shape (n,)
     """
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
     if isinstance(estimator, LowRankPolynomialRegressor):
         # To rank the orders, a rough minimum is enough.
         estimator.set_params(n_starts=2, max_iter=100, tol=1e-6)
-    predicted = np.empty(len(y))
-    for k in np.unique(fold):
-        rest = fold != k
-        predicted[~rest] = estimator.fit(X[rest], y[rest]).predict(X[~rest])
-    return predicted
+    return np.asarray(cross_val_predict(estimator, X, y, cv=PredefinedSplit(fold)))
