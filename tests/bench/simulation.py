@@ -37,11 +37,14 @@ class SimulatedJob:
         `GPU`, `LOGIN` or `OTHER`: what it takes one of while it runs.
     needs
         Indices of the jobs whose files it reads; all smaller than its own.
+    experiment
+        Its experiment, where it is of one.
     """
 
     rule: str
     pool: str
     needs: tuple[int, ...]
+    experiment: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def parse_dry_run(text: str, login_rules: Iterable[str] = ()) -> list[SimulatedJ
     """
     login = set(login_rules)
     blocks = re.split(r"\n(?=(?:local)?rule )", text)
-    found: list[tuple[str, str, list[str]]] = []
+    found: list[tuple[str, str, list[str], str]] = []
     maker: dict[str, int] = {}
     for block in blocks:
         name = re.match(r"(?:local)?rule (\w+):", block)
@@ -92,14 +95,18 @@ def parse_dry_run(text: str, login_rules: Iterable[str] = ()) -> list[SimulatedJ
         rule = name.group(1)
         pool = LOGIN if rule in login else GPU if re.search(r"\bgpu=[1-9]", block) else OTHER
         maker.update(dict.fromkeys(_files(block, "output"), len(found)))
-        found.append((rule, pool, _files(block, "input")))
+        experiment = re.search(r"^    wildcards: .*?\bexperiment=([^,\n]+)", block, re.MULTILINE)
+        named = experiment.group(1) if experiment else ""
+        found.append((rule, pool, _files(block, "input"), named))
     if not found:
         raise UserError("the dry run lists no job; give snakemake -n --forceall, without --quiet.")
-    needs = [sorted({maker[f] for f in files if f in maker}) for _, _, files in found]
+    needs = [sorted({maker[f] for f in files if f in maker}) for _, _, files, _ in found]
     order = _topological(needs)
     place = {old: new for new, old in enumerate(order)}
     return [
-        SimulatedJob(found[i][0], found[i][1], tuple(sorted(place[n] for n in needs[i])))
+        SimulatedJob(
+            found[i][0], found[i][1], tuple(sorted(place[n] for n in needs[i])), found[i][3]
+        )
         for i in order
     ]
 
