@@ -209,9 +209,15 @@ def test_a_polynomial_that_the_samples_do_not_determine_is_not_fitted() -> None:
     fit, _ = made()
     with pytest.raises(ConfigError, match=r"sampling: the design .* determines 10 of the 64"):
         fit_both(fit, Settings("full", 3, 1, 1e-2))
+
+
+def test_a_cubic_is_fitted_to_the_levels_that_a_small_network_has() -> None:
+    """Levels that a user gives are counted before any job; see `check_sampling`."""
     few, _ = made(2)
-    with pytest.raises(ConfigError, match="degree 3 needs at least 4"):
-        fit_both(few, Settings("low_rank", 3, 1, 1e-2))
+    fitted = chosen(fit_both(few, Settings("low_rank", 3, 1, 1e-2)))
+    low = few.ratios.min()
+    between = np.random.default_rng(0).uniform(low, 1, (50, 3))
+    np.testing.assert_allclose(fitted.predict(between), accuracy(between), atol=0.01)
 
 
 def test_the_table_must_begin_with_the_dense_network(tmp_path: Path) -> None:
