@@ -3,7 +3,7 @@
 Kennedy and O'Hagan, "Predicting the output from a complex computer code when fast approximations
 are available" (Biometrika 87, 2000) tie two fidelities by f_long = rho f_short + delta, where delta
 is a Gaussian process. All is shrunk to rho = 1 and delta = 0, so that without long labels the short
-ones stand as they are:
+ones stand as they are::
 
     f_long(x) = f_short(x) + (rho - 1) (f_short(x) - f_short(1)) + level + delta(x) + noise,
     cov(delta(x), delta(y)) = DELTA^2 |1 - x| |1 - y| exp(-|log x - log y|^2 / (2 LENGTH^2)).
