@@ -3,9 +3,8 @@
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.sampling.table import SAMPLES, first_of_each, gather
+    from prune3d.sampling.table import SAMPLES, gather
 
-    made = gather(job.params["samples"], job.input.samples)
-    rows = first_of_each(made)
+    rows = gather(job.params["samples"], job.input.samples)
     SAMPLES.write(job.output[0], rows)
-    job.say(f"{len(rows)} samples, {len(made) - len(rows)} more are the same networks")
+    job.say(f"{len(rows)} samples")

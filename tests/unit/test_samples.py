@@ -12,7 +12,16 @@ from prune3d.errors import ConfigError, UserError
 from prune3d.optimize.surrogate import Settings, chosen, fit_both, validate
 from prune3d.predictor import LowRankPolynomialRegressor
 from prune3d.predictor.design import RIVALS
-from prune3d.sampling.table import HOLDOUT, SAMPLES, Samples, read_holdout, read_samples, sample_row
+from prune3d.sampling.metrics_file import METRICS
+from prune3d.sampling.table import (
+    HOLDOUT,
+    SAMPLES,
+    Samples,
+    gather,
+    read_holdout,
+    read_samples,
+    sample_row,
+)
 
 LEVELS = (0.8, 0.6, 0.45, 0.3)
 
@@ -218,6 +227,21 @@ def test_a_cubic_is_fitted_to_the_levels_that_a_small_network_has() -> None:
     low = few.ratios.min()
     between = np.random.default_rng(0).uniform(low, 1, (50, 3))
     np.testing.assert_allclose(fitted.predict(between), accuracy(between), atol=0.01)
+
+
+def test_the_same_network_counts_once(tmp_path: Path) -> None:
+    names = ["d100_w100_r100", "d70_w100_r100", "d40_w100_r100", "d100_w50_r100"]
+    ratios = [(1.0, 1.0, 1.0), (0.75, 1.0, 1.0), (0.75, 1.0, 1.0), (1.0, 0.5, 1.0)]
+    files = []
+    for name, point, top1 in zip(names, ratios, (0.9, 0.8, 0.85, 0.7), strict=True):
+        files.append(str(tmp_path / f"{name}.json"))
+        METRICS.write(files[-1], metrics(*point, top1))
+    rows = gather(names, files)
+    assert [(row["point"], row["accuracy"]) for row in rows] == [
+        ("d100_w100_r100", 0.9),
+        ("d70_w100_r100", 0.8),
+        ("d100_w50_r100", 0.7),
+    ]
 
 
 def test_the_table_must_begin_with_the_dense_network(tmp_path: Path) -> None:

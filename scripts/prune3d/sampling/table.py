@@ -89,19 +89,15 @@ def sample_row(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def gather(names: Sequence[str], files: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the rows of networks from their ``metrics.json``."""
-    pairs = zip(names, files, strict=True)
-    return [sample_row(name, read_metrics(file)) for name, file in pairs]
+    """Return the rows of networks from their ``metrics.json``, each network once.
 
-
-def first_of_each(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows without those of a network that an earlier row is of.
-
-    Of a small network that was not known when its samples were planned some are the same.
+    Of a small network that was not known when its samples were planned some are the same; the first
+    of them counts.
     """
     found: dict[tuple[float, ...], dict[str, Any]] = {}
-    for row in rows:
-        found.setdefault(tuple(row[axis] for axis in AXES), dict(row))
+    for name, file in zip(names, files, strict=True):
+        row = sample_row(name, read_metrics(file))
+        found.setdefault(tuple(row[axis] for axis in AXES), row)
     return list(found.values())
 
 
