@@ -1,7 +1,5 @@
 """Draw latency against MACs of all policies, and accuracy against latency."""
 
-from types import SimpleNamespace
-
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
@@ -15,5 +13,4 @@ with Job(snakemake) as job:
     width, height = style.size
     # Two panels beside one another.
     wide = Style((1.8 * width, height), style.dpi)
-    accuracy = SimpleNamespace(pdf=job.output.accuracy_pdf, png=job.output.accuracy_png)
-    wide.save(draw_accuracy_over_latency(summary, wide), accuracy)
+    wide.save(draw_accuracy_over_latency(summary, wide), job.output, "accuracy_")

@@ -1,7 +1,5 @@
 """Draw accuracy against MACs of all policies, and how often each is nearly the best."""
 
-from types import SimpleNamespace
-
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
@@ -13,5 +11,4 @@ with Job(snakemake) as job:
     style = job.read(Style)
     notes = [row["warning"] for row in WARNINGS.read(job.input.warnings)]
     style.save(draw_policies(POLICIES.read(job.input.table), style, notes), job.output)
-    profiles = SimpleNamespace(pdf=job.output.profiles_pdf, png=job.output.profiles_png)
-    style.save(draw_profiles(RUNS.read(job.input.runs), style), profiles)
+    style.save(draw_profiles(RUNS.read(job.input.runs), style), job.output, "profiles_")

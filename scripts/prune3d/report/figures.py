@@ -39,10 +39,13 @@ class Style:
         width, height = self.size
         return Figure(figsize=(width, height), layout="constrained")
 
-    def save(self, figure: Figure, output: Any) -> None:
-        """Write to the paths ``pdf`` and ``png``, the same bytes for the same figure."""
-        for path, metadata in ((output.pdf, {"CreationDate": None}), (output.png, {})):
-            with atomic_path(path) as temporary:
+    def save(self, figure: Figure, output: Any, prefix: str = "") -> None:
+        """Write to the paths ``{prefix}pdf`` and ``{prefix}png`` of an output.
+
+        The same figure gives the same bytes.
+        """
+        for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {})):
+            with atomic_path(getattr(output, prefix + kind)) as temporary:
                 figure.savefig(temporary, dpi=self.dpi, metadata=metadata)
 
 
