@@ -8,10 +8,9 @@ ones stand as they are::
     f_long(x) = f_short(x) + (rho - 1) (f_short(x) - f_short(1)) + level + delta(x) + noise,
     cov(delta(x), delta(y)) = DELTA^2 |1 - x| |1 - y| exp(-|log x - log y|^2 / (2 LENGTH^2)).
 
-The kernel is ours. What a network pruned far along one
-dimension gained thus tells of others near it and little of the rest: there the polynomial of the
-short labels fits worst. The variance of the noise has a conjugate prior, so that predictions are
-Student's t.
+The kernel is ours. What a network pruned far along one dimension gained thus tells of others near
+it and little of the rest: there the polynomial of the short labels fits worst. The variance of the
+noise has a conjugate prior, so that predictions are Student's t.
 """
 
 from __future__ import annotations

@@ -96,13 +96,18 @@ def settled_epoch(curve: Mapping[int, float], images: int) -> int:
         On which it was measured; the noise is one standard error of a share of as many.
     """
     (*_, end) = (top1 for _, top1 in sorted(curve.items()))
-    noise = math.sqrt(end * (1 - end) / images)
+    noise = standard_error(end, images)
     settled = max(curve)
     for epoch, top1 in sorted(curve.items(), reverse=True):
         if end - top1 > noise:
             break
         settled = epoch
     return settled
+
+
+def standard_error(accuracy: float, images: int) -> float:
+    """Return the standard error of an accuracy that was measured on so many images."""
+    return math.sqrt(accuracy * (1 - accuracy) / images)
 
 
 def readable(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -123,7 +128,7 @@ def readable(rows: Sequence[Mapping[str, Any]]) -> str:
             [
                 *(experiment, budget, policy, str(len(seeds)), str(own[0]["epochs"])),
                 *(percent(first), percent(last), points(last - first)),
-                f"{100 * math.sqrt(last * (1 - last) / images):.2f}",
+                f"{100 * standard_error(last, images):.2f}",
                 str(settled_epoch(curve, images)),
             ]
         )
