@@ -39,7 +39,7 @@ from prune3d.train.report import Progress  # noqa: E402
 from prune3d.train.task import Task  # noqa: E402
 from prune3d.train.trainer import Trainer  # noqa: E402
 
-PARTS = ("checks", "table", "compiled", "width", "variants", "decoders", "profile")
+PARTS = ("checks", "table", "sharing", "compiled", "width", "variants", "decoders", "profile")
 GOALS = (4.5, 8.0)
 # Seconds that are kept for the parts behind the table.
 BEHIND_TABLE = 75
@@ -416,6 +416,7 @@ def copy(model: Any) -> Any:
 def main() -> None:
     """Run the parts that are asked for."""
     import gpu_checks
+    import gpu_sharing
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("results/bench-gpu"))
@@ -431,8 +432,14 @@ def main() -> None:
     bench = Bench(given.out, device, given.tiny, time.monotonic() + 60 * given.minutes)
     card = torch.cuda.get_device_name() if device.type == "cuda" else "a CPU"
     bench.say(f"{card}, torch {torch.__version__}, {training.threads()} cores")
-    known = {"checks": gpu_checks.checks, "table": table, "compiled": compiled, "width": width}
-    known |= {"variants": variants, "decoders": decoders, "profile": profile}
+    known = {"checks": gpu_checks.checks, "table": table, "sharing": gpu_sharing.sharing}
+    known |= {
+        "compiled": compiled,
+        "width": width,
+        "variants": variants,
+        "decoders": decoders,
+        "profile": profile,
+    }
     for name in PARTS:
         if name in given.only:
             bench.part(name, known[name])

@@ -17,7 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -107,14 +107,7 @@ RESULTS = (
 def plan(scale: Scale) -> Iterator[Job]:
     """Yield the jobs, the most telling first."""
     for seed in SEEDS:
-        yield Job(
-            "dense",
-            seed,
-            epochs=scale.dense_epochs,
-            batch_size=256,
-            learning_rate=0.2,
-            warmup_epochs=1,
-        )
+        yield dense(scale, seed)
     yield from criteria(0.3, CRITERIA[:3], (1, 2))
     wreck = Job("recipe", 0, width=0.3)
     for seed in SEEDS:
@@ -133,16 +126,30 @@ def plan(scale: Scale) -> Iterator[Job]:
     yield from labels(16)
 
 
+def dense(scale: Scale, seed: int) -> Job:
+    """Return the training of a dense network."""
+    epochs = scale.dense_epochs
+    return Job("dense", seed, epochs=epochs, batch_size=256, learning_rate=0.2, warmup_epochs=1)
+
+
 def criteria(width: float, names: tuple[str, ...], steps: tuple[int, ...]) -> Iterator[Job]:
     """Yield prunings of the width alone, by each criterion."""
     for count, name, seed in product(steps, names, SEEDS):
         yield Job("criteria", seed, name, count, width=width)
 
 
-def labels(epochs: int) -> Iterator[Job]:
+def labels(epochs: int, seed: int = 0) -> Iterator[Job]:
     """Yield short trainings of networks over the surfaces of two budgets."""
     for distillation, network in product((0.0, 0.7), NETWORKS):
-        yield Job("labels", 0, "l2", 1, *network, epochs=epochs, distillation=distillation)
+        yield Job("labels", seed, "l2", 1, *network, epochs=epochs, distillation=distillation)
+
+
+def plan_labels(scale: Scale, seeds: Sequence[int]) -> Iterator[Job]:
+    """Yield what tells which labels foretell finals: finals first, then labels of a few epochs."""
+    for seed in seeds:
+        yield dense(scale, seed)
+    for epochs, seed in product((16, 4, 2, 8), seeds):
+        yield from labels(epochs, seed)
 
 
 def main() -> None:
@@ -151,6 +158,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=6)
     parser.add_argument("--processes", type=int, default=10)
+    parser.add_argument("--labels", type=int, nargs="+", metavar="SEED", help="this study only")
     parser.add_argument("--tiny", action="store_true")
     options = parser.parse_args()
     begun = time.monotonic()
@@ -160,7 +168,8 @@ def main() -> None:
     try:
         draw(scale, folder)
         print(f"images drawn after {time.monotonic() - begun:.0f} s", flush=True)
-        queue = Queue(list(plan(scale)), options.out / "wrecks.csv", begun + 60 * options.minutes)
+        jobs = plan(scale) if options.labels is None else plan_labels(scale, options.labels)
+        queue = Queue(list(jobs), options.out / "wrecks.csv", begun + 60 * options.minutes)
         queue.run(options.processes, (scale, folder, options.out))
     finally:
         shutil.rmtree(folder)

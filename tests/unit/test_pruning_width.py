@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import prune3d
+import prune3d.pruning.channels.compare as comparing
+from prune3d.costs.count import pass_image
 from prune3d.errors import PruningError
 from prune3d.pruning import PruningOptions
+from prune3d.pruning.channels.compare import liven
+from prune3d.pruning.channels.silent import silent_outputs
 
 Network = Callable[..., nn.Module]
 # Of a basic block: the layers that write each set of channels, with their batch norms.
@@ -211,3 +216,37 @@ def test_an_unknown_criterion_is_refused_with_the_known_ones(make_network: Netwo
         PruningError, match=r"'bn'; known are: batchnorm_scale, l1, l2, fpgm, taylor, random, "
     ):
         prune3d.prune(make_network("resnet8"), width=0.5, options=options)
+
+
+def test_outputs_are_compared_in_full_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In TF32, torch's default on GPUs, a right pruning of a trained ResNet-20 looks wrong."""
+    precisions = []
+
+    def passing(*args: Any) -> Any:
+        precisions.append(torch.backends.cudnn.conv.fp32_precision)
+        precisions.append(torch.backends.cuda.matmul.fp32_precision)
+        return pass_image(*args)
+
+    def silencing(*args: Any) -> Any:
+        precisions.append(torch.backends.cudnn.conv.fp32_precision)
+        return silent_outputs(*args)
+
+    monkeypatch.setattr(comparing, "pass_image", passing)
+    monkeypatch.setattr(comparing, "silent_outputs", silencing)
+    before = torch.backends.cudnn.conv.fp32_precision
+    monkeypatch.setattr(torch.backends.cudnn.conv, "fp32_precision", "tf32")
+    prune3d.prune(prune3d.build("resnet8", 4, 16), width=0.5)
+    assert set(precisions) == {"ieee"}
+    assert len(precisions) >= 3
+    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
+    monkeypatch.undo()
+    assert torch.backends.cudnn.conv.fp32_precision == before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_width_goes_on_a_gpu() -> None:
+    """Convolutions in TF32 differ by more than the comparison of outputs allows."""
+    for name in ("resnet20", "resnet56"):
+        model = prune3d.build(name, 10, 32)
+        liven(model, 1)
+        prune3d.prune(model.cuda(), width=0.5)

@@ -3,7 +3,9 @@
 A predictor of few samples cannot choose among networks that it puts within its own error. So some
 of them, far apart, and the best network of each single dimension are fine-tuned for a part of the
 final epochs, the better ones longer: successive halving (Jamieson and Talwalkar, "Non-stochastic
-best arm identification and hyperparameter optimization", AISTATS 2016) with two rounds.
+best arm identification and hyperparameter optimization", AISTATS 2016) with two rounds. The best
+predicted is in both, since in few steps networks of many blocks or small images have only begun to
+recover.
 """
 
 from __future__ import annotations
@@ -112,6 +114,15 @@ def ranking(trials: Sequence[Mapping[str, Any]]) -> list[int]:
     return sorted(taken, key=merit)
 
 
+def contenders(first: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return indices of the proposed networks in the order in which they enter the second round.
+
+    The target of the predictor, proposed first, then the others by their `ranking`.
+    """
+    order = ranking(first)
+    return sorted(order, key=lambda i: i != 0)
+
+
 def choose(
     target: Mapping[str, Any],
     proposed: Sequence[Mapping[str, Any]],
@@ -127,8 +138,7 @@ def choose(
     proposed
         See `propose`.
     first, second
-        Metrics of both rounds: of the proposed networks in their order, and of the best of the
-        first round in the order of their `ranking`.
+        Metrics of both rounds: of the proposed networks in their order, and of `contenders`.
 
     Returns
     -------
@@ -138,11 +148,11 @@ def choose(
     list of dict
         A row a trial, see `prune3d.optimize.target_file.TrialRow`.
     """
-    order = ranking(first)
+    order = contenders(first)
     if not order:
         return dict(target), []
     rows = [_row(ROUNDS[0], i + 1, i, proposed[i], first[i]) for i in sorted(order)]
-    last, best = rows, order[0]
+    last, best = rows, ranking(first)[0]
     if again := ranking(second):
         last = [
             _row(ROUNDS[1], k + 1, order[k], proposed[order[k]], second[k]) for k in sorted(again)
@@ -186,7 +196,8 @@ def taken_by(
     proposed
         See `propose`.
     first
-        Metrics of the first round where the place is of the second, by rank; else None, by number.
+        Metrics of the first round where the place is of the second, see `contenders`; else None,
+        for places by number.
     """
-    order = ranking(first) if first is not None else range(len(proposed))
+    order = contenders(first) if first is not None else range(len(proposed))
     return proposed[order[place - 1]] if place <= len(order) else None

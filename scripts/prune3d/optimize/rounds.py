@@ -22,7 +22,8 @@ class RerankOptions:
         Networks spread over the tied ones that are tried, the best predicted among them; 0 tries
         none. The best network of each single dimension comes beside them.
     keep
-        Networks of the first round that are tried once more, for longer; below 2 none.
+        Networks that are tried once more, for longer: the best predicted, and the best others of
+        the first round; below 2 none.
     part
         Part of the final epochs that a network is fine-tuned for in the first round, in (0, 0.5];
         in the second it is twice that.

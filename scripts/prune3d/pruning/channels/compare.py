@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,25 @@ IMAGES = 4
 TOLERANCE, ROUNDING = 1e-3, 1e-5
 
 
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Keep GPUs from rounding what convolutions and products read to TF32.
+
+    Its 10 bits of mantissa are torch's default for convolutions, and leave differences above
+    `TOLERANCE`.
+    """
+    backends = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
+
+
+@full_float32()
 def expected_outputs(
     model: nn.Module, graph: ChannelGraph, kept: Mapping[str, Tensor]
 ) -> Tensor | None:
@@ -49,6 +69,7 @@ def expected_outputs(
         model.train(training)
 
 
+@full_float32()
 def compare(model: nn.Module, expected: Tensor) -> None:
     """Refuse a pruned network that does not compute what is expected.
 
