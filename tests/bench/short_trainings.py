@@ -16,12 +16,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-import prune3d  # noqa: E402
-from prune3d.data.images import load_splits  # noqa: E402
-from prune3d.costs.structure_file import read_removal_order  # noqa: E402
-from prune3d.pruning.options import PruningOptions  # noqa: E402
-from prune3d.train import Recipe, train  # noqa: E402
-from prune3d.train.evaluate import evaluate  # noqa: E402
+import prune3d
+from prune3d.costs.structure_file import read_removal_order
+from prune3d.data.images import load_splits
+from prune3d.pruning.options import PruningOptions
+from prune3d.train import Recipe, train
+from prune3d.train.evaluate import evaluate
 
 WARMUP = 0.25  # of the epochs
 
