@@ -11,14 +11,13 @@ with Job(snakemake) as job:
     from prune3d.sampling.table import read_holdout, read_samples
 
     choices, style = job.read(Choices), job.read(Style)
-    pairs = zip(job.params["seeds"], job.input.samples, job.input.holdout, strict=True)
-    rows = [
-        row
-        for seed, fit, held in pairs
-        for row in ablate(
-            job.wildcards.ablation, read_samples(fit), read_holdout(held), seed, choices
-        )
-    ]
+    rows = []
+    for seed, samples, holdout in zip(
+        job.params["seeds"], job.input.samples, job.input.holdout, strict=True
+    ):
+        fitted = read_samples(samples)
+        held = read_holdout(holdout, fitted)
+        rows += ablate(job.wildcards.ablation, fitted, held, seed, choices)
     summary = summarize(rows)
     FITS.write(job.output.rows, rows)
     write_csv(job.output.csv, summary, SUMMARY)

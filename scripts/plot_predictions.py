@@ -9,6 +9,6 @@ with Job(snakemake) as job:
 
     style = job.read(Style)
     runs = [read_samples(path) for path in job.input.samples]
-    held = [read_holdout(path) for path in job.input.holdout]
+    held = [read_holdout(path, run) for path, run in zip(job.input.holdout, runs, strict=True)]
     fitted = [read_predictor(path) for path in job.input.predictors]
     style.save(draw_predictions(runs, held, fitted, style), job.output)

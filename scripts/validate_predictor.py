@@ -7,11 +7,9 @@ with Job(snakemake) as job:
     from prune3d.optimize.surrogate import validate
     from prune3d.sampling.table import read_holdout, read_samples
 
-    result = validate(
-        read_samples(job.input.samples),
-        read_holdout(job.input.holdout),
-        read_predictor(job.input.predictor),
-    )
+    samples = read_samples(job.input.samples)
+    held = read_holdout(job.input.holdout, samples)
+    result = validate(samples, held, read_predictor(job.input.predictor))
     VALIDATION.write(job.output.validation, result)
     bend = result["bend"]
     job.say(f"can joint pruning win: {bend['joint']}, cross terms {bend['cross_terms']}")

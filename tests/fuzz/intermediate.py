@@ -323,7 +323,8 @@ CLAIMED = ("runs", "left_out", "fits", "scratch", "forecasts")
 def readers(paths: dict[str, Path]) -> dict[str, Read]:
     """Return for each kind what reads its file and uses it as scripts do."""
     known = read_structure(paths["structure"])
-    samples, held = read_samples(paths["samples"]), read_holdout(paths["holdout"])
+    samples = read_samples(paths["samples"])
+    held = read_holdout(paths["holdout"], samples)
     fitted = read_predictor(paths["predictor"])
     optimum, tied = read_target(paths["optimum"], "dwr"), TIED.read(paths["tied"])
     half = Budget.of({"macs": 0.5})
@@ -353,7 +354,7 @@ def readers(paths: dict[str, Path]) -> dict[str, Read]:
         return comparable(found)
 
     def of_holdout(path: Path) -> Any:
-        found = read_holdout(path)
+        found = read_holdout(path, samples)
         if seldom(path):
             draw_predictions([samples], [found], [fitted], STYLE)
         return comparable(found)

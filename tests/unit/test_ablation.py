@@ -34,9 +34,9 @@ def grid() -> Samples:
 
 
 @pytest.fixture(scope="module")
-def held() -> Samples:
+def held(grid: Samples) -> Samples:
     """Return the recorded held-out samples."""
-    return read_holdout(DATA / "digits_grid_holdout.csv")
+    return read_holdout(DATA / "digits_grid_holdout.csv", grid)
 
 
 def rmse(true: np.ndarray, predicted: np.ndarray) -> float:

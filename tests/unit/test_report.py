@@ -521,7 +521,8 @@ def test_samples_are_drawn_on_the_axis_along_which_they_lie() -> None:
 
 def test_a_table_in_the_results_is_what_figures_read(tmp_path: Path, results: Path) -> None:
     run = results / "digits/seed0"
-    samples, held = read_samples(run / "samples.csv"), read_holdout(run / "holdout.csv")
+    samples = read_samples(run / "samples.csv")
+    held = read_holdout(run / "holdout.csv", samples)
     assert samples.names == ("d100_w100_r100", "d50_w100_r100", "d100_w50_r100")
     assert samples.cost_macs.tolist() == [7_000, 30_000, 10_000]
     assert held.names == ("d80_w80_r100",)

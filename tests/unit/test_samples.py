@@ -84,7 +84,8 @@ def test_samples_survive_their_table(tmp_path: Path) -> None:
 
 def test_a_table_without_held_out_samples_has_none(tmp_path: Path) -> None:
     HOLDOUT.write(tmp_path / "holdout.csv", [])
-    held = read_holdout(tmp_path / "holdout.csv")
+    fitted = Samples(("d100_w100_r100",), np.ones((1, 3)), np.ones(1), np.ones(1))
+    held = read_holdout(tmp_path / "holdout.csv", fitted)
     assert held.names == ()
     assert held.ratios.shape == (0, 3)
 
@@ -242,6 +243,15 @@ def test_the_same_network_counts_once(tmp_path: Path) -> None:
         ("d70_w100_r100", 0.8),
         ("d100_w50_r100", 0.7),
     ]
+
+
+def test_a_held_out_network_that_is_fitted_tells_nothing(tmp_path: Path) -> None:
+    fitted, held = tmp_path / "samples.csv", tmp_path / "holdout.csv"
+    points = {"d100_w100_r100": (1, 1, 1), "d60_w100_r100": (2 / 3, 1, 1)}
+    SAMPLES.write(fitted, [sample_row(name, metrics(*p, 0.9)) for name, p in points.items()])
+    points = {"d70_w100_r100": (2 / 3, 1, 1), "d60_w80_r100": (2 / 3, 0.8, 1)}
+    HOLDOUT.write(held, [sample_row(name, metrics(*p, 0.8)) for name, p in points.items()])
+    assert read_holdout(held, read_samples(fitted)).names == ("d60_w80_r100",)
 
 
 def test_the_table_must_begin_with_the_dense_network(tmp_path: Path) -> None:

@@ -115,15 +115,21 @@ def read_samples(path: str | Path) -> Samples:
     return samples
 
 
-def read_holdout(path: str | Path) -> Samples:
+def read_holdout(path: str | Path, fitted: Samples) -> Samples:
     """Read a ``holdout.csv``, the networks that are only predicted.
+
+    One that is the same network as a fitted one, as a small network may have, tells nothing of a
+    prediction and is left out.
 
     Raises
     ------
     UserError
         If it is missing, damaged or of another format.
     """
-    return _read(HOLDOUT, path)
+    held = _read(HOLDOUT, path)
+    known = {tuple(ratios) for ratios in fitted.ratios.tolist()}
+    pairs = zip(held.names, held.ratios.tolist(), strict=True)
+    return held.without({name for name, ratios in pairs if tuple(ratios) in known})
 
 
 def _read(kind: TableKind, path: str | Path) -> Samples:
