@@ -129,7 +129,7 @@ def results(tmp_path: Path) -> Path:
         for table, networks in (("samples", samples), ("holdout", held)):
             rows = []
             for name, cost, spent in networks:
-                ratio = 1.0 if name == "d100_w100_r100" else 0.5
+                ratio = {"d100_w100_r100": 1.0, "d80_w80_r100": 0.8}.get(name, 0.5)
                 rows.append(sample_row(name, metrics(ratio, cost, 0.5)))
                 rows[-1] |= dict.fromkeys(("depth", "width", "resolution"), ratio)
                 write(run / f"samples/{name}/provenance.json", spent)
