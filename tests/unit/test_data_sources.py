@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import http.server
 import io
-import pickle
 import tarfile
 import threading
 import zipfile
@@ -30,13 +28,9 @@ from prune3d.data.settings import DataSettings
 from prune3d.data.source import Labelled, Listed
 from prune3d.data.split import Fractions, prepare
 from prune3d.errors import UserError
+from published import WNIDS, jpeg, md5, write_cifar, write_tiny_imagenet
 
 FRACTIONS = Fractions(0.5, 0.5)
-
-
-def md5(path: Path) -> str:
-    """Return a file's checksum."""
-    return hashlib.md5(path.read_bytes()).hexdigest()
 
 
 def smaller(monkeypatch: pytest.MonkeyPatch, name: str, known: DatasetFacts) -> None:
@@ -69,39 +63,22 @@ def cifar(
     """CIFAR's files with 8 images each and 4 classes, their checksums made known."""
     name: str = request.param
     kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-    key = {"cifar10": "labels", "cifar100": "fine_labels"}[name]
-    folder = tmp_path / "root" / kind.base_folder
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    written: dict[str, dict[bytes, int]] = {"train": {}, "test": {}}
-
-    def write(file: str, split: str) -> list[str]:
-        pixels = rng.integers(0, 256, (8, 3 * 32 * 32), dtype=np.uint8)
-        labels = [i % 4 for i in range(8)]
-        written[split].update({p.tobytes(): n for p, n in zip(pixels, labels, strict=True)})
-        (folder / file).write_bytes(pickle.dumps({"data": pixels, key: labels}, protocol=2))
-        return [file, md5(folder / file)]
-
-    train = [write(file, "train") for file, _ in kind.train_list]
-    test = [write(file, "test") for file, _ in kind.test_list]
-    meta = folder / kind.meta["filename"]
-    meta.write_bytes(pickle.dumps({kind.meta["key"]: ["a", "b", "c", "d"]}, protocol=2))
+    files = write_cifar(tmp_path / "root", kind)
     archive = tmp_path / kind.filename
     with tarfile.open(archive, "w:gz") as tar:
-        tar.add(folder, kind.base_folder)
-    monkeypatch.setattr(kind, "train_list", train)
-    monkeypatch.setattr(kind, "test_list", test)
-    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": md5(meta)})
+        tar.add(files.folder, kind.base_folder)
+    for key, value in files.known.items():
+        monkeypatch.setattr(kind, key, value)
     monkeypatch.setattr(kind, "tgz_md5", md5(archive))
-    smaller(monkeypatch, name, DatasetFacts(32, 3, 4, 8 * len(train), 8))
+    smaller(monkeypatch, name, DatasetFacts(32, 3, 4, 8 * len(kind.train_list), 8))
     return SimpleNamespace(
         settings=DataSettings(name, root=str(tmp_path / "root")),
         root=tmp_path / "root",
-        folder=folder,
+        folder=files.folder,
         archive=archive,
         kind=kind,
-        written=written,
-        first=folder / train[0][0],
+        written=files.written,
+        first=files.folder / kind.train_list[0][0],
     )
 
 
@@ -203,40 +180,10 @@ def test_a_folder_is_made_once_by_all_who_need_it(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name[0] != "."] == ["x"]
 
 
-def jpeg(colour: int, mode: str = "RGB", side: int = 64) -> bytes:
-    """Return a picture of one grey."""
-    stream = io.BytesIO()
-    value = (colour,) * 3 if mode == "RGB" else colour
-    Image.new(mode, (side, side), value).save(stream, "JPEG", quality=95)
-    return stream.getvalue()
-
-
-WNIDS = ("n01443537", "n01629819", "n04399382")
-
-
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Tiny ImageNet's folder with 3 classes: 4 training images each, 6 for validation."""
-    folder = tmp_path / "tiny-imagenet-200"
-    (folder / "val/images").mkdir(parents=True)
-    (folder / "test/images").mkdir(parents=True)
-    (folder / "test/images/test_0.JPEG").write_bytes(jpeg(9))
-    # Their order is not the alphabet's.
-    (folder / "wnids.txt").write_text("\n".join(reversed(WNIDS)) + "\n")
-    for label, wnid in enumerate(WNIDS):
-        images = folder / "train" / wnid / "images"
-        images.mkdir(parents=True)
-        for i in range(4):
-            # A few of the real ones are grey.
-            content = jpeg(80 * label + 10 * i, "L" if i == 3 else "RGB")
-            (images / f"{wnid}_{i}.JPEG").write_bytes(content)
-        boxes = images.parent / f"{wnid}_boxes.txt"
-        boxes.write_text(f"{wnid}_0.JPEG\t0\t10\t63\t58\n")
-    lines = []
-    for i in range(6):
-        (folder / f"val/images/val_{i}.JPEG").write_bytes(jpeg(80 * (i % 3) + 5))
-        lines.append(f"val_{i}.JPEG\t{WNIDS[i % 3]}\t0\t32\t44\t62")
-    (folder / "val/val_annotations.txt").write_text("\n".join(lines) + "\n")
+    folder = write_tiny_imagenet(tmp_path)
     smaller(monkeypatch, "tiny-imagenet", DatasetFacts(64, 3, 3, 12, 6))
     return folder
 
