@@ -107,7 +107,7 @@ RESULTS = (
 def plan(scale: Scale) -> Iterator[Job]:
     """Yield the jobs, the most telling first."""
     for seed in SEEDS:
-        yield dense(scale, seed)
+        yield dense_job(scale, seed)
     yield from criteria(0.3, CRITERIA[:3], (1, 2))
     wreck = Job("recipe", 0, width=0.3)
     for seed in SEEDS:
@@ -126,7 +126,7 @@ def plan(scale: Scale) -> Iterator[Job]:
     yield from labels(16)
 
 
-def dense(scale: Scale, seed: int) -> Job:
+def dense_job(scale: Scale, seed: int) -> Job:
     """Return the training of a dense network."""
     epochs = scale.dense_epochs
     return Job("dense", seed, epochs=epochs, batch_size=256, learning_rate=0.2, warmup_epochs=1)
@@ -147,7 +147,7 @@ def labels(epochs: int, seed: int = 0) -> Iterator[Job]:
 def plan_labels(scale: Scale, seeds: Sequence[int]) -> Iterator[Job]:
     """Yield what tells which labels foretell finals: finals first, then labels of a few epochs."""
     for seed in seeds:
-        yield dense(scale, seed)
+        yield dense_job(scale, seed)
     for epochs, seed in product((16, 4, 2, 8), seeds):
         yield from labels(epochs, seed)
 
