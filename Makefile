@@ -19,6 +19,9 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 REPORT := all results/report/landing.rst
 
+# Every job starts a Python of its own; containers often set this, and each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo report unlock test check unit workflow coverage kills bench bench-gpu docs site pins clean
 
 $(VENV)/uv: requirements.txt
@@ -29,15 +32,15 @@ $(VENV)/uv: requirements.txt
 	touch $@
 
 $(VENV)/installed: $(VENV)/uv requirements.txt
-	$(BIN)/uv pip install --quiet --python $(VENV) -r requirements.txt
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(VENV) -r requirements.txt
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
-	$(BIN)/uv pip install --quiet --python $(VENV) -r requirements-dev.txt
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(VENV) -r requirements-dev.txt
 	touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed-dev requirements-docs.txt
-	$(BIN)/uv pip install --quiet --python $(VENV) -r requirements-docs.txt
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(VENV) -r requirements-docs.txt
 	touch $@
 
 demo: $(VENV)/installed
@@ -66,7 +69,8 @@ unit: $(VENV)/installed-docs
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/fuzz $(PYTEST_ARGS)
 
 workflow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest tests/workflow tests/slurm $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/workflow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/slurm $(PYTEST_ARGS)
 
 coverage: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report term-missing:skip-covered tests/unit

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pstats
 import resource
 import shutil
 import subprocess
@@ -98,8 +99,7 @@ def write_ours(folder: Path, size: Size) -> list[str]:
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "Snakefile", folder)
     for name in ("rules", "scripts", "config", "envs"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        shutil.copytree(ROOT / name, folder / name)
     (folder / "scale.yaml").write_text(yaml.safe_dump(config(size)))
     return ["--configfile", "scale.yaml"]
 
@@ -144,6 +144,18 @@ def snakemake(folder: Path, *arguments: str) -> Run:
     totals = [line.split()[1] for line in text.splitlines() if line.startswith("total ")]
     cpu_seconds = usage.ru_utime + usage.ru_stime
     return Run(seconds, cpu_seconds, usage.ru_maxrss / 1024, int(totals[-1]) if totals else 0)
+
+
+def count_calls(folder: Path, *arguments: str) -> int:
+    """Run Snakemake and count its calls of functions, which no other work on a machine changes."""
+    profile = folder / "calls.profile"
+    subprocess.run(
+        [sys.executable, "-m", "cProfile", "-o", profile, "-m", "snakemake", *arguments],
+        cwd=folder,
+        capture_output=True,
+        check=True,
+    )
+    return pstats.Stats(str(profile)).total_calls
 
 
 def touch_all(folder: Path, arguments: list[str]) -> None:

@@ -15,11 +15,20 @@ from prune3d.workflow import sources
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the scripts and of the library, which the digests are of."""
-    folder = tmp_path / "scripts"
+@pytest.fixture(scope="module")
+def looked_through(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the scripts and of the library, with what is remembered of them."""
+    folder = tmp_path_factory.mktemp("looked_through") / "scripts"
     shutil.copytree(ROOT / "scripts", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    sources._known(folder)
+    return folder
+
+
+@pytest.fixture
+def copied(looked_through: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it that a test may change, and which the digests are of."""
+    folder = tmp_path / "scripts"
+    shutil.copytree(looked_through, folder)
     monkeypatch.setattr(sources, "SCRIPTS", folder)
     return folder
 
@@ -27,6 +36,7 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def digest(script: str) -> str:
     sources.digest_of.cache_clear()
     sources._read.cache_clear()
+    sources._known.cache_clear()
     return sources.digest_of(script)
 
 
@@ -97,6 +107,46 @@ def test_dates_comments_docstrings_and_layout_are_no_other_code(copied: Path) ->
 def test_a_value_in_code_is_other_code(copied: Path) -> None:
     before = digest("train_dense")
     edit(copied / "train_dense.py", 'stage="dense"', 'stage="Dense"')
+    assert digest("train_dense") != before
+
+
+def remembered(scripts: Path) -> Path:
+    (place,) = (scripts / "__pycache__").glob("sources.*.json")
+    return place
+
+
+def test_what_was_parsed_is_remembered(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digest("train_dense")
+    assert remembered(copied).is_file()
+    monkeypatch.setattr(sources, "_parse", lambda code: pytest.fail("it is parsed again"))
+    assert digest("train_dense") == before
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 1}', '{"a": []}', "\udcff"])
+def test_what_is_remembered_may_be_damaged(copied: Path, content: str) -> None:
+    before = digest("train_dense")
+    remembered(copied).write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert digest("train_dense") == before
+
+
+def test_nothing_need_be_remembered(copied: Path) -> None:
+    before = digest("train_dense")
+    shutil.rmtree(copied / "__pycache__")
+    (copied / "__pycache__").touch()
+    assert digest("train_dense") == before
+
+
+def test_a_file_that_is_no_python_is_in_nobodys_way(copied: Path) -> None:
+    before = digest("train_dense")
+    (copied / "mine.py").write_text("print 'Python 2'\n")
+    assert digest("train_dense") == before
+
+
+def test_a_module_that_is_new_counts(copied: Path) -> None:
+    """It was named before it was there."""
+    edit(copied / "train_dense.py", "\nfrom prune3d", "\nLATER = 'prune3d.later'\nfrom prune3d")
+    before = digest("train_dense")
+    (copied / "prune3d/later.py").write_text("X = 1\n")
     assert digest("train_dense") != before
 
 

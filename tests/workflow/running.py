@@ -51,8 +51,7 @@ class Project:
         folder.mkdir(parents=True)
         shutil.copy(ROOT / "Snakefile", folder)
         for name in ("rules", "scripts", "config", "envs"):
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+            shutil.copytree(ROOT / name, folder / name)
         shutil.copy(TINY, folder / "tiny.yaml")
         return cls(folder)
 

@@ -10,11 +10,16 @@ import ast
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from prune3d.errors import UserError
+from prune3d.files import write_json
 
 NAME = re.compile(r"prune3d(\.\w+)+")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -62,12 +67,12 @@ def digest_of_config(config: Mapping[str, Any]) -> str:
 def used_modules(script: str) -> tuple[str, ...]:
     """Return the names of the modules that a script imports, directly or through others."""
     found: set[str] = set()
-    waiting = set(_read(SCRIPTS / f"{script}.py").imports)
+    waiting = set(_read(SCRIPTS / f"{script}.py").names)
     while waiting:
         name = waiting.pop()
-        if name not in found and name not in WITHOUT_PART:
+        if name not in found and name not in WITHOUT_PART and _file(name).is_file():
             found.add(name)
-            waiting |= _read(_file(name)).imports
+            waiting |= _read(_file(name)).names
     return tuple(sorted(found))
 
 
@@ -78,24 +83,61 @@ class Source:
     Attributes
     ----------
     content
-        What it says, without comments, docstrings and layout.
-    imports
-        The modules of this library that it names.
+        Digest of what it says, without comments, docstrings and layout.
+    names
+        What it names that may be a module of this library.
     """
 
     content: str
-    imports: frozenset[str]
+    names: frozenset[str]
 
 
 @cache
 def _read(path: Path) -> Source:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    imports: set[str] = set()
+    code = path.read_bytes()
+    return _known(SCRIPTS).get(_sha(code)) or _parse(code)
+
+
+@cache
+def _known(scripts: Path) -> dict[str, Source]:
+    """Return all files under a folder, by the digest of their bytes, parsed once and remembered."""
+    place = scripts / "__pycache__" / f"sources.{sys.implementation.cache_tag}.json"
+    remembered = _remembered(place)
+    known = {}
+    for code in (path.read_bytes() for path in scripts.rglob("*.py")):
+        # One that is no Python is an error only where it is used.
+        with suppress(SyntaxError, ValueError):
+            known[_sha(code)] = remembered.get(_sha(code)) or _parse(code)
+    if known.keys() - remembered.keys():
+        # Where it cannot be written, each start takes a second or two longer.
+        with suppress(UserError):
+            write_json(place, {sha: [x.content, *sorted(x.names)] for sha, x in known.items()})
+    return known
+
+
+def _remembered(place: Path) -> dict[str, Source]:
+    try:
+        written = json.loads(place.read_text(encoding="utf-8"))
+        return {
+            sha: Source(str(content), frozenset(map(str, names)))
+            for sha, (content, *names) in written.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _parse(code: bytes) -> Source:
+    tree = ast.parse(code)
+    names: set[str] = set()
     for node in ast.walk(tree):
-        imports.update(_named(node))
+        names.update(name for name in _named(node) if NAME.fullmatch(name))
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return Source(ast.unparse(tree), frozenset(name for name in imports if _is_module(name)))
+    return Source(_sha(ast.unparse(tree).encode()), frozenset(names))
+
+
+def _sha(code: bytes) -> str:
+    return hashlib.sha256(code).hexdigest()
 
 
 def _named(node: ast.AST) -> Iterator[str]:
@@ -107,10 +149,6 @@ def _named(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
         # Registries name `module:function`.
         yield node.value.partition(":")[0]
-
-
-def _is_module(name: str) -> bool:
-    return NAME.fullmatch(name) is not None and _file(name).is_file()
 
 
 def _file(module: str) -> Path:
