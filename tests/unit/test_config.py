@@ -179,6 +179,10 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
             ["model.sparsity.penalty is none", "slimming needs batchnorm_l1"],
         ),
         (
+            {"defaults__policies": ["group_norm"]},
+            ["model.sparsity.penalty is none", "group_norm needs group_norm"],
+        ),
+        (
             {
                 "defaults__policies": ["global_l2"],
                 "defaults__budgets": [{"name": "small", "macs": 0.5, "params": 0.5}],

@@ -17,7 +17,7 @@ from prune3d.data.images import ImageSplits
 from prune3d.errors import PruningError, UserError
 from prune3d.models.lineage import get_lineage
 from prune3d.pruning import PruningOptions
-from prune3d.pruning.channel_criteria import fpgm, taylor
+from prune3d.pruning.channel_criteria import fpgm, group_norm, taylor
 from prune3d.pruning.dense import channel_groups, present_blocks
 from prune3d.pruning.depth import order_blocks
 from prune3d.pruning.width import highest, score_channels
@@ -45,6 +45,21 @@ def test_a_filter_that_repeats_the_others_goes_first_with_fpgm(trained: nn.Modul
         weight[3] = weight.mean(0)
     scores = fpgm(group_of(trained, "layer1.0.conv1"), GENERATOR)
     assert int(scores.argmin()) == 3
+
+
+@pytest.mark.parametrize("name", ["resnet14", "cifar_vgg16_bn"])
+def test_group_norms_are_those_of_the_authors_code(make_network, name: str) -> None:
+    import torch_pruning as tp
+
+    model = make_network(name, size=32)
+    graph = tp.DependencyGraph().build_dependency(model, torch.zeros(2, 3, 32, 32))
+    importance = tp.importance.GroupMagnitudeImportance(normalizer=None)
+    for group in channel_groups(model):
+        conv = model.get_submodule(group.name)
+        theirs = graph.get_pruning_group(
+            conv, tp.prune_conv_out_channels, list(range(group.channels))
+        )
+        torch.testing.assert_close(group_norm(group, GENERATOR), importance(theirs))
 
 
 def losses_without(model: nn.Module, norm: str, images: ImageSplits) -> list[float]:

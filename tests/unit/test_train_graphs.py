@@ -116,7 +116,7 @@ def test_captured_steps_are_the_eager_ones(
     assert_captured_is_eager(caplog, images, recipe, teacher=teacher)
 
 
-@pytest.mark.parametrize("penalty", ["batchnorm_l1", "group_lasso"])
+@pytest.mark.parametrize("penalty", ["batchnorm_l1", "group_lasso", "group_norm"])
 def test_penalties_are_captured(
     caplog: pytest.LogCaptureFixture, images: ImageSet, penalty: str
 ) -> None:

@@ -25,12 +25,17 @@ from prune3d.sampling.tree import AXES
 from running import Project
 
 RUN = Path("results/digits/seed0")
+PENALTY = "batchnorm_l1"
 # Those that the other tests of the workflow do not run; two draws stand for all.
-RUN_HERE = [name for name in POLICIES if name not in (*AXES, *DRAWN[2:])]
+RUN_HERE = [
+    name
+    for name, policy in POLICIES.items()
+    if name not in (*AXES, *DRAWN[2:]) and policy.penalty in (None, PENALTY)
+]
 CHANGE: dict[str, Any] = {
     "defaults": {
         # What slimming needs: batch-norm scales in an order.
-        "model": {"name": "resnet14", "sparsity": {"penalty": "batchnorm_l1"}},
+        "model": {"name": "resnet14", "sparsity": {"penalty": PENALTY}},
         "dense": {"epochs": 3},
         "sampling": {"design": "axes", "points": [], "holdout": []},
         "rerank": {"candidates": 0},
@@ -48,6 +53,24 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Project:
     done = project.run("--cores", "2", "results/tables/policies.csv", config=config)
     assert done.returncode == 0, done.stderr[-5000:]
     return project
+
+
+@pytest.mark.slow
+def test_channels_are_in_the_order_of_their_norms_where_these_were_penalized(
+    fresh: Project,
+) -> None:
+    model = {"name": "resnet14", "sparsity": {"penalty": "group_norm"}}
+    change = {**CHANGE["defaults"], "model": model, "policies": ["global_l2", "group_norm"]}
+    config = fresh.with_config("grouped", {"defaults": change})
+    done = fresh.run("--cores", "2", "results/tables/policies.csv", config=config)
+    assert done.returncode == 0, done.stderr[-5000:]
+    shapes = []
+    for name in ("global_l2", "group_norm"):
+        folder = fresh.folder / RUN / "budgets/half" / name
+        ratio = json.loads((folder / "metrics.json").read_text())["macs_ratio"]
+        assert 0.97 * 0.5 <= ratio <= 0.5
+        shapes.append(prune3d.load(folder / "model.safetensors").spec.shapes)
+    assert shapes[0] != shapes[1]
 
 
 @pytest.fixture(scope="module")

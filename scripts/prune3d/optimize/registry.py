@@ -12,7 +12,6 @@ from prune3d.sampling.tree import AXES
 
 METHOD = "dwr"
 DENSE_LONGER = "dense_longer"  # the control that prunes nothing
-SLIMMING = "slimming"
 DRAWN = tuple(f"random_point{i}" for i in range(1, 6))  # each a draw of its own
 # What a policy uses of the method's search, and is billed for: each includes those before it.
 NOTHING, AXIS_SAMPLES, SAMPLES, OPTIMUM = range(4)
@@ -44,6 +43,8 @@ class Policy:
         Whether blocks go in a random order.
     is_judging
         Whether it prunes and judges networks on its way, in a job of its own that needs torch.
+    penalty
+        The sparsity penalty by which the dense network must have been trained, if any.
     scratch
         Where the network is trained from random weights, for how long: for as many ``epochs`` as
         the dense network and the pruned one together, or at the cost of those, its ``budget``.
@@ -57,6 +58,7 @@ class Policy:
     allocation: str | None = None
     is_shuffling_blocks: bool = False
     is_judging: bool = False
+    penalty: str | None = None
     scratch: str | None = None
 
     @property
@@ -134,13 +136,23 @@ POLICIES: dict[str, Policy] = {
         channel_criterion="taylor",
         allocation="global",
     ),
-    SLIMMING: Policy(
+    "slimming": Policy(
         "Liu et al. 2017, network slimming, arXiv 1708.06519: one threshold over all layers, of "
         "batch-norm scales that were penalized",
         _LARGEST,
         ("width",),
         channel_criterion="batchnorm_scale",
         allocation="global",
+        penalty="batchnorm_l1",
+    ),
+    "group_norm": Policy(
+        "Fang et al. 2023, DepGraph, arXiv 2301.12900: one threshold over all layers, of the norms "
+        "of all that belongs to a channel, which were penalized",
+        _LARGEST,
+        ("width",),
+        channel_criterion="group_norm",
+        allocation="global",
+        penalty="group_norm",
     ),
     "dwr_allocated": Policy(
         "ours: the method's optimum, each layer keeping another share",

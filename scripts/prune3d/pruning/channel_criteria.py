@@ -47,6 +47,18 @@ def l2(group: ChannelGroup, generator: torch.Generator) -> Tensor:
     return _sum(filters.norm(2, dim=1) for filters in each_filters(group))
 
 
+def group_norm(group: ChannelGroup, generator: torch.Generator) -> Tensor:
+    """Mean squared L2 norm of a channel in all layers that write, scale or read it (DepGraph).
+
+    Fang et al. 2023, arXiv 2301.12900, as in the authors' code, but with depthwise filters.
+    """
+    squares = [
+        member.weight.detach()[member.positions].flatten(1).square().sum(1)
+        for member in group.members
+    ]
+    return torch.stack(squares).mean(0)
+
+
 def fpgm(group: ChannelGroup, generator: torch.Generator) -> Tensor:
     """Sum of the distances of each filter to the others of its layer (FPGM, arXiv 1811.00250).
 

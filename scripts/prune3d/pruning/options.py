@@ -20,6 +20,7 @@ CHANNEL_CRITERIA = {
     "batchnorm_scale": "prune3d.pruning.channel_criteria:batchnorm_scale",
     "l1": "prune3d.pruning.channel_criteria:l1",
     "l2": "prune3d.pruning.channel_criteria:l2",
+    "group_norm": "prune3d.pruning.channel_criteria:group_norm",
     "fpgm": "prune3d.pruning.channel_criteria:fpgm",
     "taylor": "prune3d.pruning.channel_criteria:taylor",
     "random": "prune3d.pruning.channel_criteria:random",

@@ -20,7 +20,7 @@ from prune3d.data.settings import DataSettings
 from prune3d.errors import ConfigError
 from prune3d.models.registry import facts as model_facts
 from prune3d.optimize.budget import Budget
-from prune3d.optimize.registry import METHOD, POLICIES, SLIMMING
+from prune3d.optimize.registry import METHOD, POLICIES
 from prune3d.predictor.design import check_design
 from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA, check_criterion
 from prune3d.pruning.patterns import why_unmatched
@@ -242,13 +242,12 @@ def _check_policies(name: str, settings: Config) -> None:
                 f"experiment '{name}', policies: {policy} divides MACs among the layers, and the "
                 f"budget '{other[0]}' limits something else; leave out one of the two."
             )
-    model = settings["model"]
-    penalty = model["sparsity"]["penalty"]
-    if SLIMMING in policies and not model["checkpoint"] and penalty != "batchnorm_l1":
-        raise ConfigError(
-            f"experiment '{name}', model.sparsity.penalty is {penalty}; the policy {SLIMMING} "
-            "needs batchnorm_l1, which puts batch-norm scales in an order."
-        )
+        needed, penalty = POLICIES[policy].penalty, settings["model"]["sparsity"]["penalty"]
+        if needed and penalty != needed and not settings["model"]["checkpoint"]:
+            raise ConfigError(
+                f"experiment '{name}', model.sparsity.penalty is {penalty}; the policy {policy} "
+                f"needs {needed}, which puts channels in the order that it takes."
+            )
 
 
 def _check_names(names: Sequence[str]) -> None:
