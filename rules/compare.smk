@@ -8,7 +8,7 @@
 # outputs:  {run}/budgets/{budget}/{policy}/target.json of the rivals, target_provenance.json
 #           tables/policies.{csv,md,tex}, runs.csv, left_out.csv, warnings.csv
 #           tables/claims.{csv,md}, published.{csv,md}
-#           figures/{policies,profiles}.{pdf,png}
+#           figures/{policies,ranking,profiles}.{pdf,png}
 #           tables/recovery.{csv,md}, figures/{experiment}_recovery.{pdf,png}: part of the report but
 #           not of `all`
 
@@ -155,6 +155,8 @@ rule plot_policies:
     output:
         pdf=f"{FIGURES}/policies.pdf",
         png=shown("policies", FIGURE_TITLES, f"{FIGURES}/policies.png"),
+        ranking_pdf=f"{FIGURES}/ranking.pdf",
+        ranking_png=shown("ranking", FIGURE_TITLES, f"{FIGURES}/ranking.png"),
         profiles_pdf=f"{FIGURES}/profiles.pdf",
         profiles_png=shown("profiles", FIGURE_TITLES, f"{FIGURES}/profiles.png"),
     log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from prune3d.report.figures import Style
 from prune3d.report.policies import POLICIES
 from prune3d.report.policy_figures import KNOWN, draw_policies, draw_profiles, look
 from prune3d.report.profiles import gaps_to_the_best
+from prune3d.report.ranking import draw_ranking
 
 STYLE = Style((5.0, 4.0), 80)
 MANY = [name for name in KNOWN if name != "dense_longer"][:20]
@@ -84,6 +86,33 @@ def test_a_profile_is_the_part_of_cases_within_some_points_of_the_best() -> None
             assert y == pytest.approx(100 * np.mean(within))
     at_once = sum(line.get_ydata()[0] for line in panel.lines)
     assert at_once >= 100  # some policy is the best in each case
+
+
+def test_policies_are_ranked_by_their_mean_over_seeds() -> None:
+    rows = random_runs(MANY)
+    figure = draw_ranking(rows, STYLE)
+    FigureCanvasAgg(figure).draw()
+    cases = [(e, b) for e in ("a", "b") for b in ("half", "quarter")]
+    for (experiment, budget), panel in zip(cases, figure.axes, strict=True):
+        assert panel.get_title() == f"{experiment}, {budget}"
+        own = [r for r in rows if (r["experiment"], r["budget"]) == (experiment, budget)]
+        means = {
+            policy: float(np.mean([r["test_top1"] for r in own if r["policy"] == policy]))
+            for policy in {r["policy"] for r in own}
+        }
+        names = [text.get_text() for text in panel.get_yticklabels()]
+        assert set(names) == set(means) and "dense" not in names
+        assert all(means[a] >= means[b] - 1e-9 for a, b in pairwise(names))
+        drawn = {b.get_label(): b.lines[0].get_xydata()[0] for b in panel.containers}
+        for place, name in enumerate(names):
+            np.testing.assert_allclose(drawn[name], [100 * means[name], place])
+        boxes = [text.get_window_extent() for text in panel.get_yticklabels()]
+        assert not any(a.overlaps(b) for a, b in pairwise(boxes))
+
+
+def test_a_ranking_of_nothing_can_be_drawn() -> None:
+    """All policies may have missed their budgets."""
+    assert draw_ranking([run("a", "", 0, "dense", 0.9)], STYLE).axes
 
 
 def test_a_single_policy_is_always_the_best() -> None:

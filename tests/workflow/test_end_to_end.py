@@ -50,6 +50,7 @@ def test_every_file_of_the_contract_is_written(finished: Project) -> None:
         figures = finished.folder / "results/figures"
         expected += [
             figures / f"policies.{kind}",
+            figures / f"ranking.{kind}",
             figures / f"profiles.{kind}",
             figures / f"digits_dimensions.{kind}",
         ]

@@ -22,6 +22,7 @@ PAGES = {
 }
 FIGURES = {
     "policies": (RESULTS, "Figure: accuracy against MACs"),
+    "ranking": (RESULTS, "Figure: which policy is ahead"),
     "recovery": (RESULTS, "Figure: accuracy over fine-tuning"),
     "accuracy_latency": (RESULTS, "Figure: accuracy against latency"),
     "latency": (RESULTS, "Figure: latency against MACs"),
