@@ -179,6 +179,14 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
             ["model.sparsity.penalty is none", "slimming needs batchnorm_l1"],
         ),
         (
+            {"defaults__latency__runtime": "tensorrt"},
+            ["latency.runtime: the runtime is tensorrt", "install onnxruntime-gpu"],
+        ),
+        (
+            {"defaults__latency__runtime": "tensorrt", "defaults__latency__device": "cpu"},
+            ["latency.device is cpu", "runs on GPUs alone"],
+        ),
+        (
             {"defaults__policies": ["group_norm"]},
             ["model.sparsity.penalty is none", "group_norm needs group_norm"],
         ),

@@ -6,10 +6,13 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+import torch
 from scipy.interpolate import RegularGridInterpolator
 
 import prune3d
+from prune3d.errors import UserError
 from prune3d.pruning.latency import (
     LATENCIES,
     WIDTHS,
@@ -17,7 +20,8 @@ from prune3d.pruning.latency import (
     measure_table,
     read_latencies,
 )
-from prune3d.pruning.timing import WARM_UP, LatencyOptions, latency
+from prune3d.pruning.runtimes import TENSORRT
+from prune3d.pruning.timing import WARM_UP, LatencyOptions, latency, where_measured
 
 
 def rows(values: np.ndarray, levels: list[list[float]]) -> list[dict[str, object]]:
@@ -80,3 +84,32 @@ def test_a_latency_is_the_median_of_the_passes_after_the_first(
     found = latency(model, 16, LatencyOptions(batch_size=2, runs=3))
     assert found == pytest.approx(4.0)
     assert passes == [2] * (WARM_UP + len(seconds))
+
+
+needs_tensorrt = pytest.mark.skipif(
+    TENSORRT not in onnxruntime.get_available_providers() or not torch.cuda.is_available(),
+    reason="no TensorRT here",
+)
+
+
+@needs_tensorrt
+def test_tensorrt_times_networks_on_the_gpu() -> None:
+    model = prune3d.build("resnet8", 10, 16)
+    options = LatencyOptions(runs=3, runtime="tensorrt")
+    assert latency(model, 16, options) > 0
+    assert where_measured(options, torch.device("cpu"))["device"] == torch.cuda.get_device_name()
+
+
+def test_tensorrt_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    model = prune3d.build("resnet8", 10, 16)
+    with pytest.raises(UserError, match="install onnxruntime-gpu in its place"):
+        latency(model, 16, LatencyOptions(runtime="tensorrt"))
+
+
+def test_tensorrt_that_cannot_be_loaded_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where onnxruntime-gpu is installed without TensorRT's libraries: it falls back."""
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT])
+    model = prune3d.build("resnet8", 10, 16)
+    with pytest.raises(UserError, match="cannot load here"):
+        latency(model, 16, LatencyOptions(runtime="tensorrt"))

@@ -82,7 +82,7 @@ def predict(
 def latency(
     network: Annotated[str, typer.Argument(metavar="FILE", help="Model file, ONNX file or name.")],
     runtime: Annotated[
-        Literal["torch", "onnxruntime"] | None,
+        Literal["torch", "onnxruntime", "tensorrt"] | None,
         typer.Option(help="What runs it [onnxruntime for ONNX files, else torch]."),
     ] = None,
     batch: Annotated[
@@ -96,7 +96,7 @@ def latency(
     code: Code = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time a network on this machine's CPU.
+    """Time a network on this machine's CPU, or with tensorrt on its GPU.
 
     \b
     Examples:

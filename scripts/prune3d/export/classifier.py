@@ -19,6 +19,7 @@ from prune3d.export.preprocessing import Preprocessing
 Floats = NDArray[np.float32]
 BATCH = 64
 READERS = 4
+CPU = ("CPUExecutionProvider",)
 KNOWN = ("classes", "mean", "spread", "crop", "stored_side", "side")
 
 
@@ -109,8 +110,17 @@ def _of_onnx(path: Path) -> Classifier:
     return Classifier(tuple(classes) if classes else None, int(count), rule, infer)
 
 
-def open_session(path: Path, threads: int | None = None) -> Any:
-    """Open an ONNX file in ONNX Runtime on the CPU.
+def open_session(path: Path, threads: int | None = None, providers: Sequence[str] = CPU) -> Any:
+    """Open an ONNX file in ONNX Runtime.
+
+    Parameters
+    ----------
+    path
+        The file.
+    threads
+        Of the CPU; None leaves them to ONNX Runtime.
+    providers
+        What may compute, the first that can.
 
     Raises
     ------
@@ -126,9 +136,7 @@ def open_session(path: Path, threads: int | None = None) -> Any:
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's are of many types
         raise CheckpointError(f"{path} is no usable ONNX file ({what_failed(error)}).") from None
     if not session.get_inputs():

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from prune3d.files import damaged
+from prune3d.pruning.runtimes import RUNTIMES
 from prune3d.pruning.timing import LatencyOptions, latency, where_measured
 from prune3d.records import Name, Ratio, Record, TableKind
 
@@ -188,8 +189,8 @@ def measure_table(
         for _ in range(CHECKED)
     ]
     where = where_measured(options, next(dense.parameters()).device)
-    in_onnx = where.pop("runtime") == "onnxruntime"
-    device = f"{where['device']}, ONNX Runtime" if in_onnx else where["device"]
+    runtime = where.pop("runtime")
+    device = where["device"] + (f", {RUNTIMES[runtime]}" if runtime != "torch" else "")
     known = {**where, "device": device, "batch_size": options.batch_size}
     rows = []
     points = [("grid", d, w, levels) for d, w in product(depths, widths)]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune3d.errors import UserError
+from prune3d.pruning.runtimes import TENSORRT, check_runtime
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,8 @@ class LatencyOptions:
     runs
         Forward passes of which the median is taken.
     runtime
-        ``torch``, eagerly, or ``onnxruntime`` on the CPU.
+        ``torch``, eagerly; ``onnxruntime`` on the CPU; or ``tensorrt`` on the GPU, as ONNX
+        Runtime's provider.
     threads
         Of the CPU; None for those that torch has now.
     """
@@ -48,19 +50,20 @@ class LatencyOptions:
 
     @property
     def runs_on(self) -> str | None:
-        """``cpu`` where the runtime has nothing else, or None."""
-        return "cpu" if self.runtime == "onnxruntime" else None
+        """``cpu`` or ``cuda`` where the runtime has nothing else, or None."""
+        return {"onnxruntime": "cpu", "tensorrt": "cuda"}.get(self.runtime)
 
 
 def latency(model: nn.Module, side: int, options: LatencyOptions) -> float:
     """Return the median milliseconds of a forward pass on the model's device.
 
-    With ``onnxruntime`` on the CPU, whatever the device of the model.
+    With ``onnxruntime`` on the CPU, with ``tensorrt`` on the first GPU, whatever the device of the
+    model.
 
     Raises
     ------
     UserError
-        If the network cannot be written as ONNX, which ``onnxruntime`` needs.
+        If the network cannot be written as ONNX, which both need, or there is no TensorRT.
     """
     with threads_of(options):
         return statistics.median(milliseconds([ready(model, side, options)], options.runs)[:, 0])
@@ -68,7 +71,7 @@ def latency(model: nn.Module, side: int, options: LatencyOptions) -> float:
 
 def ready(model: nn.Module, side: int, options: LatencyOptions) -> Pass:
     """Return what passes a batch through a network and waits for the end of it; see `latency`."""
-    if options.runtime == "onnxruntime":
+    if options.runtime != "torch":
         return _ready_as_onnx(model, side, options)
     import torch
 
@@ -141,12 +144,13 @@ def latency_of(model: nn.Module, options: LatencyOptions) -> float:
 
 
 def latency_of_file(path: Path, options: LatencyOptions) -> float:
-    """Return the median milliseconds of an ONNX file's pass over a batch, on the CPU.
+    """Return the median milliseconds of an ONNX file's pass over a batch, images and logits there.
 
     Raises
     ------
     UserError
-        If it is no usable ONNX file, or does not take a batch of images of one size.
+        If it is no usable ONNX file, does not take a batch of images of one size, or there is no
+        TensorRT.
     """
     return statistics.median(milliseconds([_ready_file(path, options)], options.runs)[:, 0])
 
@@ -164,9 +168,18 @@ def _ready_as_onnx(model: nn.Module, side: int, options: LatencyOptions) -> Pass
 
 
 def _ready_file(path: Path, options: LatencyOptions) -> Pass:
-    from prune3d.export.classifier import open_session
+    import onnxruntime
 
-    session = open_session(path, options.threads)
+    from prune3d.export.classifier import CPU, open_session
+
+    check_runtime(options.runtime)
+    on_gpu = options.runtime == "tensorrt"
+    session = open_session(path, options.threads, (TENSORRT, *CPU) if on_gpu else CPU)
+    if on_gpu and TENSORRT not in session.get_providers():
+        raise UserError(
+            "the runtime is tensorrt, which ONNX Runtime cannot load here; install TensorRT's "
+            "libraries and run it where there is a GPU, or take torch or onnxruntime."
+        )
     (given,) = session.get_inputs()
     shape = [options.batch_size, *given.shape[1:]]
     if len(shape) != 4 or not all(isinstance(size, int) for size in shape):
@@ -175,8 +188,18 @@ def _ready_file(path: Path, options: LatencyOptions) -> Pass:
             "can be timed."
         )
     kind = np.uint8 if given.type == "tensor(uint8)" else np.float32
-    feed = {given.name: np.zeros(shape, kind)}
-    return lambda: session.run(None, feed)
+    place = "cuda" if on_gpu else "cpu"
+    images = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, kind), place, 0)
+    binding = session.io_binding()
+    binding.bind_ortvalue_input(given.name, images)
+    for made in session.get_outputs():
+        binding.bind_output(made.name, place)
+
+    def act() -> None:
+        session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+
+    return act
 
 
 def device_name(device: torch.device) -> str:

@@ -24,6 +24,7 @@ from prune3d.optimize.registry import METHOD, POLICIES
 from prune3d.predictor.design import check_design
 from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA, check_criterion
 from prune3d.pruning.patterns import why_unmatched
+from prune3d.pruning.runtimes import check_runtime
 from prune3d.sampling.tree import AXES, DENSE, Point, fitted_points, sampling_tree
 from prune3d.workflow.paths import RESERVED
 from prune3d.workflow.sampling import (
@@ -147,6 +148,7 @@ def check_experiment(name: str, settings: Config) -> None:
         with _about(name, "model.name"):
             prunable = Prunable.of_facts(known, data.side)
     _check_policies(name, settings)
+    _check_latency(name, settings["latency"])
     samples = METHOD in settings["policies"]  # which rivals alone do not need
     if settings["ablations"] and not samples:
         raise ConfigError(
@@ -248,6 +250,16 @@ def _check_policies(name: str, settings: Config) -> None:
                 f"experiment '{name}', model.sparsity.penalty is {penalty}; the policy {policy} "
                 f"needs {needed}, which puts channels in the order that it takes."
             )
+
+
+def _check_latency(name: str, section: Config) -> None:
+    if section["runtime"] == "tensorrt" and section["device"] == "cpu":
+        raise ConfigError(
+            f"experiment '{name}', latency.device is cpu and latency.runtime is tensorrt, which "
+            "runs on GPUs alone; take onnxruntime, or the device auto."
+        )
+    with _about(name, "latency.runtime"):
+        check_runtime(section["runtime"])
 
 
 def _check_names(names: Sequence[str]) -> None:

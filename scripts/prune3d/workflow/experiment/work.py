@@ -21,7 +21,7 @@ class ExperimentWork(ExperimentBase):
     def times_on_gpu(self) -> int:
         """Tell whether latencies are measured on a GPU where there is one: 1 or 0."""
         latency = self.config["latency"]
-        return int(latency["device"] != "cpu" and latency["runtime"] == "torch")
+        return int(latency["device"] != "cpu" and latency["runtime"] != "onnxruntime")
 
     def timing_threads(self) -> int:
         """Return the threads with which latencies are measured."""
