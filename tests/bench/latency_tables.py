@@ -93,7 +93,7 @@ def errors(predicted: list[float], measured: list[float]) -> str:
     return f"{statistics.median(found):.1f}, {max(found):.1f}"
 
 
-def compare(name: str, image_size: int, count: int, options: LatencyOptions) -> str:
+def compare(name: str, image_size: int, count: int, round_to: int, options: LatencyOptions) -> str:
     """Return a row of the table for one network."""
     torch.manual_seed(0)
     dense = prune3d.build(name, 10, image_size).eval()
@@ -102,14 +102,14 @@ def compare(name: str, image_size: int, count: int, options: LatencyOptions) -> 
     sides = [side for side in structure.sides if side >= image_size / 4]
     begun = time.perf_counter()
     rows = measure_table(
-        dense, order, structure.blocks, structure.sides, 1, options, lambda told: None
+        dense, order, structure.blocks, structure.sides, round_to, options, lambda told: None
     )
     whole_seconds = time.perf_counter() - begun
     table, layers = LatencyTable.from_rows(rows), LayerTimes(options)
     whole, added, measured = [], [], []
     layer_seconds = 0.0
     for depth, width, side in by_lot(count, len(order), structure.blocks, sides):
-        how = PruningOptions(channel_criterion="l1")
+        how = PruningOptions(channel_criterion="l1", round_to=round_to)
         network = prune3d.prune(dense, depth, width, options=how, removal_order=order)
         measured.append(latency(network, side, options))
         place = (np.array([float(value)]) for value in (depth, width, side))
@@ -131,6 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("networks", nargs="*", default=["resnet20", "mobilenet_v2:96"])
     parser.add_argument("--count", type=int, default=12, help="networks to foretell")
+    parser.add_argument("--round-to", type=int, default=8, help="multiple of channels")
     parser.add_argument("--runs", type=int, default=20)
     given = parser.parse_args()
     options = LatencyOptions(1, given.runs, "onnxruntime", threads=1)
@@ -146,7 +147,10 @@ def main() -> None:
         known = facts(name)
         if known is None:
             sys.exit(f"{name} is not a registered network")
-        print(compare(name, int(side or known.image_size), given.count, options), flush=True)
+        print(
+            compare(name, int(side or known.image_size), given.count, given.round_to, options),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

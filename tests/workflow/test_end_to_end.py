@@ -183,8 +183,8 @@ def test_the_whole_cost_of_the_search_is_billed(finished: Project) -> None:
     assert int(runs["dense_longer"]["training_cost_macs"]) == (1149 + 288) * dense_macs
 
 
-def test_the_test_images_are_read_by_evaluating_rules_only(finished: Project) -> None:
-    jobs = finished.planned("--forceall")
+def test_the_test_images_are_read_by_evaluating_rules_only(own_finished: Project) -> None:
+    jobs = own_finished.planned("--forceall")
     readers = {job.rule for job in jobs if any("test.safetensors" in f for f in job.input)}
     assert readers == {"evaluate_dense", "evaluate_longer", "evaluate_final"}
 

@@ -38,15 +38,15 @@ return {
 
 
 @pytest.fixture(scope="module")
-def report(finished: Project) -> Path:
+def report(own_finished: Project) -> Path:
     """The report of the tiny run, as `make report` writes it."""
-    path = finished.folder / "results/report.html"
+    path = own_finished.folder / "results/report.html"
     wanted = ["--", "all", "results/report/landing.rst"]
     page = ["--report", "results/report.html"]
     page += ["--report-metadata", "results/report/metadata.yaml"]
     page += ["--report-stylesheet", "rules/captions/report.css"]
     for arguments in (["--cores", "2"], page):
-        done = finished.run(*arguments, *wanted)
+        done = own_finished.run(*arguments, *wanted)
         assert done.returncode == 0, done.stderr[-5000:]
     return path
 
@@ -82,7 +82,7 @@ def seen(browser: Browser, done: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_every_item_opens_without_an_error(
-    report: Path, browser: Browser, finished: Project
+    report: Path, browser: Browser, own_finished: Project
 ) -> None:
     browser.resize(1280, 800)
     browser.open(report)
@@ -126,10 +126,10 @@ def test_nothing_is_wider_than_the_screen(report: Path, browser: Browser, width:
 
 @pytest.mark.slow
 def test_tables_of_the_report_are_pages_with_their_numbers(
-    browser: Browser, finished: Project
+    browser: Browser, own_finished: Project
 ) -> None:
-    table = (finished.folder / "results/tables/policies.md").read_text().splitlines()
-    browser.open(finished.folder / "results/report/policies.html")
+    table = (own_finished.folder / "results/tables/policies.md").read_text().splitlines()
+    browser.open(own_finished.folder / "results/report/policies.html")
     cells = browser.run(
         "return [...document.querySelectorAll('tr')].map(row => "
         "[...row.querySelectorAll('th, td')].map(cell => cell.innerText.trim()))"

@@ -197,14 +197,14 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def planned(finished: Project) -> dict[str, list[PlannedJob]]:
+def planned(own_finished: Project) -> dict[str, list[PlannedJob]]:
     """The jobs that a dry run lists for each key, two dry runs at a time."""
-    trained = finished.folder / "results/digits/seed0/dense/model.safetensors"
-    shutil.copy(trained, finished.folder / "weights.safetensors")
+    trained = own_finished.folder / "results/digits/seed0/dense/model.safetensors"
+    shutil.copy(trained, own_finished.folder / "weights.safetensors")
 
     def plan(key: str) -> list[PlannedJob]:
-        config = finished.with_config(f"change-{key}", nested(key, EXPECTED[key].value))
-        return finished.planned(config=config)
+        config = own_finished.with_config(f"change-{key}", nested(key, EXPECTED[key].value))
+        return own_finished.planned(config=config)
 
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(EXPECTED, pool.map(plan, EXPECTED), strict=True))
@@ -215,8 +215,8 @@ def test_every_config_key_has_an_expected_set_of_rules() -> None:
     assert set(leaf_keys(schema)) == set(EXPECTED) | ELSEWHERE
 
 
-def test_a_finished_run_has_nothing_to_do(finished: Project) -> None:
-    assert finished.planned() == []
+def test_a_finished_run_has_nothing_to_do(own_finished: Project) -> None:
+    assert own_finished.planned() == []
 
 
 @pytest.mark.slow
@@ -270,69 +270,69 @@ def test_other_code_of_the_library_reruns_what_it_makes(
     assert not planned & {"train_dense", "finetune_sample", "prepare_data"}
 
 
-def test_a_new_level_adds_its_samples_only(finished: Project) -> None:
+def test_a_new_level_adds_its_samples_only(own_finished: Project) -> None:
     change = {"defaults": {"sampling": {"width": [0.5, 0.35]}}}
-    sampled = {p.split("/")[4] for p in outputs(finished, change) if "/samples/" in p}
+    sampled = {p.split("/")[4] for p in outputs(own_finished, change) if "/samples/" in p}
     assert sampled == {"d100_w35_r100", "d100_w35_r75", "d67_w35_r100", "d67_w35_r75"}
 
 
-def test_a_new_point_adds_one_sample_only(finished: Project) -> None:
+def test_a_new_point_adds_one_sample_only(own_finished: Project) -> None:
     change = {"defaults": {"sampling": {"points": [*POINTS, [0.33, 0.5, 0.75]]}}}
-    sampled = {p.split("/")[4] for p in outputs(finished, change) if "/samples/" in p}
+    sampled = {p.split("/")[4] for p in outputs(own_finished, change) if "/samples/" in p}
     assert sampled == {"d33_w50_r75"}
 
 
-def test_another_data_set_reruns_everything_and_its_settings_matter(finished: Project) -> None:
+def test_another_data_set_reruns_everything_and_its_settings_matter(own_finished: Project) -> None:
     glyphs: dict[str, Any] = {"name": "glyphs", "side": 8, "normalization": "imagenet"}
-    config = finished.with_config("glyphs", {"defaults": {"data": glyphs}})
-    rules = {job.rule for job in finished.planned(config=config)} - ALWAYS
+    config = own_finished.with_config("glyphs", {"defaults": {"data": glyphs}})
+    rules = {job.rule for job in own_finished.planned(config=config)} - ALWAYS
     assert rules == EVERYTHING | TABLES
 
 
-def test_a_rewound_recipe_depends_on_the_original(finished: Project) -> None:
+def test_a_rewound_recipe_depends_on_the_original(own_finished: Project) -> None:
     rewound = {"defaults": {"final": {"schedule": "rewind"}}}
-    config = finished.with_config("rewound", rewound)
-    done = finished.planned(config=config)
+    config = own_finished.with_config("rewound", rewound)
+    done = own_finished.planned(config=config)
     assert {job.rule for job in done} - ALWAYS == TRIALS | LONGER
     # What the rewinding replaces has no effect.
     rewound["defaults"]["final"]["learning_rate"] = 0.01
-    again = finished.planned(config=finished.with_config("rewound2", rewound))
+    again = own_finished.planned(config=own_finished.with_config("rewound2", rewound))
     # In any order: Snakemake plans through sets.
     assert set(again) == set(done)
 
 
-def test_the_dense_network_is_an_input_of_distillation_only(finished: Project) -> None:
+def test_the_dense_network_is_an_input_of_distillation_only(own_finished: Project) -> None:
     dense = "results/digits/seed0/dense/model.safetensors"
     for part, expected in ((0.0, False), (0.5, True)):
         change = {"defaults": {"final": {"distillation": part, "epochs": 2}}}
-        jobs = finished.planned(config=finished.with_config("distil", change))
+        jobs = own_finished.planned(config=own_finished.with_config("distil", change))
         trainings = [job for job in jobs if job.rule == "finetune_final"]
         assert trainings
         assert all((dense in job.input) == expected for job in trainings)
 
 
-def test_a_new_seed_leaves_the_others_alone(finished: Project) -> None:
-    new = outputs(finished, {"seeds": [0, 7]})
+def test_a_new_seed_leaves_the_others_alone(own_finished: Project) -> None:
+    new = outputs(own_finished, {"seeds": [0, 7]})
     runs = [path for path in new if path.startswith("results/digits/")]
     assert runs and all(path.startswith("results/digits/seed7/") for path in runs)
 
 
-def test_a_new_experiment_leaves_the_others_alone(finished: Project) -> None:
+def test_a_new_experiment_leaves_the_others_alone(own_finished: Project) -> None:
     change = {"run": ["digits", "other"], "experiments": {"other": {"dense": {"epochs": 3}}}}
-    new = outputs(finished, change)
+    new = outputs(own_finished, change)
     assert any(path.startswith("results/other/") for path in new)
     assert not [path for path in new if path.startswith("results/digits/")]
     assert not [path for path in new if path.startswith("results/figures/digits/")]
 
 
-def test_a_new_budget_leaves_the_others_alone(finished: Project) -> None:
+def test_a_new_budget_leaves_the_others_alone(own_finished: Project) -> None:
     budgets = [{"name": "half", "macs": 0.5}, {"name": "third", "macs": 0.33}]
-    new = outputs(finished, {"defaults": {"budgets": budgets}})
+    new = outputs(own_finished, {"defaults": {"budgets": budgets}})
     assert any("/budgets/third/" in path for path in new)
     assert not [path for path in new if "/budgets/half/" in path or "/samples/" in path]
 
 
-def test_a_new_policy_leaves_the_others_alone(finished: Project) -> None:
-    config = finished.with_config("fewer", {"defaults": {"policies": ["dwr", "depth"]}})
-    rules = {job.rule for job in finished.planned(config=config)} - ALWAYS
+def test_a_new_policy_leaves_the_others_alone(own_finished: Project) -> None:
+    config = own_finished.with_config("fewer", {"defaults": {"policies": ["dwr", "depth"]}})
+    rules = {job.rule for job in own_finished.planned(config=config)} - ALWAYS
     assert rules == TABLES
