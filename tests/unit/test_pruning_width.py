@@ -213,7 +213,7 @@ def test_a_width_out_of_range_is_refused_with_what_is_allowed(
 def test_an_unknown_criterion_is_refused_with_the_known_ones(make_network: Network) -> None:
     options = PruningOptions(channel_criterion="bn")
     with pytest.raises(
-        PruningError, match=r"'bn'; known are: batchnorm_scale, l1, l2, fpgm, taylor, random, "
+        PruningError, match=r"'bn'; known are: batchnorm_scale, l1, l2, group_norm, fpgm, "
     ):
         prune3d.prune(make_network("resnet8"), width=0.5, options=options)
 
