@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +13,8 @@ from prune3d.data.images import ImageSplits
 from prune3d.errors import PruningError
 from prune3d.pruning.dense import channel_groups
 from prune3d.pruning.sparsity import ChannelPenalty, Sparsity, channel_penalty
+
+OWN = Path(__file__).parent / "own"
 
 
 def penalty_by_hand(model: nn.Module, kind: str) -> torch.Tensor:
@@ -69,6 +73,18 @@ def test_a_weight_that_is_computed_is_refused() -> None:
     with pytest.raises(PruningError, match=r"cannot act on layer1.0.conv1.weight, which is comp"):
         channel_penalty(model, Sparsity("group_lasso"))
     assert channel_penalty(model, Sparsity("batchnorm_l1")) is not None
+
+
+@pytest.mark.parametrize("kind", ["group_lasso", "group_norm", "batchnorm_l1"])
+def test_a_weight_that_two_layers_share_is_penalized_once(kind: str) -> None:
+    model = prune3d.build(f"{OWN}/foreign.py:tied", 10, 16, 3)
+    penalty = channel_penalty(model, Sparsity(kind, 0.1))
+    assert penalty is not None
+    parts = [(part.parameter, part.axis) for group in penalty.groups for part in group]
+    assert len(set(parts)) == len(parts)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    penalty(model)
 
 
 def positions(penalty: ChannelPenalty) -> list[torch.Tensor]:

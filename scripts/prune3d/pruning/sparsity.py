@@ -6,7 +6,7 @@ regularization (arXiv 2009.01395) leaves the channels that are to stay alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -123,18 +123,17 @@ def channel_penalty(model: nn.Module, sparsity: Sparsity) -> ChannelPenalty | No
         )
     if sparsity.penalty == "none" or sparsity.strength == 0:
         return None
-    parameters = {name for name, _ in model.named_parameters()}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
     generator = torch.Generator().manual_seed(sparsity.seed)
     groups = []
     for group in channel_groups(model):
         chosen = _subset(group, sparsity.fraction, generator)
-        groups.append(
-            tuple(
-                Slice(_own_parameter(member, parameters, sparsity), member.axis, places)
-                for member in _penalized(group, sparsity.penalty)
-                for places in [member.positions[chosen]]
-            )
-        )
+        # Once for a parameter that two layers share.
+        slices = {
+            (_name_of(member, names, sparsity), member.axis): member.positions[chosen]
+            for member in _penalized(group, sparsity.penalty)
+        }
+        groups.append(tuple(Slice(*key, positions) for key, positions in slices.items()))
     if not any(groups):
         raise PruningError(
             f"penalty '{sparsity.penalty}' finds no batch norm in {get_spec(model).name}; use "
@@ -143,12 +142,12 @@ def channel_penalty(model: nn.Module, sparsity: Sparsity) -> ChannelPenalty | No
     return ChannelPenalty(sparsity.penalty, sparsity.strength, tuple(g for g in groups if g))
 
 
-def _own_parameter(member: Member, parameters: set[str], sparsity: Sparsity) -> str:
-    name = f"{member.name}.{member.key}" if member.name else member.key
-    if name not in parameters:
+def _name_of(member: Member, names: Mapping[int, str], sparsity: Sparsity) -> str:
+    name = names.get(id(getattr(member.layer, member.key)))
+    if name is None:
         raise PruningError(
-            f"penalty '{sparsity.penalty}' cannot act on {name}, which is computed from other "
-            "parameters; use 'batchnorm_l1' or 'none'."
+            f"penalty '{sparsity.penalty}' cannot act on {member.name}.{member.key}, which is "
+            "computed from other parameters; use 'batchnorm_l1' or 'none'."
         )
     return name
 
