@@ -20,7 +20,7 @@ def looked_through(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the scripts and of the library, with what is remembered of them."""
     folder = tmp_path_factory.mktemp("looked_through") / "scripts"
     shutil.copytree(ROOT / "scripts", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    sources._known(folder)
+    sources._modules(folder)
     return folder
 
 
@@ -35,8 +35,7 @@ def copied(looked_through: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def digest(script: str) -> str:
     sources.digest_of.cache_clear()
-    sources._read.cache_clear()
-    sources._known.cache_clear()
+    sources._modules.cache_clear()
     return sources.digest_of(script)
 
 
@@ -139,6 +138,8 @@ def test_nothing_need_be_remembered(copied: Path) -> None:
 def test_a_file_that_is_no_python_is_in_nobodys_way(copied: Path) -> None:
     before = digest("train_dense")
     (copied / "mine.py").write_text("print 'Python 2'\n")
+    (copied / "gone.py").symlink_to("nowhere.py")
+    (copied / "folder.py").mkdir()
     assert digest("train_dense") == before
 
 

@@ -50,9 +50,10 @@ def digest_of(script: str, *data: str) -> str:
     data
         Files of the library that it reads, such as ``report/claims.yaml``.
     """
-    sha = hashlib.sha256(_read(SCRIPTS / f"{script}.py").content.encode())
+    modules = _modules(SCRIPTS)
+    sha = hashlib.sha256(_script(script).content.encode())
     for name in used_modules(script):
-        sha.update(f"\0{name}\0{_read(_file(name)).content}".encode())
+        sha.update(f"\0{name}\0{modules[name].content}".encode())
     for file in data:
         sha.update(f"\0{file}\0".encode() + (SCRIPTS / "prune3d" / file).read_bytes())
     return sha.hexdigest()[:16]
@@ -66,13 +67,13 @@ def digest_of_config(config: Mapping[str, Any]) -> str:
 
 def used_modules(script: str) -> tuple[str, ...]:
     """Return the names of the modules that a script imports, directly or through others."""
-    found: set[str] = set()
-    waiting = set(_read(SCRIPTS / f"{script}.py").names)
+    modules, found = _modules(SCRIPTS), set[str]()
+    waiting = set(_script(script).names)
     while waiting:
         name = waiting.pop()
-        if name not in found and name not in WITHOUT_PART and _file(name).is_file():
+        if name in modules and name not in found | WITHOUT_PART:
             found.add(name)
-            waiting |= _read(_file(name)).names
+            waiting |= modules[name].names
     return tuple(sorted(found))
 
 
@@ -92,27 +93,33 @@ class Source:
     names: frozenset[str]
 
 
-@cache
-def _read(path: Path) -> Source:
-    code = path.read_bytes()
-    return _known(SCRIPTS).get(_sha(code)) or _parse(code)
+def _script(name: str) -> Source:
+    # Where it could not be read, this says why.
+    return _modules(SCRIPTS).get(name) or _parse((SCRIPTS / f"{name}.py").read_bytes())
 
 
 @cache
-def _known(scripts: Path) -> dict[str, Source]:
-    """Return all files under a folder, by the digest of their bytes, parsed once and remembered."""
+def _modules(scripts: Path) -> dict[str, Source]:
+    """Return all modules under a folder, by name, each parsed once and remembered."""
     place = scripts / "__pycache__" / f"sources.{sys.implementation.cache_tag}.json"
-    remembered = _remembered(place)
-    known = {}
-    for code in (path.read_bytes() for path in scripts.rglob("*.py")):
-        # One that is no Python is an error only where it is used.
-        with suppress(SyntaxError, ValueError):
-            known[_sha(code)] = remembered.get(_sha(code)) or _parse(code)
+    remembered, known, modules = _remembered(place), dict[str, Source](), dict[str, Source]()
+    for path in scripts.rglob("*.py"):
+        # One that cannot be read, or is no Python, is an error only where it is used.
+        with suppress(SyntaxError, ValueError, OSError):
+            code = path.read_bytes()
+            sha = _sha(code)
+            known[sha] = remembered.get(sha) or _parse(code)
+            modules[_name(path.relative_to(scripts))] = known[sha]
     if known.keys() - remembered.keys():
         # Where it cannot be written, each start takes a second or two longer.
         with suppress(UserError):
             write_json(place, {sha: [x.content, *sorted(x.names)] for sha, x in known.items()})
-    return known
+    return modules
+
+
+def _name(path: Path) -> str:
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def _remembered(place: Path) -> dict[str, Source]:
@@ -149,8 +156,3 @@ def _named(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
         # Registries name `module:function`.
         yield node.value.partition(":")[0]
-
-
-def _file(module: str) -> Path:
-    place = SCRIPTS.joinpath(*module.split("."))
-    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
