@@ -151,6 +151,7 @@ rule plot_policies:
     input:
         table=f"{TABLES}/policies.csv",
         runs=f"{TABLES}/runs.csv",
+        left_out=f"{TABLES}/left_out.csv",
         warnings=f"{TABLES}/warnings.csv",
     output:
         pdf=f"{FIGURES}/policies.pdf",

@@ -4,7 +4,7 @@ from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.report.figures import Style
-    from prune3d.report.policies import POLICIES, RUNS
+    from prune3d.report.policies import LEFT_OUT, POLICIES, RUNS
     from prune3d.report.policy_figures import draw_policies, draw_profiles
     from prune3d.report.ranking import draw_ranking
     from prune3d.report.warnings import WARNINGS
@@ -12,6 +12,6 @@ with Job(snakemake) as job:
     style = job.read(Style)
     notes = [row["warning"] for row in WARNINGS.read(job.input.warnings)]
     style.save(draw_policies(POLICIES.read(job.input.table), style, notes), job.output)
-    runs = RUNS.read(job.input.runs)
+    runs, left_out = RUNS.read(job.input.runs), LEFT_OUT.read(job.input.left_out)
     style.save(draw_ranking(runs, style), job.output, "ranking_")
-    style.save(draw_profiles(runs, style), job.output, "profiles_")
+    style.save(draw_profiles(runs, style, left_out), job.output, "profiles_")

@@ -40,6 +40,18 @@ def random_runs(policies: list[str], seed: int = 0) -> list[dict[str, Any]]:
     return rows
 
 
+def left_out(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row for each policy that such runs do not have in a case of theirs."""
+    known = {(r["experiment"], r["budget"], r["seed"], r["policy"]) for r in rows if r["budget"]}
+    cases, policies = {one[:3] for one in known}, {one[3] for one in known}
+    return [
+        dict(zip(("experiment", "budget", "seed", "policy"), (*case, policy), strict=True))
+        for case in sorted(cases)
+        for policy in sorted(policies)
+        if (*case, policy) not in known
+    ]
+
+
 def test_looks_of_all_policies_differ_in_grey_as_well() -> None:
     looks = [look(policy) for policy in KNOWN]
     shapes = [(drawn["marker"], drawn.get("fillstyle")) for drawn in looks]
@@ -58,27 +70,36 @@ def test_every_policy_has_a_look_of_its_own_and_no_other_name_has_one() -> None:
 
 def test_gaps_are_to_the_best_policy_of_the_same_case() -> None:
     rows = random_runs(["dwr", "depth", "width"])
-    gaps = gaps_to_the_best(rows)
+    gaps = gaps_to_the_best(rows, left_out(rows))
     cases = list(
         dict.fromkeys((r["experiment"], r["budget"], r["seed"]) for r in rows if r["budget"])
     )
-    assert set(gaps) == {"dwr", "depth", "width"}
+    assert set(gaps) == {"dwr", "depth", "width"} and len(cases) == 12
     for policy, found in gaps.items():
-        assert len(found) == len(cases) == 12
-        for case, gap in zip(cases, found, strict=True):
+        expected: list[float | None] = []
+        for case in cases:
             known = {
                 r["policy"]: r["test_top1"]
                 for r in rows
                 if (r["experiment"], r["budget"], r["seed"]) == case
             }
-            expected = max(known.values()) - known[policy] if policy in known else None
-            assert gap == expected
+            expected.append(max(known.values()) - known[policy] if policy in known else None)
+        assert sorted(map(str, found)) == sorted(map(str, expected))
+
+
+def test_a_policy_is_not_behind_where_it_was_not_run() -> None:
+    rows = random_runs(["dwr", "depth"])
+    rows += [run("c", "half", 0, policy, top1) for policy, top1 in (("dwr", 0.8), ("width", 0.9))]
+    assert gaps_to_the_best(rows)["width"] == [0.0]
+    (panel,) = draw_profiles(rows, STYLE).axes
+    (line,) = [line for line in panel.lines if line.get_label() == "width"]
+    assert set(line.get_ydata()) == {100}
 
 
 def test_a_profile_is_the_part_of_cases_within_some_points_of_the_best() -> None:
     rows = random_runs(["dwr", "depth", "width"], seed=1)
-    (panel,) = draw_profiles(rows, STYLE).axes
-    gaps = gaps_to_the_best(rows)
+    (panel,) = draw_profiles(rows, STYLE, left_out(rows)).axes
+    gaps = gaps_to_the_best(rows, left_out(rows))
     for line in panel.lines:
         own = gaps[line.get_label()]
         for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True):
@@ -154,3 +175,20 @@ def test_names_of_policies_overlap_neither_each_other_nor_the_panel(
             (panel,) = figure.axes
             assert not panel.get_window_extent().overlaps(legend.get_window_extent())
             assert panel.bbox.width > 0.4 * figure.bbox.width
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("count", [2, 6, 16])
+def test_panels_of_many_experiments_do_not_overlap(count: int) -> None:
+    rows = [
+        {**row, "experiment": f"schedule-one-cycle-{i}"}
+        for i in range(count)
+        for row in summary(MANY[:5])
+    ]
+    figure = draw_policies(rows, STYLE)
+    FigureCanvasAgg(figure).draw()
+    assert len(figure.axes) == count
+    boxes = [panel.get_tightbbox() for panel in figure.axes]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
+        assert figure.axes[i].bbox.width > 100

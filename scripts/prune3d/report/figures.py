@@ -39,6 +39,11 @@ class Style:
         width, height = self.size
         return Figure(figsize=(width, height), layout="constrained")
 
+    def of_panels(self, lines: int, columns: int) -> Style:
+        """Return the style of a figure with panels that have three quarters of this size each."""
+        width, height = self.size
+        return Style((width * (1 + 3 * columns) / 4, height * (1 + 3 * lines) / 4), self.dpi)
+
     def save(self, figure: Figure, output: Any, prefix: str = "") -> None:
         """Write to the paths ``{prefix}pdf`` and ``{prefix}png`` of an output.
 

@@ -5,6 +5,7 @@ Looks differ in grey, too: no two policies share a marker in the same filling.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -31,6 +32,7 @@ LINES = ("-", "--", "-.", ":")
 NOTE_POINTS = 7
 # More stand beside the panels, in a column or two.
 MOST_INSIDE, MOST_BESIDE = 6, 25
+MOST_COLUMNS = 3  # of panels
 
 
 def look(policy: str) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def draw_policies(
     figure = _against_macs(summary, style, _plot_accuracy, "test accuracy (%)")
     if notes:
         # Letters of this size are about half as wide as high.
-        letters = int(style.size[0] * 72 / (0.55 * NOTE_POINTS))
+        letters = int(figure.get_figwidth() * 72 / (0.55 * NOTE_POINTS))
         text = "\n".join(textwrap.fill(note, letters) for note in notes)
         figure.supxlabel(text, fontsize=NOTE_POINTS, color=COLORS[1])
     return figure
@@ -97,7 +99,7 @@ def draw_accuracy_over_latency(summary: Sequence[Mapping[str, Any]], style: Styl
     """
     experiments = list(dict.fromkeys(row["experiment"] for row in summary))
     policies = list(dict.fromkeys(row["policy"] for row in summary))
-    figure = style.figure()
+    figure = style.of_panels(len(experiments), 1).figure()
     panels = figure.subplots(len(experiments), 2, squeeze=False, sharey="row")
     sizes = {"latency_ms": "batch_size", "throughput_ms": "throughput_batch_size"}
     for experiment, row in zip(experiments, panels, strict=True):
@@ -138,15 +140,20 @@ def _against_macs(
     """Draw something of all policies against MACs, a panel for each experiment."""
     experiments = list(dict.fromkeys(row["experiment"] for row in summary))
     policies = list(dict.fromkeys(row["policy"] for row in summary))
-    figure = style.figure()
-    panels = figure.subplots(1, len(experiments), squeeze=False)[0]
-    for experiment, panel in zip(experiments, panels, strict=True):
+    columns = min(MOST_COLUMNS, len(experiments))
+    lines = math.ceil(len(experiments) / columns)
+    figure = style.of_panels(lines, columns).figure()
+    panels = figure.subplots(lines, columns, squeeze=False)
+    for panel in panels.flat[len(experiments) :]:
+        panel.remove()
+    for experiment, panel in zip(experiments, panels.flat, strict=False):
         for policy in policies:
             rows = [r for r in summary if r["experiment"] == experiment and r["policy"] == policy]
             plot(panel, rows, look(policy))
         panel.set_title(experiment)
         panel.set_xlabel("MACs (% of the dense network)")
-    panels[0].set_ylabel(ylabel)
+    for panel in panels[:, 0]:
+        panel.set_ylabel(ylabel)
     _explain(figure)
     return figure
 
@@ -206,7 +213,9 @@ def _line(policy: str) -> str:
     return LINES[index // len(COLORS) % len(LINES)]
 
 
-def draw_profiles(runs: Sequence[Mapping[str, Any]], style: Style) -> Figure:
+def draw_profiles(
+    runs: Sequence[Mapping[str, Any]], style: Style, left_out: Sequence[Mapping[str, Any]] = ()
+) -> Figure:
     """Draw for each policy in what part of all cases it is within some points of the best.
 
     Parameters
@@ -215,10 +224,12 @@ def draw_profiles(runs: Sequence[Mapping[str, Any]], style: Style) -> Figure:
         Rows of `prune3d.report.policies.RUNS`; a case is an experiment, a budget and a seed.
     style
         Size of the figure.
+    left_out
+        Rows of `prune3d.report.policies.LEFT_OUT`.
     """
     figure = style.figure()
     panel = figure.subplots()
-    gaps = gaps_to_the_best(runs)
+    gaps = gaps_to_the_best(runs, left_out)
     finite = [100 * gap for own in gaps.values() for gap in own if gap is not None]
     # Where all are equally good there is still something to see.
     end = max([1.0, *finite])

@@ -10,30 +10,34 @@ from prune3d.optimize.registry import DENSE_LONGER
 UNPRUNED = ("dense", DENSE_LONGER)
 
 
-def gaps_to_the_best(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+def gaps_to_the_best(
+    runs: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, list[float | None]]:
     """Return by how much each policy's test accuracy is behind the best one's, in every case.
 
     Parameters
     ----------
     runs
         Rows of `prune3d.report.policies.RUNS`; a case is an experiment, a budget and a seed.
+    left_out
+        Rows of `prune3d.report.policies.LEFT_OUT`: policies that could not reach a budget.
 
     Returns
     -------
     dict
-        For each policy a gap a case, in [0, 1]; None where it could not reach the budget or was
-        not run.
+        For each policy a gap for each case in which it was run, in [0, 1]; None where it could not
+        reach the budget.
     """
     cases: dict[tuple[str, str, int], dict[str, float]] = {}
     for row in runs:
         if row["policy"] not in UNPRUNED:
             case = (row["experiment"], row["budget"], row["seed"])
             cases.setdefault(case, {})[row["policy"]] = row["test_top1"]
-    policies = dict.fromkeys(policy for accuracies in cases.values() for policy in accuracies)
-    return {
-        policy: [
-            max(accuracies.values()) - accuracies[policy] if policy in accuracies else None
-            for accuracies in cases.values()
-        ]
-        for policy in policies
-    }
+    gaps: dict[str, list[float | None]] = {}
+    for accuracies in cases.values():
+        for policy, top1 in accuracies.items():
+            gaps.setdefault(policy, []).append(max(accuracies.values()) - top1)
+    for row in left_out:
+        if row["policy"] not in UNPRUNED:
+            gaps.setdefault(row["policy"], []).append(None)
+    return gaps

@@ -29,7 +29,7 @@ class Compute:
     channels_last
         ``always``, ``never``, or ``auto``: where it was measured to be faster.
     compile
-        Whether torch compiles the network, which takes about a minute.
+        Whether torch compiles the network, which takes 15 to 30 s.
     cuda_graph
         Whether steps are captured as CUDA graphs: ``never``, or ``auto``: on GPUs, where the
         network allows it and enough steps are taken. ``rehearse`` does all of ``auto``, on any
