@@ -51,6 +51,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     set_meaning(dense, Meaning(CLASSES, MEAN, SPREAD, 0.9))
     add_step(dense, Step("train", 640, 1000, "dense"))
     prune3d.save(dense, folder / "dense.safetensors")
+    prune3d.save(prune3d.build("resnet8", 4, 16).eval(), folder / "plain.safetensors")
     small = prune3d.prune(dense, width=0.5, resolution=0.75)
     prune3d.save(small, folder / "small.safetensors")
     with pytest.raises(SystemExit) as ended:
@@ -149,6 +150,15 @@ def test_help_does_not_wait_for_torch() -> None:
         (["latency", "small.onnx", "--runtime", "torch"], 2, "onnxruntime"),
         (["latency", "small.onnx", "--runtime", "abacus"], 2, "abacus"),
         (["export", "dense.safetensors", "-o", "one.png/x.onnx"], 1, "one.png"),
+        (["export", "small.safetensors", "-o", "small.safetensors"], 1, "would be lost"),
+        (["prune", "dense.safetensors", "--width", "0.5", "-o", "dense.safetensors"], 1, "be lost"),
+        (["prune", "dense.safetensors", "--width", "0.9999", "-o", "x"], 1, "nothing was pruned"),
+        (["prune", "resnet8", "--depth", "0.7", "--remove", "elm", "-o", "x"], 1, "--remove elm"),
+        (["cost", "network.py", "--classes", "4"], 1, "network.py:function"),
+        (["cost", "resnet8", "--classes", "99999999"], 2, "--classes"),
+        (["new", "pictures", "small.safetensors", "-o", "x.yaml"], 1, "model.checkpoint"),
+        (["export", "plain.safetensors", "--bytes", "-o", "x.onnx"], 1, "plain.safetensors does"),
+        (["deliver", "plain.safetensors", "-o", "x"], 1, "plain.safetensors does"),
     ],
 )
 def test_what_goes_wrong_is_one_sentence(
@@ -158,6 +168,31 @@ def test_what_goes_wrong_is_one_sentence(
     assert (found, out) == (code, "")
     assert err.startswith("prune3d: ") and err.endswith(".\n") and err.count("\n") == 1
     assert told in err
+
+
+def test_what_fails_leaves_nothing_and_loses_nothing(say: Say) -> None:
+    before = Path("small.safetensors").read_bytes()
+    assert say("export", "small.safetensors", "-o", "./small.safetensors")[0] == 1
+    assert Path("small.safetensors").read_bytes() == before
+    assert say("deliver", "small.safetensors", "-o", "new", "--pictures", "nowhere")[0] == 1
+    assert not Path("new").exists()
+
+
+def test_without_a_command_there_is_help(say: Say) -> None:
+    code, out, err = say()
+    assert (code, err) == (0, "") and all(name in out for name in COMMANDS)
+
+
+def test_a_config_written_elsewhere_than_in_a_checkout_names_whole_paths(say: Say) -> None:
+    code, out, _ = say("new", "pictures", "resnet8", "--side", "16", "-o", "mine.yaml")
+    config = yaml.safe_load(Path("mine.yaml").read_text())
+    assert code == 0 and str(Path("mine.yaml").resolve()) in out
+    assert config["experiments"]["mine"]["data"]["root"] == str(Path("pictures").resolve())
+
+
+def test_a_network_that_is_not_pruned_is_not_called_so(say: Say) -> None:
+    assert say("deliver", "dense.safetensors", "-o", "new", "--runs", "1")[0] == 0
+    assert "pruned" not in Path("new/README.md").read_text().replace("prune3d", "").lower()
 
 
 def test_inspect_adds_up(say: Say) -> None:
@@ -263,7 +298,8 @@ def test_a_new_config_fits_the_pictures_and_the_network(say: Say) -> None:
     told = json.loads(out)
     assert (told["classes"], told["test"], told["side"]) == (len(CLASSES), 0, 16)
     assert told["training"] == len(list(Path("pictures").rglob("*.png")))
-    assert told["hours"] > 0 and told["command"].endswith("--configfile 'my own.yaml'")
+    whole = Path("my own.yaml").resolve()
+    assert told["hours"] > 0 and told["command"].endswith(f"--configfile '{whole}'")
     shipped = Path(__file__).resolve().parents[2] / "config"
     base, schema = (
         yaml.safe_load((shipped / name).read_text()) for name in ("config.yaml", "schema.yaml")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
-from prune3d.cli.networks import AsJson, Code
+from prune3d.cli.networks import AsJson, Code, naming
 from prune3d.cli.output import show
 
 BATCHES = (1, 32)
@@ -53,35 +54,41 @@ def deliver(
     from prune3d.report.card import Card
 
     model = load(file, code=code)
-    onnx = output / "model.onnx"
-    export(model, onnx)
-    take_pictures(onnx, output / "pictures.onnx")
-    if program:
-        export_program(model, output / "model.pt2")
-    classifier, judged = open_classifier(onnx), None
-    if pictures is not None:
-        judged = score(classifier, *labelled(pictures, classifier.classes, classifier.num_classes))
-    latencies = []
-    for size in BATCHES:
-        options = LatencyOptions(size, runs, "torch", threads)
-        latencies.append(("torch", size, latency_of(model, options)))
-        latencies.append(("ONNX Runtime", size, latency_of_file(onnx, options)))
-    card = Card(
-        get_spec(model),
-        get_lineage(model),
-        realized(model),
-        get_meaning(model).classes,
-        judged,
-        f"{pictures.name}, by model.onnx" if pictures else "",
-        latencies,
-        device_name(next(model.parameters()).device),
-        threads,
-        licence,
-        has_program=program,
-    )
-    with atomic_path(output / "model.safetensors") as temporary:
-        shutil.copyfile(file, temporary)
-    with atomic_path(output / "README.md") as temporary:
-        temporary.write_text(card.text(), encoding="utf-8")
+    # All files or none.
+    with TemporaryDirectory() as folder:
+        made = Path(folder)
+        onnx = made / "model.onnx"
+        with naming(file, onnx):
+            export(model, onnx)
+            take_pictures(onnx, made / "pictures.onnx")
+            if program:
+                export_program(model, made / "model.pt2")
+        classifier, judged = open_classifier(onnx), None
+        if pictures is not None:
+            known = (classifier.classes, classifier.num_classes)
+            judged = score(classifier, *labelled(pictures, *known))
+        latencies = []
+        for size in BATCHES:
+            options = LatencyOptions(size, runs, "torch", threads)
+            latencies.append(("torch", size, latency_of(model, options)))
+            latencies.append(("ONNX Runtime", size, latency_of_file(onnx, options)))
+        card = Card(
+            get_spec(model),
+            get_lineage(model),
+            realized(model),
+            get_meaning(model).classes,
+            judged,
+            f"{pictures.name}, by model.onnx" if pictures else "",
+            latencies,
+            device_name(next(model.parameters()).device),
+            threads,
+            licence,
+            has_program=program,
+        )
+        (made / "README.md").write_text(card.text(), encoding="utf-8")
+        shutil.copyfile(file, made / "model.safetensors")
+        for path in sorted(made.iterdir()):
+            with atomic_path(output / path.name) as temporary:
+                shutil.copyfile(path, temporary)
     files = sorted(path.name for path in output.iterdir())
     show({"folder": str(output), "files": files}, as_json, f"{output}: {', '.join(files)}")

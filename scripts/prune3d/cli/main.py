@@ -20,7 +20,6 @@ from prune3d.errors import UserError, one_line, what_failed
 
 app = typer.Typer(
     name="prune3d",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -57,7 +56,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        code = app(list(arguments), prog_name="prune3d", standalone_mode=False)
+        code = app(list(arguments) or ["--help"], prog_name="prune3d", standalone_mode=False)
         sys.stdout.flush()
     except typer.Abort:
         return 130

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,11 +19,16 @@ from prune3d.cli.networks import (
     Network,
     Side,
     Weights,
+    check_not_itself,
+    naming,
     open_network,
 )
 from prune3d.cli.output import show
 from prune3d.errors import UserError
 from prune3d.pruning.options import PruningOptions
+
+if TYPE_CHECKING:
+    from torch import nn
 
 DEFAULTS = PruningOptions()
 Ratio = float | None
@@ -87,7 +93,9 @@ def prune(
             "--depth needs --pictures to score the blocks on, or --remove with the names of those "
             "that go (prune3d inspect lists them)."
         )
+    check_not_itself(network, output)
     model = open_network(network, Given(classes, side, channels, weights, code))
+    _check_removable(model, remove or ())
     images = None if pictures is None else splits_for(model, pictures, normalization)
     options = PruningOptions(block_criterion, channel_criterion, round_to, keep=tuple(keep or ()))
     pruned = prune_network(
@@ -100,9 +108,26 @@ def prune(
         images=images.probe(options.probe_images, options.seed) if images else None,
         removal_order=remove or None,
     )
+    row, before = {"name": str(output), **realized(pruned)}, realized(model)
+    if all(row[key] == value for key, value in before.items()):
+        raise UserError(
+            "nothing was pruned: of all networks that can be made the one given is the nearest to "
+            "what is asked for; ask for less, or for a smaller --round-to."
+        )
     save(pruned, output)
-    row = {"name": str(output), **realized(pruned)}
     show({**row, "file": str(output)}, as_json, costs([row]))
+
+
+def _check_removable(model: nn.Module, named: Sequence[str]) -> None:
+    from prune3d.pruning.analyze import analyze
+
+    removable = analyze(model).removable if named else ()
+    for name in named:
+        if name not in removable:
+            raise UserError(
+                f"--remove {name}: there is no such block that can go; there are: "
+                f"{', '.join(removable) or 'none'}."
+            )
 
 
 def export(
@@ -144,6 +169,7 @@ def export(
     from prune3d.models.checkpoint import load
 
     target = output or file.with_suffix(".onnx")
+    check_not_itself(file, target)
     model = load(file, code=code)
     if target.suffix == SUFFIX:
         if bytes_in or int8 is not None:
@@ -153,13 +179,14 @@ def export(
         return
     with TemporaryDirectory() as folder:
         # A file at a time, so that the target is only written whole.
-        plain, small = Path(folder) / "plain.onnx", Path(folder) / "int8.onnx"
+        plain, small = Path(folder) / file.with_suffix(".onnx").name, Path(folder) / "int8.onnx"
         inside = bytes_in or int8 is not None
-        difference = export_network(model, plain if inside else target)
-        if int8 is not None:
-            quantize(plain, small if bytes_in else target, some_inputs(plain, int8))
-        if bytes_in:
-            take_pictures(plain if int8 is None else small, target)
+        with naming(file, plain, small):
+            difference = export_network(model, plain if inside else target)
+            if int8 is not None:
+                quantize(plain, small if bytes_in else target, some_inputs(plain, int8))
+            if bytes_in:
+                take_pictures(plain if int8 is None else small, target)
     _tell(target, difference, as_json, "before quantization " if int8 else "")
 
 

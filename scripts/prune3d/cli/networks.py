@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 Network = Annotated[
     str, typer.Argument(metavar="NETWORK", help="Name, path/to/file.py:function, or model file.")
 ]
-Classes = Annotated[int | None, typer.Option("--classes", min=2, help="Of a named network.")]
+Classes = Annotated[
+    int | None, typer.Option("--classes", min=2, max=2**20, help="Of a named network.")
+]
 Side = Annotated[
     int | None, typer.Option("--side", min=1, help="Image side in pixels of a named network.")
 ]
@@ -60,9 +64,14 @@ def open_network(name: str, given: Given) -> nn.Module:
     if name.endswith(".onnx"):
         raise UserError(f"{name} is an ONNX file; give the .safetensors file of the network.")
     if name.endswith(".safetensors") or (
-        name not in MODELS and not is_own(name) and Path(name).is_file()
+        name not in MODELS
+        and not is_own(name)
+        and not name.endswith(".py")
+        and Path(name).is_file()
     ):
         return _load(name, given)
+    if name.endswith(".py"):
+        raise UserError(f"{name} names no function in it; write {name}:function.")
     factory_of(name)
     import torch
 
@@ -93,6 +102,30 @@ def _load(name: str, given: Given) -> nn.Module:
         if getattr(given, option) is not None:
             raise UserError(f"--{option} is for named networks; {name} says it itself.")
     return load(name, code=given.code)
+
+
+def check_not_itself(given: str | Path, output: Path) -> None:
+    """Refuse to write a file in the place of the one that it is made of.
+
+    Raises
+    ------
+    UserError
+        In one sentence.
+    """
+    if output.exists() and Path(given).exists() and output.samefile(given):
+        raise UserError(f"{output} is the file given itself, which would be lost; name another.")
+
+
+@contextmanager
+def naming(file: Path, *made_of_it: Path) -> Iterator[None]:
+    """Let errors name the user's file where they name a temporary one that was made of it."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error)
+        for one in made_of_it:
+            text = text.replace(str(one), str(file))
+        raise UserError(text) from None
 
 
 def title(spec: NetworkSpec) -> str:

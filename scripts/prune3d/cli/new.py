@@ -15,12 +15,16 @@ import typer
 from prune3d.cli.networks import AsJson, Given, Network, Side, open_network
 from prune3d.cli.output import show
 from prune3d.errors import UserError
+from prune3d.models.registry import is_own, own_file, own_name
 from prune3d.sampling.tree import AXES
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from prune3d.costs.prunable import Prunable
+
 LEVELS = 4  # of each dimension
+USUAL_MULTIPLE = 8  # as in config/config.yaml
 EPOCHS = {"dense": 30, "finetune": 10, "final": 30}
 LOOKED_AT, TIMED, POLICIES = 200, 16, 4
 
@@ -52,12 +56,18 @@ def new(
         raise UserError(f"--macs is {macs}; allowed is above 0 and below 1.")
     if output.exists():
         raise UserError(f"{output} exists; give another name, or delete it.")
+    if network.endswith(".safetensors"):
+        raise UserError(
+            f"{network} is a model file; give the name of its network, and its weights, as a "
+            "state_dict, under model.checkpoint of the config."
+        )
     found = _look_at(pictures)
     chosen = side or min(found["shorter_side"], 224)
     model = open_network(network, Given(found["classes"], chosen))
     structure = analyze(model)
     prunable = Prunable.of_structure(structure)
-    levels = {axis: list(auto_levels(axis, LEVELS, macs, prunable)) for axis in AXES}
+    round_to = _multiple(macs, prunable)
+    levels = {axis: list(auto_levels(axis, LEVELS, macs, prunable, round_to)) for axis in AXES}
     hours = _hours(model, found["training"], levels, macs)
     name = "".join(c if c.isalnum() and c.isascii() else "-" for c in output.stem).strip("-")
     name = name or "mine"
@@ -66,9 +76,15 @@ def new(
         f"test pictures; the smallest class has {found['fewest']}",
         f"shorter sides of the pictures: {found['shorter_side']} pixels in the middle",
         f"{network}: {structure.summary()}",
-        f"about {hours:.1f} hours a seed on one core of this machine without a GPU",
+        f"its trainings take about {_about(hours)} a seed on one core of this machine, no GPU",
     ]
-    lines = _lines(name, pictures, network, chosen, macs, levels, told)
+    # Elsewhere than in the checkout, where the command is to be given, names must be whole.
+    here = Path("Snakefile").is_file()
+    if not here:
+        pictures, output = pictures.resolve(), output.resolve()
+        if is_own(network):
+            network = f"{own_file(network).resolve()}:{own_name(network)}"
+    lines = _lines(name, pictures, network, chosen, macs, round_to, levels, told)
     write_text(output, "\n".join(lines) + "\n")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     command = f"snakemake --cores {cores or 1} --rerun-incomplete --configfile {quote(str(output))}"
@@ -76,6 +92,16 @@ def new(
     show(
         value, as_json, *told, f"{output} is written; now, in the folder of the Snakefile:", command
     )
+
+
+def _multiple(macs: float, prunable: Prunable) -> int:
+    """Return the multiple to keep channels in: the usual one, or 1 where layers are too narrow."""
+    from prune3d.costs.levels import auto_levels
+
+    usual, fine = (
+        auto_levels("width", LEVELS, macs, prunable, multiple) for multiple in (USUAL_MULTIPLE, 1)
+    )
+    return USUAL_MULTIPLE if len(usual) == len(fine) else 1
 
 
 def _look_at(pictures: Path) -> dict[str, int]:
@@ -127,12 +153,17 @@ def _hours(model: nn.Module, images: int, levels: Mapping[str, list[float]], mac
     return images * passes * min(taken) / TIMED / 3600
 
 
+def _about(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 1 else f"{max(1, round(60 * hours))} minutes"
+
+
 def _lines(
     name: str,
     pictures: Path,
     network: str,
     side: int,
     macs: float,
+    round_to: int,
     levels: Mapping[str, list[float]],
     told: list[str],
 ) -> Iterator[str]:
@@ -150,6 +181,7 @@ def _lines(
     yield "      checkpoint: null        # a file of weights, instead of training"
     for section, epochs in EPOCHS.items():
         yield f"    {section}: {{epochs: {epochs}, flip: false}}  # true: mirrored"
+    yield f"    pruning: {{round_to: {round_to}}}    # channels in multiples, see docs/models.md"
     yield "    sampling:                 # what this network can be pruned to"
     yield from (f"      {axis}: {some}" for axis, some in levels.items())
     yield "      holdout: []"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prune3d.errors import CheckpointError, what_failed
+from prune3d.errors import CheckpointError, UserError, what_failed
 from prune3d.export.preprocessing import Preprocessing
 
 Floats = NDArray[np.float32]
@@ -127,7 +127,12 @@ def open_session(path: Path, threads: int | None = None, providers: Sequence[str
     CheckpointError
         If it is missing or damaged, or holds no network.
     """
-    import onnxruntime
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UserError(
+            'ONNX files need onnxruntime, which is not installed; pip install "prune3d[onnx]".'
+        ) from None
 
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist or is no file.")

@@ -298,7 +298,8 @@ def trusted_name(name: str, digests: Mapping[str, str], code: str | Path | None)
             return name if here else f"{places[0]}:{own_name(name)}"
         raise CheckpointError(
             f"its network is built by '{name}', code that is not run unless you say so: if you "
-            f"trust that file, pass code='{name}' to prune3d.load, or the place where it lies now."
+            f"trust that file, pass code='{name}' to prune3d.load (--code on the command line), or "
+            "the place where it lies now."
         )
     place = str(code) if ".py:" in str(code) else f"{code}:{own_name(name)}"
     if own_name(place) != own_name(name):

@@ -62,12 +62,17 @@ class Card:
         parts = (self._head(), self._numbers(), self._use(), self._own_code(), self._origin())
         return "\n".join(part for part in parts if part)
 
+    @property
+    def _is_pruned(self) -> bool:
+        spec = self.spec
+        return bool(spec.removed_blocks or spec.shapes) or spec.side != spec.image_size
+
     def _head(self) -> str:
         spec = self.spec
         known = ", ".join(self.classes[:20]) if self.classes else "not known by name"
         more = f" and {len(self.classes) - 20} more" if self.classes and self.classes[20:] else ""
         return (
-            f"# {spec.name}, pruned\n\n"
+            f"# {spec.name}{', pruned' if self._is_pruned else ''}\n\n"
             f"Classifies pictures into {spec.num_classes} classes: {known}{more}. Inputs of the "
             f"network are {spec.in_channels} x {spec.side} x {spec.side}.\n\n"
             f"Licence: {self.licence}\n"
@@ -118,9 +123,10 @@ class Card:
             f"| {step.stage or '-'} | {step.action} | {step.image_passes:,} |"
             for step in self.lineage
         ]
+        made = "Pruned" if self._is_pruned else "Written"
         table = ["| stage | step | image passes |", "| --- | --- | ---: |", *steps]
         return (
-            f"\n## Where it comes from\n\nPruned by prune3d {__version__} from {spec.name} for "
+            f"\n## Where it comes from\n\n{made} by prune3d {__version__} from {spec.name} for "
             f"images of {spec.image_size} x {spec.image_size}. Blocks removed: {gone}.{kept}"
             f"{f' {self.made_by}' if self.made_by else ''}\n\n"
             + ("\n".join(table) + "\n" if steps else "")
@@ -155,11 +161,11 @@ takes inputs that are normalized already (its metadata tell how):
 
 ```python
 import json, numpy, onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession("pictures.onnx")
-picture = numpy.asarray(Image.open("picture.png").convert("RGB"))[None]
-(logits,) = session.run(None, {"pictures": picture})
+picture = ImageOps.exif_transpose(Image.open("picture.png")).convert("RGB")  # upright
+(logits,) = session.run(None, {"pictures": numpy.asarray(picture)[None]})
 print(json.loads(session.get_modelmeta().custom_metadata_map["classes"])[int(logits.argmax())])
 ```
 """
