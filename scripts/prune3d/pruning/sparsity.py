@@ -18,8 +18,34 @@ from prune3d.models.assembly import get_spec
 from prune3d.pruning.channels.groups import ChannelGroup, Member
 from prune3d.pruning.dense import channel_groups
 
-PENALTIES = ("none", "batchnorm_l1", "group_lasso", "group_norm")
 SPREAD = 4.0  # group_norm: the least channel of a group is drawn 2^4 times as hard as the largest
+
+
+def _slope_of_scales(values: list[Tensor]) -> list[Tensor]:
+    return [value.sign() for value in values]
+
+
+def _slope_of_filters(values: list[Tensor]) -> list[Tensor]:
+    return [value / value.norm(dim=1, keepdim=True).clamp_min(1e-12) for value in values]
+
+
+def _slope_of_groups(values: list[Tensor]) -> list[Tensor]:
+    """Half the slope of the squares, weighted by the channel's size: as in the authors' code."""
+    sizes = torch.stack([value.square().sum(1) for value in values]).mean(0).sqrt()
+    lack = (sizes.max() - sizes) / (sizes.max() - sizes.min()).clamp_min(1e-12)
+    factors = torch.exp2(SPREAD * lack)[:, None]
+    return [factors * value for value in values]
+
+
+# From the weights of a group's channels, one of shape (channels, weights) for each of its slices.
+_SLOPES: dict[str, Callable[[list[Tensor]], list[Tensor]]] = {
+    "batchnorm_l1": _slope_of_scales,
+    "group_lasso": _slope_of_filters,
+    "group_norm": _slope_of_groups,
+}
+PENALTIES = ("none", *_SLOPES)
+# The slope of a weight depends on all that its channel has in other layers.
+_TOGETHER = ("group_norm",)
 
 
 @dataclass(frozen=True)
@@ -73,7 +99,7 @@ class ChannelPenalty:
     penalty, strength
         See `Sparsity`.
     groups
-        What it acts on, for each channel group.
+        What it acts on together: the parts of a channel group, or each parameter by itself.
     """
 
     penalty: str
@@ -139,7 +165,18 @@ def channel_penalty(model: nn.Module, sparsity: Sparsity) -> ChannelPenalty | No
             f"penalty '{sparsity.penalty}' finds no batch norm in {get_spec(model).name}; use "
             "'group_lasso'."
         )
-    return ChannelPenalty(sparsity.penalty, sparsity.strength, tuple(g for g in groups if g))
+    parts = tuple(group for group in groups if group)
+    if sparsity.penalty not in _TOGETHER:
+        parts = _by_parameter(parts)
+    return ChannelPenalty(sparsity.penalty, sparsity.strength, parts)
+
+
+def _by_parameter(groups: Sequence[tuple[Slice, ...]]) -> tuple[tuple[Slice, ...], ...]:
+    """Join the slices of each parameter: one step for each, however many groups it belongs to."""
+    rows: dict[tuple[str, int], list[Tensor]] = {}
+    for part in (part for group in groups for part in group):
+        rows.setdefault((part.parameter, part.axis), []).append(part.positions.flatten())
+    return tuple((Slice(*key, torch.cat(own)[:, None]),) for key, own in rows.items())
 
 
 def _name_of(member: Member, names: Mapping[int, str], sparsity: Sparsity) -> str:
@@ -166,27 +203,3 @@ def _subset(group: ChannelGroup, fraction: float, generator: torch.Generator) ->
     marked = torch.zeros(runs, dtype=torch.bool)
     marked[chosen] = True
     return marked.repeat_interleave(group.multiple).nonzero().flatten()
-
-
-def _slope_of_scales(values: list[Tensor]) -> list[Tensor]:
-    return [value.sign() for value in values]
-
-
-def _slope_of_filters(values: list[Tensor]) -> list[Tensor]:
-    return [value / value.norm(dim=1, keepdim=True).clamp_min(1e-12) for value in values]
-
-
-def _slope_of_groups(values: list[Tensor]) -> list[Tensor]:
-    """Half the slope of the squares, weighted by the channel's size: as in the authors' code."""
-    sizes = torch.stack([value.square().sum(1) for value in values]).mean(0).sqrt()
-    lack = (sizes.max() - sizes) / (sizes.max() - sizes.min()).clamp_min(1e-12)
-    factors = torch.exp2(SPREAD * lack)[:, None]
-    return [factors * value for value in values]
-
-
-# From the weights of a group's channels, one of shape (channels, weights) for each of its slices.
-_SLOPES: dict[str, Callable[[list[Tensor]], list[Tensor]]] = {
-    "batchnorm_l1": _slope_of_scales,
-    "group_lasso": _slope_of_filters,
-    "group_norm": _slope_of_groups,
-}
