@@ -105,6 +105,14 @@ def test_more_blocks_than_there_are_is_refused(make_network: Network) -> None:
         prune3d.prune(pruned, depth=1.0)
 
 
+@pytest.mark.parametrize("depth", [0.5, 1.0])
+def test_an_order_with_a_block_that_there_is_not_is_refused(
+    make_network: Network, depth: float
+) -> None:
+    with pytest.raises(PruningError, match=r"names layer9\.0, which is no block of resnet14; .*"):
+        prune3d.prune(make_network(), depth=depth, removal_order=["layer1.1", "layer9.0"])
+
+
 def test_fewer_blocks_than_must_stay_is_refused(make_network: Network) -> None:
     with pytest.raises(PruningError, match=r"depth 0\.1 .*0\.3333 \(2 blocks"):
         prune3d.prune(make_network(), depth=0.1, removal_order=[])

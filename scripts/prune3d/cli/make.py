@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,9 +25,6 @@ from prune3d.cli.networks import (
 from prune3d.cli.output import show
 from prune3d.errors import UserError
 from prune3d.pruning.options import PruningOptions
-
-if TYPE_CHECKING:
-    from torch import nn
 
 DEFAULTS = PruningOptions()
 Ratio = float | None
@@ -95,7 +91,6 @@ def prune(
         )
     check_not_itself(network, output)
     model = open_network(network, Given(classes, side, channels, weights, code))
-    _check_removable(model, remove or ())
     images = None if pictures is None else splits_for(model, pictures, normalization)
     options = PruningOptions(block_criterion, channel_criterion, round_to, keep=tuple(keep or ()))
     pruned = prune_network(
@@ -116,18 +111,6 @@ def prune(
         )
     save(pruned, output)
     show({**row, "file": str(output)}, as_json, costs([row]))
-
-
-def _check_removable(model: nn.Module, named: Sequence[str]) -> None:
-    from prune3d.pruning.analyze import analyze
-
-    removable = analyze(model).removable if named else ()
-    for name in named:
-        if name not in removable:
-            raise UserError(
-                f"--remove {name}: there is no such block that can go; there are: "
-                f"{', '.join(removable) or 'none'}."
-            )
 
 
 def export(

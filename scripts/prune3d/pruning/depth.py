@@ -33,7 +33,8 @@ def prune_depth(
     Raises
     ------
     PruningError
-        If fewer blocks than the ratio asks for are there already, or too few can be removed.
+        If fewer blocks than the ratio asks for are there already, too few can be removed, or the
+        order names one that the dense network does not have.
     """
     spec = get_spec(model)
     known = look_at_dense(model)
@@ -46,6 +47,13 @@ def prune_depth(
             f"depth is {depth}, but must be 1: {spec.name} has no block that can be removed "
             f"({known.no_depth}); prune its width and resolution."
         )
+    names = [block.name for block in dense]
+    for name in removal_order or ():
+        if name not in names:
+            raise PruningError(
+                f"the order of removal names {name}, which is no block of {spec.name}; there are: "
+                f"{', '.join(names)}."
+            )
     to_keep = kept_blocks(depth, len(dense), fewest)
     excess = len(dense) - len(spec.removed_blocks) - to_keep
     if excess < 0:
