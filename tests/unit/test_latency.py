@@ -107,6 +107,12 @@ def test_tensorrt_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch
         latency(model, 16, LatencyOptions(runtime="tensorrt"))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_tensorrt_without_a_gpu_is_refused_before_anything_is_named_or_timed() -> None:
+    with pytest.raises(UserError, match="where there is a GPU"):
+        where_measured(LatencyOptions(runtime="tensorrt"), torch.device("cpu"))
+
+
 def test_tensorrt_that_cannot_be_loaded_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where onnxruntime-gpu is installed without TensorRT's libraries: it falls back."""
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT])

@@ -124,14 +124,14 @@ def open_session(path: Path, threads: int | None = None, providers: Sequence[str
 
     Raises
     ------
-    CheckpointError
-        If it is missing or damaged, or holds no network.
+    UserError
+        If it is missing or damaged, holds no network, or ONNX Runtime is not installed.
     """
     try:
         import onnxruntime
     except ImportError:
         raise UserError(
-            'ONNX files need onnxruntime, which is not installed; pip install "prune3d[onnx]".'
+            f"{path} needs onnxruntime, which is not installed; install onnxruntime."
         ) from None
 
     if not path.is_file():

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from prune3d.files import damaged
-from prune3d.pruning.runtimes import RUNTIMES
+from prune3d.pruning.runtimes import TITLES
 from prune3d.pruning.timing import LatencyOptions, latency, where_measured
 from prune3d.records import Name, Ratio, Record, TableKind
 
@@ -189,8 +189,8 @@ def measure_table(
         for _ in range(CHECKED)
     ]
     where = where_measured(options, next(dense.parameters()).device)
-    runtime = where.pop("runtime")
-    device = where["device"] + (f", {RUNTIMES[runtime]}" if runtime != "torch" else "")
+    title = TITLES.get(where.pop("runtime"))
+    device = f"{where['device']}, {title}" if title else where["device"]
     known = {**where, "device": device, "batch_size": options.batch_size}
     rows = []
     points = [("grid", d, w, levels) for d, w in product(depths, widths)]

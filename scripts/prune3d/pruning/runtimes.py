@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prune3d.errors import UserError
 
-RUNTIMES = {"torch": "torch", "onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT"}
+TITLES = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT"}
+RUNS_ON = {"onnxruntime": "cpu", "tensorrt": "cuda"}  # the others run on both
 TENSORRT = "TensorrtExecutionProvider"
 
 
@@ -28,3 +29,11 @@ def check_runtime(runtime: str) -> None:
             f"the runtime is tensorrt, and onnxruntime {onnxruntime.__version__} has no provider "
             "for it; install onnxruntime-gpu in its place, or take torch or onnxruntime."
         )
+
+
+def no_tensorrt() -> UserError:
+    """Return the error that TensorRT is not usable on this machine."""
+    return UserError(
+        "the runtime is tensorrt, which ONNX Runtime cannot load here; install TensorRT's "
+        "libraries and run it where there is a GPU, or take torch or onnxruntime."
+    )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune3d.errors import UserError
-from prune3d.pruning.runtimes import TENSORRT, check_runtime
+from prune3d.pruning.runtimes import RUNS_ON, TENSORRT, check_runtime, no_tensorrt
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ class LatencyOptions:
     @property
     def runs_on(self) -> str | None:
         """``cpu`` or ``cuda`` where the runtime has nothing else, or None."""
-        return {"onnxruntime": "cpu", "tensorrt": "cuda"}.get(self.runtime)
+        return RUNS_ON.get(self.runtime)
 
 
 def latency(model: nn.Module, side: int, options: LatencyOptions) -> float:
@@ -124,10 +124,18 @@ def threads_of(options: LatencyOptions) -> Iterator[None]:
 
 
 def where_measured(options: LatencyOptions, device: torch.device) -> dict[str, Any]:
-    """Return ``runtime``, the name of the ``device``, ``threads`` and ``runs``."""
+    """Return ``runtime``, the name of the ``device``, ``threads`` and ``runs``.
+
+    Raises
+    ------
+    UserError
+        If the runtime needs a GPU and there is none.
+    """
     import torch
 
     used = torch.device(options.runs_on or device)
+    if used.type == "cuda" and not torch.cuda.is_available():
+        raise no_tensorrt()
     return {
         "runtime": options.runtime,
         "device": device_name(used),
@@ -168,18 +176,13 @@ def _ready_as_onnx(model: nn.Module, side: int, options: LatencyOptions) -> Pass
 
 
 def _ready_file(path: Path, options: LatencyOptions) -> Pass:
-    import onnxruntime
-
     from prune3d.export.classifier import CPU, open_session
 
     check_runtime(options.runtime)
     on_gpu = options.runtime == "tensorrt"
     session = open_session(path, options.threads, (TENSORRT, *CPU) if on_gpu else CPU)
     if on_gpu and TENSORRT not in session.get_providers():
-        raise UserError(
-            "the runtime is tensorrt, which ONNX Runtime cannot load here; install TensorRT's "
-            "libraries and run it where there is a GPU, or take torch or onnxruntime."
-        )
+        raise no_tensorrt()
     (given,) = session.get_inputs()
     shape = [options.batch_size, *given.shape[1:]]
     if len(shape) != 4 or not all(isinstance(size, int) for size in shape):
@@ -188,6 +191,8 @@ def _ready_file(path: Path, options: LatencyOptions) -> Pass:
             "can be timed."
         )
     kind = np.uint8 if given.type == "tensor(uint8)" else np.float32
+    import onnxruntime
+
     place = "cuda" if on_gpu else "cpu"
     images = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, kind), place, 0)
     binding = session.io_binding()

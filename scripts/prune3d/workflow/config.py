@@ -24,7 +24,7 @@ from prune3d.optimize.registry import METHOD, POLICIES
 from prune3d.predictor.design import check_design
 from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA, check_criterion
 from prune3d.pruning.patterns import why_unmatched
-from prune3d.pruning.runtimes import check_runtime
+from prune3d.pruning.runtimes import RUNS_ON, check_runtime
 from prune3d.sampling.tree import AXES, DENSE, Point, fitted_points, sampling_tree
 from prune3d.workflow.paths import RESERVED
 from prune3d.workflow.sampling import (
@@ -253,13 +253,14 @@ def _check_policies(name: str, settings: Config) -> None:
 
 
 def _check_latency(name: str, section: Config) -> None:
-    if section["runtime"] == "tensorrt" and section["device"] == "cpu":
+    runtime = section["runtime"]
+    if section["device"] == "cpu" and RUNS_ON.get(runtime) == "cuda":
         raise ConfigError(
-            f"experiment '{name}', latency.device is cpu and latency.runtime is tensorrt, which "
+            f"experiment '{name}', latency.device is cpu and latency.runtime is {runtime}, which "
             "runs on GPUs alone; take onnxruntime, or the device auto."
         )
     with _about(name, "latency.runtime"):
-        check_runtime(section["runtime"])
+        check_runtime(runtime)
 
 
 def _check_names(names: Sequence[str]) -> None:

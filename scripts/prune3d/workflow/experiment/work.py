@@ -7,6 +7,7 @@ from functools import cached_property
 from prune3d.data.registry import facts as data_facts
 from prune3d.data.settings import DataSettings
 from prune3d.optimize.registry import POLICIES
+from prune3d.pruning.runtimes import RUNS_ON
 from prune3d.workflow.experiment.base import ExperimentBase
 from prune3d.workflow.resources import Workload
 
@@ -21,7 +22,7 @@ class ExperimentWork(ExperimentBase):
     def times_on_gpu(self) -> int:
         """Tell whether latencies are measured on a GPU where there is one: 1 or 0."""
         latency = self.config["latency"]
-        return int(latency["device"] != "cpu" and latency["runtime"] != "onnxruntime")
+        return int("cpu" not in (latency["device"], RUNS_ON.get(latency["runtime"])))
 
     def timing_threads(self) -> int:
         """Return the threads with which latencies are measured."""
