@@ -6,8 +6,8 @@
 #
 # It holds the whole configuration, any change of which would write it again: so it is no part of `all`.
 #
-# inputs:   tables/{policies,claims,published,predictors,forecasts}.md, left_out, warnings, resources, predictors.csv
-#           tables/{recovery,pareto}.csv, figures/{experiment}_{recovery,pareto}.png
+# inputs:   tables/{policies,claims,published,predictors,forecasts}.md, left_out, warnings, resources.csv
+#           {run}/predictor/validation.json, tables/{recovery,pareto}.csv, figures/{experiment}_{recovery,pareto}.png
 # outputs:  report/landing.rst, metadata.yaml, *.html
 
 
@@ -32,7 +32,7 @@ rule write_report:
         left_out=f"{TABLES}/left_out.csv",
         warnings=f"{TABLES}/warnings.csv",
         resources=f"{TABLES}/resources.csv",
-        predictors=[f"{TABLES}/predictors.csv"] if PLAN.method else [],
+        validation=PLAN.every_run("predictor/validation.json", method_only=True),
         tables=PLAN.beside("tables"),
         figures=PLAN.beside("figures"),
         texts=expand(f"{TABLES}/{{table}}.md", table=PLAN.tables),

@@ -76,15 +76,15 @@ def test_gaps_are_to_the_best_policy_of_the_same_case() -> None:
     )
     assert set(gaps) == {"dwr", "depth", "width"} and len(cases) == 12
     for policy, found in gaps.items():
-        expected: list[float | None] = []
-        for case in cases:
+        assert len(found) == len(cases)
+        for case, gap in zip(cases, found, strict=True):
             known = {
                 r["policy"]: r["test_top1"]
                 for r in rows
                 if (r["experiment"], r["budget"], r["seed"]) == case
             }
-            expected.append(max(known.values()) - known[policy] if policy in known else None)
-        assert sorted(map(str, found)) == sorted(map(str, expected))
+            expected = max(known.values()) - known[policy] if policy in known else None
+            assert gap == expected
 
 
 def test_a_policy_is_not_behind_where_it_was_not_run() -> None:
@@ -129,6 +129,12 @@ def test_policies_are_ranked_by_their_mean_over_seeds() -> None:
             np.testing.assert_allclose(drawn[name], [100 * means[name], place])
         boxes = [text.get_window_extent() for text in panel.get_yticklabels()]
         assert not any(a.overlaps(b) for a, b in pairwise(boxes))
+
+
+def test_a_budget_that_an_experiment_does_not_have_is_no_panel_of_it() -> None:
+    rows = [run("a", "half", 0, "dwr", 0.9), run("b", "third", 0, "dwr", 0.8)]
+    titles = [panel.get_title() for panel in draw_ranking(rows, STYLE).axes]
+    assert titles == ["a, half", "b, third"]
 
 
 def test_a_ranking_of_nothing_can_be_drawn() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from prune3d.optimize.predictor_file import VALIDATION
 from prune3d.report.claims import VERDICTS
 from prune3d.report.landing import MOST_CASES, landing
 from prune3d.report.pages import page, preformatted, table_of
@@ -128,14 +129,16 @@ def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
     names = [name for name in PAGES if name != "predictors"]
     output = {name: tmp_path / f"out/{name}.html" for name in names}
     output |= {"landing": tmp_path / "out/landing.rst", "metadata": tmp_path / "out/metadata.yaml"}
-    errors = tmp_path / "predictors.csv"
-    errors.write_text("experiment,seed,left_out\ndigits,0,d100_w30_r100\ndigits,0,d100_w30_r100\n")
-    given = SimpleNamespace(**files, texts=texts, provenance=[str(run)], predictors=[str(errors)])
+    validation = tmp_path / "results/digits/seed7/predictor/validation.json"
+    VALIDATION.write(validation, {"left_out": ["d100_w30_r100"], "predictors": {}})
+    given = SimpleNamespace(
+        **files, texts=texts, provenance=[str(run)], validation=[str(validation)]
+    )
     write_report(given, SimpleNamespace(**output), NETWORKS, {"seeds": [0], "run": ["digits"]})
     assert all(path.stat().st_size for path in output.values())
     assert "<td>too large</td>" in output["warnings"].read_text()
     assert "The dense network *is* behind." in output["warnings"].read_text()
-    assert output["warnings"].read_text().count("<td>d100_w30_r100</td>") == 1
+    assert "<td>digits</td><td>7</td><td>d100_w30_r100</td>" in output["warnings"].read_text()
     configuration = output["configuration"].read_text()
     assert "2.9.9" in configuration and "seeds:\n- 0" in configuration
     metadata = yaml.safe_load(output["metadata"].read_text())

@@ -28,16 +28,14 @@ def gaps_to_the_best(
         For each policy a gap for each case in which it was run, in [0, 1]; None where it could not
         reach the budget.
     """
-    cases: dict[tuple[str, str, int], dict[str, float]] = {}
-    for row in runs:
+    cases: dict[tuple[str, str, int], dict[str, float | None]] = {}
+    for row in (*runs, *left_out):
         if row["policy"] not in UNPRUNED:
             case = (row["experiment"], row["budget"], row["seed"])
-            cases.setdefault(case, {})[row["policy"]] = row["test_top1"]
+            cases.setdefault(case, {})[row["policy"]] = row.get("test_top1")
     gaps: dict[str, list[float | None]] = {}
-    for accuracies in cases.values():
-        for policy, top1 in accuracies.items():
-            gaps.setdefault(policy, []).append(max(accuracies.values()) - top1)
-    for row in left_out:
-        if row["policy"] not in UNPRUNED:
-            gaps.setdefault(row["policy"], []).append(None)
+    for found in cases.values():
+        best = max((top1 for top1 in found.values() if top1 is not None), default=0.0)
+        for policy, top1 in found.items():
+            gaps.setdefault(policy, []).append(None if top1 is None else best - top1)
     return gaps

@@ -29,19 +29,20 @@ def draw_ranking(runs: Sequence[Mapping[str, Any]], style: Style) -> Figure:
         Size of a panel; it gets higher where there are many policies.
     """
     runs = [row for row in runs if row["budget"]]
-    experiments = list(dict.fromkeys(row["experiment"] for row in runs))
-    budgets = list(dict.fromkeys(row["budget"] for row in runs))
+    experiments = list(dict.fromkeys(row["experiment"] for row in runs)) or [""]
+    budgets = list(dict.fromkeys(row["budget"] for row in runs)) or [""]
     ranked = {(e, b): _ranked(runs, e, b) for e in experiments for b in budgets}
-    most = max(map(len, ranked.values()), default=1)
     width, height = style.size
-    high = max(0.5 * height, AROUND_INCHES + LINE_INCHES * most)
-    size = (0.8 * width * max(1, len(budgets)), high * max(1, len(experiments)))
+    high = max(0.5 * height, AROUND_INCHES + LINE_INCHES * max(map(len, ranked.values())))
+    size = (0.8 * width * len(budgets), high * len(experiments))
     figure = Style(size, style.dpi).figure()
-    panels = figure.subplots(max(1, len(experiments)), max(1, len(budgets)), squeeze=False)
-    for (experiment, budget), panel in zip(ranked, panels.flat, strict=False):
-        _plot(panel, ranked[experiment, budget])
-        panel.set_title(f"{experiment}, {budget}")
-    for panel in panels[-1]:
+    panels = figure.subplots(len(experiments), len(budgets), squeeze=False)
+    for (case, policies), panel in zip(ranked.items(), panels.flat, strict=True):
+        if not policies and runs:
+            panel.remove()  # the experiment has no such budget
+            continue
+        _plot(panel, policies)
+        panel.set_title(", ".join(case))
         panel.set_xlabel("test accuracy (%)")
     return figure
 
@@ -73,5 +74,5 @@ def _plot(panel: Axes, ranked: Mapping[str, Sequence[float]]) -> None:
     if METHOD in ranked:
         panel.axvline(float(np.mean(ranked[METHOD])), color="0.8", linewidth=0.8, zorder=0)
     panel.set_yticks(range(len(ranked)), list(ranked))
-    panel.set_ylim(len(ranked) - 0.5, -0.5)
+    panel.set_ylim(max(1, len(ranked)) - 0.5, -0.5)
     panel.tick_params(axis="y", labelsize=8, length=0)

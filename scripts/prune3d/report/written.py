@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from prune3d.files import read_text, write_text
+from prune3d.optimize.predictor_file import VALIDATION
 from prune3d.report.claims import VERDICTS
 from prune3d.report.landing import landing
 from prune3d.report.pages import page, preformatted, table_of
@@ -33,8 +34,8 @@ def write_report(
     ----------
     files
         Paths of the tables ``policies``, ``claims``, ``left_out``, ``warnings`` and ``resources``,
-        lists ``texts`` of tables in Markdown, ``predictors`` of that of their errors, if there is
-        one, and ``provenance`` of the dense networks.
+        lists ``texts`` of tables in Markdown, ``validation`` of the predictors' errors and
+        ``provenance`` of the dense networks.
     output
         Paths ``landing``, ``metadata`` and, by their names, of `prune3d.report.titles.PAGES`.
     networks
@@ -46,7 +47,7 @@ def write_report(
     warnings, left_out = WARNINGS.read(files.warnings), LEFT_OUT.read(files.left_out)
     resources = list(csv.DictReader(io.StringIO(read_text(files.resources))))
     pages = {name: read_text(path) for path in files.texts if (name := _name(path)) in PAGES}
-    pages["warnings"] = _warnings(warnings, left_out) + _wrecks(files.predictors)
+    pages["warnings"] = _warnings(warnings, left_out) + _wrecks(files.validation)
     pages["resources"] = table_of(resources, COLUMNS)
     pages["configuration"] = _configuration(files.provenance, config)
     for name, text in pages.items():
@@ -72,16 +73,17 @@ def _warnings(warnings: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[
     return f"{text}\n\nPolicies that cannot reach a budget:\n\n{table_of(left_out, columns)}"
 
 
-def _wrecks(tables: Iterable[str]) -> str:
+def _wrecks(validation: Iterable[str]) -> str:
     """Return the samples whose fine-tuning failed, so that no predictor was fitted to them."""
-    rows = [row for path in tables for row in csv.DictReader(io.StringIO(read_text(path)))]
-    found = {(r["experiment"], r["seed"], r["left_out"]) for r in rows if r["left_out"]}
-    if not found:
-        return "\n\nNo sample was left out of the fit.\n" if rows else ""
-    columns = ("experiment", "seed", "samples")
-    listed = [dict(zip(columns, one, strict=True)) for one in sorted(found)]
+    rows = []
+    for path in validation:
+        run = run_of(path)
+        for sample in VALIDATION.read(path)["left_out"]:
+            rows.append({"experiment": run.experiment, "seed": run.seed, "sample": sample})
+    if not rows:
+        return "\n\nNo sample was left out of a fit.\n"
     title = "Samples that ended far below the others, left out of the fit:"
-    return f"\n\n{title}\n\n{table_of(listed, columns)}"
+    return f"\n\n{title}\n\n{table_of(rows, ('experiment', 'seed', 'sample'))}"
 
 
 def _configuration(provenance: Iterable[str], config: Mapping[str, Any]) -> str:
