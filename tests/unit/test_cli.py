@@ -19,6 +19,7 @@ from PIL import Image
 
 import prune3d
 from prune3d.cli.main import app, run
+from prune3d.cli.new import USUAL_MULTIPLE
 from prune3d.data.images import ImageFiles, ImageSet
 from prune3d.data.pictures import decode_square
 from prune3d.models.lineage import Step, add_step
@@ -153,7 +154,7 @@ def test_help_does_not_wait_for_torch() -> None:
         (["export", "small.safetensors", "-o", "small.safetensors"], 1, "would be lost"),
         (["prune", "dense.safetensors", "--width", "0.5", "-o", "dense.safetensors"], 1, "be lost"),
         (["prune", "dense.safetensors", "--width", "0.9999", "-o", "x"], 1, "nothing was pruned"),
-        (["prune", "resnet8", "--depth", "0.7", "--remove", "elm", "-o", "x"], 1, "--remove elm"),
+        (["prune", "resnet8", "--depth", "0.7", "--remove", "elm", "-o", "x"], 1, "names elm"),
         (["cost", "network.py", "--classes", "4"], 1, "network.py:function"),
         (["cost", "resnet8", "--classes", "99999999"], 2, "--classes"),
         (["new", "pictures", "small.safetensors", "-o", "x.yaml"], 1, "model.checkpoint"),
@@ -176,6 +177,26 @@ def test_what_fails_leaves_nothing_and_loses_nothing(say: Say) -> None:
     assert Path("small.safetensors").read_bytes() == before
     assert say("deliver", "small.safetensors", "-o", "new", "--pictures", "nowhere")[0] == 1
     assert not Path("new").exists()
+
+
+@pytest.mark.parametrize("command", ["evaluate small.onnx pictures", "latency small.onnx"])
+def test_without_onnx_runtime_it_is_named(
+    say: Say, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, _, err = say(*command.split())
+    assert code == 1 and err.endswith("install onnxruntime.\n") and "defect" not in err
+
+
+def test_a_new_config_keeps_channels_in_the_multiples_of_the_default_one(say: Say) -> None:
+    default = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    assert default["defaults"]["pruning"]["round_to"] == USUAL_MULTIPLE
+    # Layers of 8 channels have no smaller multiple of 8.
+    narrow = f"{Path(__file__).parent}/own/foreign.py:tied"
+    for network, expected in {"resnet14": USUAL_MULTIPLE, narrow: 1}.items():
+        assert say("new", "pictures", network, "--side", "16", "-o", f"{expected}.yaml")[0] == 0
+        (own,) = yaml.safe_load(Path(f"{expected}.yaml").read_text())["experiments"].values()
+        assert own["pruning"]["round_to"] == expected and own["sampling"]["width"]
 
 
 def test_without_a_command_there_is_help(say: Say) -> None:

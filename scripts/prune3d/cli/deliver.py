@@ -54,7 +54,7 @@ def deliver(
     from prune3d.report.card import Card
 
     model = load(file, code=code)
-    # All files or none.
+    # Nothing is written before all is made.
     with TemporaryDirectory() as folder:
         made = Path(folder)
         onnx = made / "model.onnx"

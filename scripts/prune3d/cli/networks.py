@@ -63,15 +63,10 @@ def open_network(name: str, given: Given) -> nn.Module:
     """
     if name.endswith(".onnx"):
         raise UserError(f"{name} is an ONNX file; give the .safetensors file of the network.")
-    if name.endswith(".safetensors") or (
-        name not in MODELS
-        and not is_own(name)
-        and not name.endswith(".py")
-        and Path(name).is_file()
-    ):
-        return _load(name, given)
     if name.endswith(".py"):
         raise UserError(f"{name} names no function in it; write {name}:function.")
+    if is_model_file(name):
+        return _load(name, given)
     factory_of(name)
     import torch
 
@@ -93,6 +88,12 @@ def open_network(name: str, given: Given) -> nn.Module:
     if given.weights is not None:
         load_weights(model, given.weights)
     return model.eval()
+
+
+def is_model_file(name: str) -> bool:
+    """Tell whether a network is named by its file, and not by how it is built."""
+    is_named = name in MODELS or is_own(name)
+    return name.endswith(".safetensors") or (not is_named and Path(name).is_file())
 
 
 def _load(name: str, given: Given) -> nn.Module:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prune3d.cli.networks import AsJson, Given, Network, Side, open_network
+from prune3d.cli.networks import AsJson, Given, Network, Side, is_model_file, open_network
 from prune3d.cli.output import show
 from prune3d.errors import UserError
 from prune3d.models.registry import is_own, own_file, own_name
@@ -56,7 +56,7 @@ def new(
         raise UserError(f"--macs is {macs}; allowed is above 0 and below 1.")
     if output.exists():
         raise UserError(f"{output} exists; give another name, or delete it.")
-    if network.endswith(".safetensors"):
+    if is_model_file(network):
         raise UserError(
             f"{network} is a model file; give the name of its network, and its weights, as a "
             "state_dict, under model.checkpoint of the config."
@@ -79,8 +79,7 @@ def new(
         f"its trainings take about {_about(hours)} a seed on one core of this machine, no GPU",
     ]
     # Elsewhere than in the checkout, where the command is to be given, names must be whole.
-    here = Path("Snakefile").is_file()
-    if not here:
+    if not Path("Snakefile").is_file():
         pictures, output = pictures.resolve(), output.resolve()
         if is_own(network):
             network = f"{own_file(network).resolve()}:{own_name(network)}"
