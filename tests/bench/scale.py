@@ -99,7 +99,8 @@ def write_ours(folder: Path, size: Size) -> list[str]:
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "Snakefile", folder)
     for name in ("rules", "scripts", "config", "envs"):
-        shutil.copytree(ROOT / name, folder / name)
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     (folder / "scale.yaml").write_text(yaml.safe_dump(config(size)))
     return ["--configfile", "scale.yaml"]
 

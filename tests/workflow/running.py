@@ -50,8 +50,10 @@ class Project:
         """Copy what a clone has, without results."""
         folder.mkdir(parents=True)
         shutil.copy(ROOT / "Snakefile", folder)
+        # What is being written right now, by another process that runs tests, may be gone.
+        ignored = shutil.ignore_patterns("*.pyc.*", ".*")
         for name in ("rules", "scripts", "config", "envs"):
-            shutil.copytree(ROOT / name, folder / name)
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
         shutil.copy(TINY, folder / "tiny.yaml")
         return cls(folder)
 
