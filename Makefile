@@ -21,6 +21,7 @@ REPORT := all results/report/landing.rst
 
 # Every job starts a Python of its own; containers often set this, and each would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
+export UV_COMPILE_BYTECODE := 1
 
 .PHONY: demo report unlock test check unit workflow coverage kills bench bench-gpu docs site pins clean
 
@@ -32,15 +33,15 @@ $(VENV)/uv: requirements.txt
 	touch $@
 
 $(VENV)/installed: $(VENV)/uv requirements.txt
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(VENV) -r requirements.txt
+	$(BIN)/uv pip install --quiet --python $(VENV) -r requirements.txt
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(VENV) -r requirements-dev.txt
+	$(BIN)/uv pip install --quiet --python $(VENV) -r requirements-dev.txt
 	touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed-dev requirements-docs.txt
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(VENV) -r requirements-docs.txt
+	$(BIN)/uv pip install --quiet --python $(VENV) -r requirements-docs.txt
 	touch $@
 
 demo: $(VENV)/installed

@@ -84,6 +84,7 @@ localrules:
     tabulate_resources,
     write_report,
     tabulate_latency,
+    plot_latency,
     tabulate_int8,
 
 

@@ -112,7 +112,7 @@ def _modules(scripts: Path) -> dict[str, Source]:
             modules[_name(path.relative_to(scripts))] = known[sha]
     if known.keys() - remembered.keys():
         # Where it cannot be written, each start takes a second or two longer.
-        with suppress(UserError):
+        with suppress(UserError, OSError):
             write_json(place, {sha: [x.content, *sorted(x.names)] for sha, x in known.items()})
     return modules
 
