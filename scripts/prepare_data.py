@@ -21,5 +21,5 @@ with Job(snakemake) as job:
         threads=job.threads,
     )
     for name, part in splits.parts.items():
-        save_part(job.output[name], part, splits.about)
+        save_part(job.output[name], part, splits.about.rounded())
     job.say(", ".join(f"{len(part.labels)} {name} images" for name, part in splits.parts.items()))

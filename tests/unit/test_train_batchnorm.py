@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from prune3d.errors import UserError
 from prune3d.train.batchnorm import SharedBatchNorm2d, share_batch_norm
 
 KINDS: dict[str, Callable[[], nn.BatchNorm2d]] = {
@@ -37,7 +38,7 @@ def test_alone_it_is_torchs_batch_norm(kind: str, judging: bool) -> None:
     torch.manual_seed(0)
     theirs = nn.Sequential(nn.Conv2d(3, 5, 3), KINDS[kind](), nn.ReLU(inplace=True))
     ours = copy.deepcopy(theirs)
-    share_batch_norm(ours)
+    share_batch_norm(ours, torch.device("cpu"))
     assert type(ours[1]) is SharedBatchNorm2d
     images = torch.randn(4, 3, 8, 8)
     weights = torch.randn(4, 5, 6, 6)
@@ -49,3 +50,25 @@ def test_alone_it_is_torchs_batch_norm(kind: str, judging: bool) -> None:
         torch.testing.assert_close(other.grad, parameter.grad, rtol=1e-4, atol=1e-4)
     for name, value in theirs.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_gpus_it_is_torchs_shared_one_with_the_same_tensors(kind: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 5, 3), KINDS[kind]())
+    model(torch.randn(4, 3, 8, 8))
+    before, images = model.state_dict(keep_vars=True), torch.randn(4, 3, 8, 8)
+    expected = model.eval()(images)
+    share_batch_norm(model, torch.device("cuda"))
+    made = nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(KINDS[kind]()))[0]
+    assert type(model[1]) is type(made)
+    assert vars(model[1]).keys() == vars(made).keys()
+    assert all(model.state_dict(keep_vars=True)[name] is value for name, value in before.items())
+    assert torch.equal(model(images), expected)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_other_kinds_are_refused(device: str) -> None:
+    model = nn.Sequential(nn.Conv1d(3, 5, 3), nn.BatchNorm1d(5))
+    with pytest.raises(UserError, match=r"layer '1' is a BatchNorm1d, .* or one process"):
+        share_batch_norm(model, torch.device(device))

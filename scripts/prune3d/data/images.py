@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prune3d.data.source import SMALLEST_SPREAD, Labelled
-from prune3d.data.storage import load_part
+from prune3d.data.source import SMALLEST_SPREAD, Labelled, Listed
+from prune3d.data.storage import Description, Index, load_part, save_part
 from prune3d.errors import UserError
 
 BATCH = 512
@@ -41,6 +41,8 @@ class ImageSet:
     known
         The digest of the file that they were read from, which none others have; empty where they
         come from no file, or differ from it as copies by `dataclasses.replace` may.
+    file
+        That file; None where `known` is empty.
     """
 
     images: Tensor
@@ -48,6 +50,7 @@ class ImageSet:
     mean: tuple[float, ...]
     spread: tuple[float, ...]
     known: str = field(default="", init=False)
+    file: Path | None = field(default=None, init=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -65,7 +68,7 @@ class ImageSet:
     def to(self, device: torch.device) -> ImageSet:
         """Return the same images on a device."""
         there = replace(self, images=self.images.to(device), labels=self.labels.to(device))
-        return remember(there, self.known)
+        return remember(there, self.known, self.file)
 
     def digest(self) -> str:
         """Return a SHA-256 of images, labels and statistics; without reading them where known."""
@@ -113,7 +116,7 @@ class ImageFiles:
         Side in pixels of the central square that the dense network sees.
     crop
         Part of a picture's shorter side that the square keeps, in (0, 1].
-    known
+    known, file
         As in `ImageSet`.
     """
 
@@ -126,6 +129,7 @@ class ImageFiles:
     side: int
     crop: float
     known: str = field(default="", init=False)
+    file: Path | None = field(default=None, init=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -137,7 +141,8 @@ class ImageFiles:
 
     def to(self, device: torch.device) -> ImageFiles:
         """Return the same images, whose batches will be on a device."""
-        return remember(replace(self, labels=self.labels.to(device)), self.known)
+        there = replace(self, labels=self.labels.to(device))
+        return remember(there, self.known, self.file)
 
     def digest(self) -> str:
         """Return a SHA-256 of names, labels, statistics and place, not of what the files hold."""
@@ -209,9 +214,10 @@ Images = ImageSet | ImageFiles
 Some = TypeVar("Some", ImageSet, ImageFiles)
 
 
-def remember(images: Some, known: str) -> Some:
-    """Return images with the digest of their file."""
+def remember(images: Some, known: str, file: Path | None) -> Some:
+    """Return images with their file and its digest."""
     object.__setattr__(images, "known", known)
+    object.__setattr__(images, "file", file)
     return images
 
 
@@ -314,14 +320,28 @@ def load_images(path: str | Path) -> Images:
     labels = torch.from_numpy(part.labels)
     if isinstance(part, Labelled):
         pixels = torch.from_numpy(part.images)
-        return remember(ImageSet(pixels, labels, about.mean, about.spread), known)
+        return remember(ImageSet(pixels, labels, about.mean, about.spread), known, Path(path))
     if not part.root.is_dir():
         raise UserError(
             f"{path} lists pictures in {part.root}, which is no folder any more; put it back, or "
             "give its new place as data.root."
         )
     look = (about.mean, about.spread, about.side, about.crop)
-    return remember(ImageFiles(part.root, part.names, part.ends, labels, *look), known)
+    return remember(ImageFiles(part.root, part.names, part.ends, labels, *look), known, Path(path))
+
+
+def save_images(path: str | Path, images: Images, classes: int) -> None:
+    """Write images for `load_images`; their classes, as many as are given, get numbers as names."""
+    labels = images.labels.cpu().numpy()
+    part: Labelled | Listed
+    if isinstance(images, ImageSet):
+        part, crop = Labelled(images.images.cpu().numpy(), labels), 1.0
+    else:
+        index = Index(images.root, images.names, images.ends, labels)
+        part, crop = index.listed(), images.crop
+    names = tuple(str(i) for i in range(classes))
+    look = (images.mean, images.spread, crop)
+    save_part(path, part, Description(images.side, images.channels, names, *look))
 
 
 def load_splits(train: str | Path, selection: str | Path) -> ImageSplits:

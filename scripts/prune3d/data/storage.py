@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Never, TypeVar
 
@@ -23,6 +23,7 @@ from prune3d.tensors import digest, read_arrays, read_header, write_arrays
 
 FORMAT = "prune3d images 3"
 SOURCE_FORMAT = "prune3d pictures 1"
+ROUNDED = ("mean", "spread")
 AGAIN = "delete it and give the same command again"
 
 T = TypeVar("T")
@@ -57,6 +58,11 @@ class Description:
     def __post_init__(self) -> None:
         if not len(self.mean) == len(self.spread) == self.channels:
             raise ValueError("it needs a mean and a spread for each channel")
+
+    def rounded(self) -> Description:
+        """Return it with six digits of mean and spread."""
+        short = {name: tuple(round(v, 6) for v in getattr(self, name)) for name in ROUNDED}
+        return replace(self, **short)
 
 
 @dataclass(frozen=True)
@@ -96,10 +102,8 @@ class Index:
 
 def save_part(path: str | Path, part: Part, about: Description) -> None:
     """Write a split: the pixels it holds, or the names of its picture files."""
-    header = asdict(about)
-    header |= {name: [round(v, 6) for v in header[name]] for name in ("mean", "spread")}
     arrays, root = _arrays(part)
-    _write(path, arrays, FORMAT, {**header, **root})
+    _write(path, arrays, FORMAT, {**asdict(about), **root})
 
 
 def describe(path: str | Path) -> Description:

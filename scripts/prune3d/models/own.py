@@ -11,7 +11,7 @@ import builtins
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -21,8 +21,7 @@ from typing import Any
 from torch import nn
 
 from prune3d.errors import CheckpointError, UserError, what_failed
-from prune3d.models.attached import attached
-from prune3d.models.registry import check_own, is_own, own_file, own_name
+from prune3d.models.registry import check_own, own_file, own_name
 from prune3d.models.sources import Sources, absolute, read_sources
 
 ROOM = "prune3d_own_"
@@ -53,11 +52,6 @@ class Project:
     def loaded(self) -> list[str]:
         """The modules that have been run so far."""
         return list(self._modules)
-
-    @property
-    def full_names(self) -> list[str]:
-        """Their names in `sys.modules`."""
-        return [f"{self._room}.{name}" for name in self._modules]
 
     def module(self, name: str) -> ModuleType:
         """Return a module of the project, run at its first use, its packages before it.
@@ -321,36 +315,3 @@ def _difference(place: str, found: Mapping[str, str], known: Mapping[str, str]) 
             verb = verb if label in found else "is gone"
             return f"{folder / label}, part of '{place}', {verb}"
     return f"'{place}' is the same"
-
-
-def running(networks: Iterable[nn.Module]) -> list[tuple[Sources, list[str]]]:
-    """Return the projects that networks are of, for `run_again` in another process.
-
-    Returns
-    -------
-    list of tuple
-        Files of a project, and the names of its modules that were run.
-    """
-    networks = list(networks)
-    used = {type(module).__module__ for network in networks for module in network.modules()}
-    names = [attached(network, "spec").name for network in networks]
-    files = {own_file(name).absolute() for name in names if is_own(name)}
-    return [
-        (p.sources.plain(), p.loaded)
-        for p in _projects.values()
-        if p.loaded and (p.sources.main.path in files or not used.isdisjoint(p.full_names))
-    ]
-
-
-def run_again(projects: Sequence[tuple[Sources, Sequence[str]]]) -> None:
-    """Run in this process what `running` gave in another, so that its objects can be unpickled.
-
-    Raises
-    ------
-    UserError
-        If a file fails.
-    """
-    for sources, modules in projects:
-        with _told(f"running {sources.main.path} again failed"), _as_program(sources):
-            for module in modules:
-                _project(sources).module(module)

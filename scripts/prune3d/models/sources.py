@@ -12,7 +12,7 @@ import sys
 import sysconfig
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -102,11 +102,6 @@ class Sources:
         """Stands for the place and the content of all files."""
         known = f"{self.main.path}\0{self.digests}".encode("utf-8", "surrogateescape")
         return hashlib.sha256(known).hexdigest()[:16]
-
-    def plain(self) -> Sources:
-        """Return a copy without what was parsed, which can be pickled."""
-        modules = {name: replace(source) for name, source in self.modules.items()}
-        return Sources(modules[self.main.module], modules, self.roots)
 
     def in_roots(self, module: str) -> Path | None:
         """Return the file of a module beside the own one, or in a folder it names."""

@@ -7,7 +7,8 @@ regularization (arXiv 2009.01395) leaves the channels that are to stay alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -96,24 +97,28 @@ class ChannelPenalty:
 
     Attributes
     ----------
-    penalty, strength
-        See `Sparsity`.
+    sparsity
+        What is penalized.
     groups
         What it acts on together: the parts of a channel group, or each parameter by itself.
     """
 
-    penalty: str
-    strength: float
+    sparsity: Sparsity
     groups: tuple[tuple[Slice, ...], ...]
     # By device: moved once, since a GPU would wait for each further copy.
     _moved: dict[torch.device, list[list[Tensor]]] = field(
         default_factory=dict, repr=False, compare=False
     )
 
+    @property
+    def made_by(self) -> tuple[Callable[..., ChannelPenalty | None], dict[str, Any]]:
+        """How another process makes it for the same network."""
+        return _make_again, asdict(self.sparsity)
+
     def __call__(self, model: nn.Module) -> None:
         """Add the gradient in place; parameters without a gradient are left alone."""
         parameters = dict(model.named_parameters())
-        slope = _SLOPES[self.penalty]
+        slope, strength = _SLOPES[self.sparsity.penalty], self.sparsity.strength
         places = self._places_on(next(model.parameters()).device)
         with torch.no_grad():
             for group, positions in zip(self.groups, places, strict=True):
@@ -125,7 +130,7 @@ class ChannelPenalty:
                     gradient = parameters[part.parameter].grad
                     if gradient is not None:
                         rows = gradient.movedim(part.axis, 0)
-                        change = (self.strength * change).view(place.numel(), *rows.shape[1:])
+                        change = (strength * change).view(place.numel(), *rows.shape[1:])
                         rows.index_add_(0, place.flatten(), change.to(rows.dtype))
 
     def _places_on(self, device: torch.device) -> list[list[Tensor]]:
@@ -168,7 +173,11 @@ def channel_penalty(model: nn.Module, sparsity: Sparsity) -> ChannelPenalty | No
     parts = tuple(group for group in groups if group)
     if sparsity.penalty not in _TOGETHER:
         parts = _by_parameter(parts)
-    return ChannelPenalty(sparsity.penalty, sparsity.strength, parts)
+    return ChannelPenalty(sparsity, parts)
+
+
+def _make_again(model: nn.Module, **settings: Any) -> ChannelPenalty | None:
+    return channel_penalty(model, Sparsity(**settings))
 
 
 def _by_parameter(groups: Sequence[tuple[Slice, ...]]) -> tuple[tuple[Slice, ...], ...]:

@@ -1,7 +1,6 @@
 """Batch norm whose statistics are those of the whole batch that several processes share.
 
-`torch.nn.SyncBatchNorm` does the same, but on GPUs only; this runs on both, so that what the tests
-check on a CPU is what runs on GPUs.
+On GPUs it is `torch.nn.SyncBatchNorm`, which runs nowhere else; on a CPU one of our own.
 """
 
 from __future__ import annotations
@@ -46,8 +45,15 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             self.running_var.lerp_(square / (count - 1), part)
 
 
-def share_batch_norm(model: nn.Module) -> None:
+def share_batch_norm(model: nn.Module, device: torch.device) -> None:
     """Turn every batch norm of a network into a shared one, in place; its tensors stay.
+
+    Parameters
+    ----------
+    model
+        The network.
+    device
+        Where it is trained.
 
     Raises
     ------
@@ -56,12 +62,21 @@ def share_batch_norm(model: nn.Module) -> None:
     """
     for name, module in model.named_modules():
         if type(module) is nn.BatchNorm2d:
-            module.__class__ = SharedBatchNorm2d
+            _share(module, device)
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
             raise UserError(
                 f"layer '{name}' is a {type(module).__name__}, which cannot be trained in several "
                 "processes; allowed is BatchNorm2d, or one process."
             )
+
+
+def _share(module: nn.BatchNorm2d, device: torch.device) -> None:
+    # The object stays, whoever else holds it, and so do its tensors and hooks.
+    if device.type == "cuda":
+        module.__class__ = nn.SyncBatchNorm  # type: ignore[assignment]
+        module.process_group = None  # type: ignore[assignment]  # all processes
+    else:
+        module.__class__ = SharedBatchNorm2d
 
 
 def _shared_statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

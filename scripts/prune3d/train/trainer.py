@@ -186,8 +186,8 @@ class Trainer:
         if self._plan.device.type == "cpu":
             mend_gradients(model, self._plan.bfloat16)
         if self._shard.processes > 1:
-            share_batch_norm(model)
             device = self._plan.device
+            share_batch_norm(model, device)
             forward = nn.parallel.DistributedDataParallel(
                 model,
                 device_ids=[device.index] if device.type == "cuda" else None,
