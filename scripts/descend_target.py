@@ -28,7 +28,7 @@ with Job(snakemake) as job:
     judge = OneShot(
         load(job.input.dense, device, job.params["own_network"]),
         options,
-        images.to(device),
+        images.with_batches_on(device),
         read_removal_order(job.input.blocks),
     )
     question = Question(

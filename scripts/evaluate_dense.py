@@ -10,5 +10,5 @@ with Job(snakemake) as job:
 
     device = job.device()
     model = load(job.input.model, device, job.params["own_network"])
-    result = evaluate(model, load_images(job.input.test).to(device))
+    result = evaluate(model, load_images(job.input.test).with_batches_on(device))
     TEST.write(job.output[0], result)

@@ -16,8 +16,10 @@ with Job(snakemake) as job:
         stage = f"{job.wildcards.budget}/{job.wildcards.policy}"
         metrics = {
             **network_metrics(model, stage),
-            "selection": evaluate(model, load_images(job.input.selection).to(device)),
-            "test": evaluate(model, load_images(job.input.test).to(device)),
+            **{
+                name: evaluate(model, load_images(path).with_batches_on(device))
+                for name, path in (("selection", job.input.selection), ("test", job.input.test))
+            },
         }
         job.say(f"test accuracy {100 * metrics['test']['top1']:.2f} %")
     else:

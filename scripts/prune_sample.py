@@ -24,7 +24,7 @@ with Job(snakemake) as job:
         load(job.input.parent, device, job.params["own_network"]),
         *ratios,
         options=options,
-        images=images.probe(options.probe_images, options.seed).to(device),
+        images=images.probe(options.probe_images, options.seed).with_batches_on(device),
     )
     name_stage(pruned, job.wildcards.point)
     save(pruned, job.output.pruned)

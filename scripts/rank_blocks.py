@@ -16,7 +16,7 @@ with Job(snakemake) as job:
     model = load(job.input.model, device, job.params["own_network"])
     keep_layers(model, options.keep)
     images = load_splits(job.input.train, job.input.selection)
-    probe = images.probe(options.probe_images, options.seed).to(device)
+    probe = images.probe(options.probe_images, options.seed).with_batches_on(device)
     order = order_blocks(model, options, probe)
     name_stage(model, job.rule)
     BLOCKS.write(job.output.blocks, {"removal_order": order, **bill(get_lineage(model), job.rule)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from prune3d.data.augment import Augmentation, augment
 from prune3d.data.images import ImageSet, ImageSplits, load_images
@@ -201,7 +203,7 @@ def test_images_of_a_file_have_its_digest_until_they_are_others(tmp_path: Path) 
     save(tmp_path / "a", data)
     loaded = load_images(tmp_path / "a")
     assert loaded.digest() == read_header(tmp_path / "a")["digest"]
-    assert loaded.to(torch.device("cpu")).digest() == loaded.digest()
+    assert loaded.with_batches_on(torch.device("cpu")).digest() == loaded.digest()
     others = [
         loaded.subset(3, seed=0),
         dataclasses.replace(loaded, labels=loaded.labels.flip(0)),
@@ -286,6 +288,37 @@ def test_a_subset_is_distinct_images_with_their_labels_by_seed() -> None:
     assert torch.equal(part.images, images.subset(20, seed=3).images)
     assert not torch.equal(part.images, images.subset(20, seed=4).images)
     assert len(images.subset(50, seed=0)) == len(images.subset(99, seed=0)) == 50
+
+
+class Moved(TorchDispatchMode):
+    """Counts the images in what is put on another device at a time."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self.device, self.most = device, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        elsewhere = [a for a in args if isinstance(a, torch.Tensor) and a.device != self.device]
+        if elsewhere and isinstance(result, torch.Tensor) and result.device == self.device:
+            self.most = max([self.most, *(len(part) for part in elsewhere if part.dim() == 4)])
+        return result
+
+
+def test_no_more_than_a_batch_is_put_on_the_device_at_a_time() -> None:
+    # Torch's device without memory stands for a GPU's.
+    device, images = torch.device("meta"), random_set(40, 3, 8)
+    splits = ImageSplits(images, images)
+    with Moved(device) as moved:
+        probe = splits.probe(20, seed=3).with_batches_on(device)
+        assert moved.most == 0
+        for part, count in ((probe.train, 20), (probe.selection, 40)):
+            assert isinstance(part, ImageSet)
+            assert part.images.device == torch.device("cpu")
+            batches = list(part.batches(4, size=5))
+            assert [(len(b), b.device) for b in batches] == [(5, device)] * (count // 5)
+            assert part.take(torch.arange(3)).device == part.labels.device == device
+        assert moved.most == 5
 
 
 def crops(image: np.ndarray, largest: int) -> dict[bytes, tuple[int, int]]:

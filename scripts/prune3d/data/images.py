@@ -35,7 +35,7 @@ class ImageSet:
     images
         uint8, shape (N, channels, side, side).
     labels
-        int64, shape (N,).
+        int64, shape (N,). The device they are on is the one that batches are put on.
     mean, spread
         Of each channel over the training images, pixels in [0, 1].
     known
@@ -65,10 +65,9 @@ class ImageSet:
         """Side of the images in pixels."""
         return self.images.shape[-1]
 
-    def to(self, device: torch.device) -> ImageSet:
-        """Return the same images on a device."""
-        there = replace(self, images=self.images.to(device), labels=self.labels.to(device))
-        return remember(there, self.known, self.file)
+    def with_batches_on(self, device: torch.device) -> ImageSet:
+        """Return the same images where they are, whose batches will be on a device."""
+        return remember(replace(self, labels=self.labels.to(device)), self.known, self.file)
 
     def digest(self) -> str:
         """Return a SHA-256 of images, labels and statistics; without reading them where known."""
@@ -78,12 +77,13 @@ class ImageSet:
         """Return `count` random images, or all where there are no more."""
         if count >= len(self):
             return self
-        chosen = choose(count, len(self), seed).to(self.labels.device)
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+        chosen = choose(count, len(self), seed)
+        images, labels = (all_[chosen.to(all_.device)] for all_ in (self.images, self.labels))
+        return replace(self, images=images, labels=labels)
 
     def take(self, indices: Tensor) -> Tensor:
         """Return some images as bytes, shape (n, channels, side, side)."""
-        return self.images[indices]
+        return self.images[indices.to(self.images.device)].to(self.labels.device)
 
     def normalize(self, images: Tensor, side: int) -> Tensor:
         """Turn bytes into the network's input; see `normalize`."""
@@ -92,7 +92,7 @@ class ImageSet:
     def batches(self, side: int, size: int = BATCH) -> Iterator[Tensor]:
         """Yield all images in order, normalized and resized, in equal parts of `size` or more."""
         for part in self.images.tensor_split(max(1, len(self) // size)):
-            yield self.normalize(part, side)
+            yield self.normalize(part.to(self.labels.device), side)
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,9 @@ class ImageFiles:
         """3: pictures are read in colour."""
         return 3
 
-    def to(self, device: torch.device) -> ImageFiles:
+    def with_batches_on(self, device: torch.device) -> ImageFiles:
         """Return the same images, whose batches will be on a device."""
-        there = replace(self, labels=self.labels.to(device))
-        return remember(there, self.known, self.file)
+        return remember(replace(self, labels=self.labels.to(device)), self.known, self.file)
 
     def digest(self) -> str:
         """Return a SHA-256 of names, labels, statistics and place, not of what the files hold."""
@@ -297,9 +296,11 @@ class ImageSplits:
     train: Images
     selection: Images
 
-    def to(self, device: torch.device) -> ImageSplits:
-        """Return the same images on a device."""
-        return ImageSplits(self.train.to(device), self.selection.to(device))
+    def with_batches_on(self, device: torch.device) -> ImageSplits:
+        """Return the same images where they are, whose batches will be on a device."""
+        return ImageSplits(
+            self.train.with_batches_on(device), self.selection.with_batches_on(device)
+        )
 
     def probe(self, count: int, seed: int) -> ImageSplits:
         """Return the splits with the training images of `subset`: all that pruning looks at."""

@@ -330,8 +330,9 @@ class _Files:
         policy = _policy(layout, files.mean)
         self.seeded = area < 1 or policy is not None
         self._parts = _Parts()
+        on_host = files.with_batches_on(torch.device("cpu"))
         self._loader: Any = DataLoader(
-            _Decoder(files.to(torch.device("cpu")), layout.largest_side, area, policy),  # type: ignore[arg-type]
+            _Decoder(on_host, layout.largest_side, area, policy),  # type: ignore[arg-type]
             batch_sampler=self._parts,
             num_workers=layout.workers,
             collate_fn=_unchanged,  # type: ignore[arg-type]

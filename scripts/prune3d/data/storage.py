@@ -23,7 +23,6 @@ from prune3d.tensors import digest, read_arrays, read_header, write_arrays
 
 FORMAT = "prune3d images 3"
 SOURCE_FORMAT = "prune3d pictures 1"
-ROUNDED = ("mean", "spread")
 AGAIN = "delete it and give the same command again"
 
 T = TypeVar("T")
@@ -61,8 +60,8 @@ class Description:
 
     def rounded(self) -> Description:
         """Return it with six digits of mean and spread."""
-        short = {name: tuple(round(v, 6) for v in getattr(self, name)) for name in ROUNDED}
-        return replace(self, **short)
+        mean, spread = (tuple(round(v, 6) for v in values) for values in (self.mean, self.spread))
+        return replace(self, mean=mean, spread=spread)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Judge:
     def __init__(self, task: Task, device: torch.device) -> None:
         assert task.judged is not None
         self._copy = copy_network(task.model, get_spec(task.model).name).to(device)
-        self._images = task.judged.to(device)
+        self._images = task.judged.with_batches_on(device)
         self._epochs = frozenset(judged_epochs(task.recipe.epochs))
 
     def after(self, epoch: int, state: TrainingState) -> float | None:

@@ -40,7 +40,7 @@ def prune_dense(job: Job, target: Mapping[str, Any]) -> nn.Module:
         target["width_asked"],
         target["resolution"],
         options=options,
-        images=images.probe(options.probe_images, options.seed).to(device),
+        images=images.probe(options.probe_images, options.seed).with_batches_on(device),
         removal_order=target.get("removal_order")
         or read_removal_order(job.optional_input("blocks")),
     )

@@ -108,7 +108,7 @@ class Session:
     def write_metrics(self, model: nn.Module) -> None:
         """Judge the network on the selection images and write its metrics."""
         job = self._job
-        images = load_images(job.input.selection).to(job.device())
+        images = load_images(job.input.selection).with_batches_on(job.device())
         selection = evaluate(model, images)
         add_step(model, Step("evaluate", len(images), cost(model).macs, self._stage))
         METRICS.write(
