@@ -91,6 +91,12 @@ def test_auxiliary_heads_lose_the_channels_that_they_read(name: str) -> None:
         ("scripted", "TorchScript"),
         ("half", r"not in single precision: '0\.0\.weight' is float16"),
         ("noisy", "random in evaluation mode"),
+        ("scripted_inside", "'0' of .* TorchScript"),
+        ("listed", "more than its parameters and buffers: .* nn.ModuleList"),
+        ("hooked", "a copy computes with what it was copied from; in hooks"),
+        ("closed", "a copy computes with what it was copied from; in hooks"),
+        ("by_chance", "another network each time .* '0.0.bias'"),
+        ("overwrites", "its gradients cannot be computed .* inplace operation"),
     ],
 )
 def test_what_cannot_be_worked_with_is_refused_when_built(name: str, told: str) -> None:
@@ -258,7 +264,10 @@ def test_tensors_left_on_a_network_do_not_hinder_copies() -> None:
         prune3d.prune(model, resolution=0.5)
 
 
-@pytest.mark.parametrize("name", ["lazy", "parallel", "parallel_inside", "synchronized"])
+@pytest.mark.parametrize(
+    "name",
+    ["lazy", "parallel", "parallel_inside", "synchronized", "compiled_inside", "traced_by_fx"],
+)
 def test_lazy_and_wrapped_networks_become_ordinary_ones(tmp_path: Path, name: str) -> None:
     model = build(name)
     assert not isinstance(model, nn.DataParallel)

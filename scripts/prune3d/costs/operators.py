@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -83,12 +84,17 @@ def _weights(model: nn.Module) -> dict[int, tuple[str, str]]:
         if "parametrizations" in module.split("."):
             continue
         own = {k: t for k, t in layer.named_parameters(recurse=False) if t.dim() > 1}
-        of_torch = type(layer).forward.__module__.split(".")[0] == "torch"
-        by_hand = (len(own) > 1 and not of_torch) or isinstance(layer, nn.MultiheadAttention)
+        by_hand = (len(own) > 1 and not _is_torchs_own(layer)) or isinstance(layer, nn.MultiheadAttention)
         for key, tensor in own.items():
             name = f"{module}.{key}".lstrip(".") if by_hand else module
             names.setdefault(id(tensor), (module, name))
     return names
+
+
+def _is_torchs_own(layer: nn.Module) -> bool:
+    """Tell whether torch wrote what a layer computes; of scripted and traced ones ask no method."""
+    forward = inspect.getattr_static(type(layer), "forward")
+    return str(getattr(forward, "__module__", None)).split(".")[0] == "torch"
 
 
 class OperatorCounter(TorchDispatchMode):

@@ -37,7 +37,7 @@ def build(name: str, num_classes: int, image_size: int, in_channels: int = 3) ->
     ------
     prune3d.errors.UserError
         If the name is unknown, a number is too small, or one's own network does not take the
-        images or does not give logits.
+        images, does not give logits, or computes with what no file could keep.
 
     Examples
     --------
@@ -50,8 +50,8 @@ def build(name: str, num_classes: int, image_size: int, in_channels: int = 3) ->
     ...
     prune3d.errors.UserError: unknown model 'resnet21'; registered are: resnet8, ...
     """
-    from prune3d.models.assembly import build_dense
-    from prune3d.models.foreign import check_outputs
+    from prune3d.models.assembly import build_dense, rebuild
+    from prune3d.models.foreign import check_copies, check_outputs
     from prune3d.models.spec import NetworkSpec
 
     spec = NetworkSpec(
@@ -63,5 +63,7 @@ def build(name: str, num_classes: int, image_size: int, in_channels: int = 3) ->
     )
     model = build_dense(spec)
     if name not in MODELS:
-        check_outputs(model, name, (in_channels, image_size, image_size), num_classes)
+        shape = (in_channels, image_size, image_size)
+        check_outputs(model, name, shape, num_classes)
+        check_copies(model, rebuild(spec), name, shape)
     return model

@@ -7,6 +7,9 @@ from typing import Any
 from torch import nn
 
 
+_PREFIX = "_prune3d_"
+
+
 def attach(model: nn.Module, name: str, value: Any) -> None:
     """Keep a value on a network; where the name is free, it is an attribute of that name, too."""
     before = vars(model).get(_key(name))
@@ -20,8 +23,15 @@ def attached(model: nn.Module, name: str, default: Any = None) -> Any:
     return vars(model).get(_key(name), default)
 
 
+def attach_as(model: nn.Module, other: nn.Module) -> None:
+    """Keep on a network what is kept on another one, where copying has lost it."""
+    for key, value in vars(other).items():
+        if key.startswith(_PREFIX) and key not in vars(model):
+            attach(model, key.removeprefix(_PREFIX), value)
+
+
 def _key(name: str) -> str:
-    return f"_prune3d_{name}"
+    return f"{_PREFIX}{name}"
 
 
 def _is_taken(model: nn.Module, name: str) -> bool:

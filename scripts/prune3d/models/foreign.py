@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
 from prune3d.errors import UserError, what_failed
+from prune3d.models.attached import attach_as
 from prune3d.models.stand_ins import put_in_place
 
 # Under these keys networks give their logits beside other outputs; else the first output is taken.
@@ -42,11 +43,13 @@ def adopt(model: nn.Module, name: str, image_shape: tuple[int, int, int]) -> nn.
         and does not take the images.
     """
     model = _unwrapped(model)
-    if isinstance(model, torch.jit.ScriptModule):
-        raise UserError(
-            f"{name} is a TorchScript network, which cannot be changed; give the network that was "
-            "scripted or traced."
-        )
+    for inside, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            part = f"'{inside}' of {name}" if inside else name
+            raise UserError(
+                f"{part} is a TorchScript network, which cannot be changed; give the network that "
+                "was scripted or traced."
+            )
     if any(is_lazy(p) for p in (*model.parameters(), *model.buffers())):
         pass_images(model, name, torch.zeros(2, *image_shape))
     _refuse_other_precision(model, name)
@@ -87,6 +90,84 @@ def check_outputs(
     with torch.random.fork_rng(devices=[]):
         trained = pass_images(copied, name, images, training=True)
     _check_logits(trained, name, images, num_classes, "while training")
+    _check_gradients(copied, name, images)
+
+
+def check_copies(
+    model: nn.Module, again: nn.Module, name: str, image_shape: tuple[int, int, int]
+) -> None:
+    """Refuse a network that its file, or a copy, could not stand for.
+
+    Parameters
+    ----------
+    model
+        The network.
+    again
+        The same, built once more; it is spoilt.
+    name
+        For messages.
+    image_shape
+        Channels, height and width of an image.
+
+    Raises
+    ------
+    UserError
+        If its logits depend on more than its parameters and buffers, such as on layers in a plain
+        list; or those of a copy on what they were copied from, as by a hook that writes to it.
+    """
+    images = torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0))
+    expected = pass_images(model, name, images)
+    _check_same_state(model, again, name)
+    again.load_state_dict(model.state_dict())
+    found = pass_images(again, name, images)
+    if not torch.allclose(found, expected, rtol=RANDOM, atol=RANDOM, equal_nan=True):
+        raise UserError(
+            f"{name} computes with more than its parameters and buffers: built again and given "
+            f"them, its logits differ by {float((found - expected).abs().max()):.3g}, so that it "
+            "could not be saved; keep layers in nn.ModuleList or nn.ModuleDict, tensors by "
+            "register_buffer, and chance out of its function."
+        )
+    copied = copy_network(again, name)
+    with torch.no_grad():
+        for tensor in (*again.parameters(), *again.buffers()):
+            if tensor.is_floating_point():
+                tensor.fill_(torch.nan)
+    others = images.flip(0)  # what an earlier pass left behind does not fit these
+    expected, found = (pass_images(m, name, others) for m in (model, copied))
+    if not torch.allclose(found, expected, rtol=RANDOM, atol=RANDOM, equal_nan=True):
+        raise UserError(
+            f"{name} cannot be copied: a copy computes with what it was copied from; in hooks and "
+            "lambdas use methods, or the module that is given, in the place of variables from "
+            "around them."
+        )
+
+
+def _check_gradients(model: nn.Module, name: str, images: Tensor) -> None:
+    """Refuse a network of which no gradients can be computed; its statistics change."""
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        return
+    try:
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            model.train()(images).sum().backward()
+    except Exception as error:
+        raise UserError(
+            f"{name} cannot be trained: its gradients cannot be computed ({what_failed(error)})."
+        ) from error
+
+
+def _check_same_state(model: nn.Module, again: nn.Module, name: str) -> None:
+    first, second = model.state_dict(), again.state_dict()
+    differs = [key for key in first.keys() | second.keys() if not _fit(first, second, key)]
+    if differs:
+        raise UserError(
+            f"{name} is another network each time that it is built: '{min(differs)}' has another "
+            "shape or is missing; keep chance and counters out of its function."
+        )
+
+
+def _fit(first: Mapping[str, Any], second: Mapping[str, Any], key: str) -> bool:
+    shapes = [getattr(state.get(key), "shape", None) for state in (first, second)]
+    return key in first and key in second and shapes[0] == shapes[1]
 
 
 def pass_images(model: nn.Module, name: str, images: Tensor, training: bool = False) -> Any:
@@ -127,12 +208,14 @@ def copy_network(model: nn.Module, name: str = "the network") -> nn.Module:
     """
     memo = {id(t): t.detach().clone() for module in model.modules() for t in _computed(module)}
     try:
-        return copy.deepcopy(model, memo)
+        copied = copy.deepcopy(model, memo)
     except Exception as error:
         raise UserError(
             f"{name} cannot be copied ({what_failed(error)}); keep files, locks, generators and "
             "computed tensors out of its attributes."
         ) from error
+    attach_as(copied, model)  # which a graph module of torch.fx leaves behind
+    return copied
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
@@ -145,21 +228,27 @@ def _unwrapped(model: nn.Module) -> nn.Module:
         else:
             break
     for inner in list(model.modules()):
+        inner._compiled_call_impl = None  # what `compile`, called on it, has left
         if isinstance(inner, parallel):
-            # The names of its layers stay, so that the weights that were saved still fit.
-            put_in_place(model, inner, _Passing(inner.module))
+            put_in_place(model, inner, _Passing("module", inner.module))
+        elif isinstance(getattr(inner, "_orig_mod", None), nn.Module):
+            put_in_place(model, inner, _Passing("_orig_mod", inner._orig_mod))
     return model
 
 
 class _Passing(nn.Module):
-    """Stands for a parallel wrapper inside a network."""
+    """Stands for a wrapper inside a network.
 
-    def __init__(self, module: nn.Module) -> None:
+    The names of its layers stay, so that the weights that were saved still fit.
+    """
+
+    def __init__(self, name: str, module: nn.Module) -> None:
         super().__init__()
-        self.module = module
+        self.name = name
+        self.add_module(name, module)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.module(*args, **kwargs)
+        return self.get_submodule(self.name)(*args, **kwargs)
 
 
 def _refuse_other_precision(model: nn.Module, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -282,6 +283,101 @@ def synchronized(num_classes: int) -> nn.Module:
     return nn.SyncBatchNorm.convert_sync_batchnorm(plain(num_classes))
 
 
+def scripted_inside(num_classes: int) -> nn.Module:
+    return nn.Sequential(torch.jit.script(stem()), *head(8, num_classes))
+
+
+def traced_by_fx(num_classes: int) -> nn.Module:
+    return torch.fx.symbolic_trace(plain(num_classes))
+
+
+class Listed(nn.Module):
+    """Has a layer that is not registered."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.stem, self.head = stem(), head(8, num_classes)
+        self.layers = [nn.Conv2d(8, 8, 3, 1, 1)]
+
+    def forward(self, x):
+        return self.head(self.layers[0](self.stem(x)))
+
+
+def listed(num_classes: int) -> nn.Module:
+    return Listed(num_classes)
+
+
+class Hooked(nn.Module):
+    """Keeps features by a hook or computes with a lambda, both of which know this very object."""
+
+    def __init__(self, num_classes: int, by_hook: bool) -> None:
+        super().__init__()
+        self.stem, self.body, self.head = (
+            stem(),
+            nn.Conv2d(8, 8, 3, 1, 1),
+            nn.Linear(16, num_classes),
+        )
+        self.kept = {}
+        if by_hook:
+            self.stem.register_forward_hook(lambda m, i, out: self.kept.update(low=out))
+        else:
+            self.again = lambda x: self.body(x)
+        self.by_hook = by_hook
+
+    def forward(self, x):
+        x = self.stem(x)
+        low = self.kept["low"] if self.by_hook else self.again(x)
+        return self.head(torch.cat([low, self.body(x)], 1).mean((2, 3)))
+
+
+def hooked(num_classes: int) -> nn.Module:
+    return Hooked(num_classes, by_hook=True)
+
+
+def closed(num_classes: int) -> nn.Module:
+    return Hooked(num_classes, by_hook=False)
+
+
+def by_chance(num_classes: int) -> nn.Module:
+    """Return a network of another width each time."""
+    width = 8 + int(torch.randint(1, 1000, ()))
+    return nn.Sequential(stem(width), *head(width, num_classes))
+
+
+class Overwrites(nn.Module):
+    """Writes over what a gradient is to be computed from."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.stem, self.head = stem(), head(8, num_classes)
+        self.body = nn.Conv2d(4, 4, 3, 1, 1)
+
+    def forward(self, x):
+        x = self.stem(x).clone()
+        x[:, :4] = self.body(x[:, :4])
+        return self.head(x)
+
+
+def overwrites(num_classes: int) -> nn.Module:
+    return Overwrites(num_classes)
+
+
+class CompiledInside(nn.Module):
+    """Holds what `torch.compile` gives and a part that compiles itself."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.stem, self.head = torch.compile(stem()), head(8, num_classes)
+        self.head.compile()
+
+    def forward(self, x):
+        return self.head(self.stem(x))
+
+
+def compiled_inside(num_classes: int) -> nn.Module:
+    return CompiledInside(num_classes)
+
+
 def half(num_classes: int) -> nn.Module:
     return plain(num_classes).half()
 
@@ -364,7 +460,10 @@ class InPlace(nn.Module):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.stem, self.head = stem(), head(8, num_classes)
-        self.block, self.other = Twice.Block(8), Twice.Block(8)
+        self.other = Twice.Block(8)
+        self.block = nn.Sequential()
+        self.block.add_module("a", nn.Conv2d(8, 8, 3, 1, 1))
+        self.block.add_module("b", nn.Conv2d(8, 8, 3, 1, 1))
 
     def forward(self, x):
         x = self.stem(x)
