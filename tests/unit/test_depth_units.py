@@ -22,6 +22,8 @@ REMOVABLE = {
     "pointwise": {"blocks.0", "blocks.1", "blocks.2"},
     "gathers": {"blocks.0", "blocks.1"},
     "volumes": {"one", "two"},
+    "partial": {"blocks.0", "blocks.1"},
+    "shuffled": {"blocks.1", "blocks.2"},
 }
 
 

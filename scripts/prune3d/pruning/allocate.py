@@ -59,7 +59,9 @@ def prune_allocated(
     graph = channel_graph(model)
     groups = known_groups(model, graph)
     scores = score_channels(model, [group for group, _ in groups], options, images)
-    counts = allocate(model, groups, scores, uniform, options)
+    # What is no group of the dense network alone keeps the uniform share.
+    named = [(group, known.name) for group, known in groups if known.name is not None]
+    counts = allocate(model, named, scores, uniform, options)
     keep_highest(model, graph, groups, counts, scores)
     return counts
 

@@ -136,7 +136,7 @@ def _try_width(copied: nn.Module, structure: Structure) -> None:
 
 
 def _try_depth(skeleton: nn.Module, structure: Structure) -> None:
-    """Remove all blocks that can go, to see whether the rest works."""
+    """Remove all blocks that can go, to see whether the rest works, with half the channels, too."""
     spec = get_spec(skeleton)
     order = [block for block in look_at_dense(skeleton).blocks if block.name in structure.removable]
     order = order[: structure.blocks - structure.fewest_blocks]
@@ -147,6 +147,10 @@ def _try_depth(skeleton: nn.Module, structure: Structure) -> None:
         if spec.name not in MODELS:
             images = torch.zeros(2, spec.in_channels, spec.side, spec.side)
             pass_images(pruned, f"{spec.name} without its blocks", images, training=True)
+            if structure.groups:
+                liven(pruned)
+                prune_width(pruned, 0.5, PruningOptions(channel_criterion="random"))
+                _check_pruned(pruned, structure, 0.5)
 
 
 def _check_pruned(pruned: nn.Module, structure: Structure, width: float) -> None:

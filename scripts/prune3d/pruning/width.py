@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -44,9 +47,9 @@ def prune_width(
     if counts:
         graph = channel_graph(model)
         groups = known_groups(model, graph)
-        for group, name in groups:
-            _refuse_growth(width, group, counts[name])
-        smaller = [group for group, name in groups if counts[name] < group.channels]
+        for group, known in groups:
+            _refuse_growth(width, group, known.count(counts))
+        smaller = [group for group, known in groups if known.count(counts) < group.channels]
         scores = score_channels(model, smaller, options, images) if smaller else {}
         keep_highest(model, graph, groups, counts, scores)
     return counts
@@ -74,19 +77,54 @@ def uniform_counts(model: nn.Module, width: float, options: PruningOptions) -> d
     return {name: int(count[0]) for name, count in kept.items()}
 
 
-def known_groups(model: nn.Module, graph: ChannelGraph) -> list[tuple[ChannelGroup, str]]:
-    """Return the groups of a network, each with the dense network's name of it."""
+@dataclass(frozen=True)
+class Known:
+    """Of which groups of the dense network a group is.
+
+    Without the blocks that told them apart groups of one layer may have become one, and without
+    those that tied its layers one may have become several.
+
+    Attributes
+    ----------
+    times
+        How many channels of the group stand for one of each dense group.
+    """
+
+    times: Mapping[str, Fraction]
+
+    @property
+    def name(self) -> str | None:
+        """The dense network's group, where this group is simply the same; else None."""
+        (name, *others), (times, *_) = self.times.keys(), self.times.values()
+        return name if times == 1 and not others else None
+
+    def count(self, counts: Mapping[str, int]) -> int:
+        """Return how many channels are kept where the dense network's groups keep some."""
+        return int(sum(times * counts[name] for name, times in self.times.items()))
+
+
+def known_groups(model: nn.Module, graph: ChannelGraph) -> list[tuple[ChannelGroup, Known]]:
+    """Return the groups of a network, each with what it is in the dense network."""
     dense = look_at_dense(model)
-    group_of = {member.name: g.name for g in dense.groups for member in g.writers}
-    group_of |= {g.name: g.name for g in dense.groups}
-    named = ((group, _known_as(group, group_of)) for group in graph.groups)
-    return [(group, name) for group, name in named if name]
+    of_axis: dict[tuple[str, str, int], dict[str, int]] = {}
+    for group in dense.groups:
+        for member in group.writers:
+            places = of_axis.setdefault((member.name, member.key, member.axis), {})
+            places[group.name] = member.positions.shape[1]
+    shared = Counter((m.name, m.key, m.axis) for group in graph.groups for m in group.writers)
+    names = {g.name for g in dense.groups}
+    found = []
+    for group in graph.groups:
+        known = _known_as(group, of_axis, shared, names)
+        if known is not None:
+            found.append((group, known))
+    return found
 
 
 def keep_highest(
     model: nn.Module,
     graph: ChannelGraph,
-    groups: Sequence[tuple[ChannelGroup, str]],
+    groups: Sequence[tuple[ChannelGroup, Known]],
     counts: Mapping[str, int],
     scores: Mapping[str, Tensor],
 ) -> None:
@@ -104,9 +142,9 @@ def keep_highest(
         Of the channels of each group that becomes smaller, by its own name.
     """
     chosen = {
-        group.name: highest(scores[group.name], counts[name], group.multiple)
-        for group, name in groups
-        if counts[name] < group.channels
+        group.name: highest(scores[group.name], known.count(counts), group.multiple)
+        for group, known in groups
+        if known.count(counts) < group.channels
     }
     if not chosen:
         return
@@ -117,10 +155,38 @@ def keep_highest(
     with_current_shapes(model)
 
 
-def _known_as(group: ChannelGroup, group_of: Mapping[str, str]) -> str:
-    """Return the dense network's name of a group that may have lost layers; "" if it had none."""
-    names = [group.name, *(member.name for member in group.writers)]
-    return next((group_of[name] for name in names if name in group_of), "")
+def _known_as(
+    group: ChannelGroup,
+    of_axis: Mapping[tuple[str, str, int], Mapping[str, int]],
+    shared: Mapping[tuple[str, str, int], int],
+    names: Set[str],
+) -> Known | None:
+    """Return what a group is of the dense network, or None if it had no such group.
+
+    Parameters
+    ----------
+    group
+        Of a network that may have lost layers.
+    of_axis
+        For each axis that makes channels of the dense network its groups there, each with its
+        places for one channel.
+    shared
+        How many groups of the network each axis makes now.
+    names
+        Of the dense network's groups.
+    """
+    for member in group.writers:
+        axis = (member.name, member.key, member.axis)
+        dense = of_axis.get(axis, {})
+        if dense and shared[axis] == 1:
+            own = member.positions.shape[1]
+            return Known({name: Fraction(places, own) for name, places in dense.items()})
+    if group.name in names:
+        return Known({group.name: Fraction(1)})
+    for member in group.writers:
+        for name in of_axis.get((member.name, member.key, member.axis), {}):
+            return Known({name: Fraction(1)})
+    return None
 
 
 def highest(scores: Tensor, count: int, multiple: int = 1) -> Tensor:

@@ -97,3 +97,42 @@ class Volumes(nn.Module):
 
 def volumes(num_classes: int) -> nn.Module:
     return Volumes(num_classes)
+
+
+class Partial(nn.Module):
+    """Convolves a part of the channels, which it alone tells from the others."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.part = width // 4
+        self.wide = nn.Conv2d(self.part, self.part, 3, 1, 1)
+        self.a, self.b = nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, other = x.split([self.part, x.shape[1] - self.part], 1)
+        return x + self.b(torch.relu(self.a(torch.cat([self.wide(one), other], 1))))
+
+
+class Shuffled(nn.Module):
+    """Mixes channels by grouped convolutions and a shuffle, which ties those of its input."""
+
+    def __init__(self, width: int, appends: bool = False) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(width, width // 2, 1, groups=2)
+        self.b = nn.Conv2d(width // 2, width // 2, 3, 1, 1, groups=width // 2)
+        self.c = nn.Conv2d(width // 2, width, 1, groups=2)
+        self.appends = appends
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.a(x))
+        y = y.view(len(y), 2, -1, *y.shape[2:]).transpose(1, 2).flatten(1, 2)
+        y = self.c(self.b(y))
+        return F.avg_pool2d(torch.cat([x, y], 1), 2) if self.appends else torch.relu(x + y)
+
+
+def shuffled(num_classes: int) -> nn.Module:
+    return Head(num_classes, 24, Shuffled(12, appends=True), Shuffled(24), Shuffled(24))
+
+
+def partial(num_classes: int) -> nn.Module:
+    return Head(num_classes, 24, Partial(12), Partial(12), Shuffled(12, appends=True))
