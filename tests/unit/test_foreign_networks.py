@@ -281,8 +281,9 @@ def test_lazy_and_wrapped_networks_become_ordinary_ones(tmp_path: Path, name: st
     assert export(again, tmp_path / "m.onnx") < 1e-4
 
 
-def test_what_the_exporter_cannot_write_is_computed_by_other_operators() -> None:
-    model = build("not_in_onnx")
+@pytest.mark.parametrize("name", ["not_in_onnx", "rare_in_onnx"])
+def test_what_the_exporter_cannot_write_is_computed_by_other_operators(name: str) -> None:
+    model = build(name)
     for module in model.modules():
         if isinstance(module, nn.InstanceNorm2d) and module.running_var is not None:
             nn.init.uniform_(module.running_var, 0.5, 2.0)

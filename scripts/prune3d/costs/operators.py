@@ -84,7 +84,9 @@ def _weights(model: nn.Module) -> dict[int, tuple[str, str]]:
         if "parametrizations" in module.split("."):
             continue
         own = {k: t for k, t in layer.named_parameters(recurse=False) if t.dim() > 1}
-        by_hand = (len(own) > 1 and not _is_torchs_own(layer)) or isinstance(layer, nn.MultiheadAttention)
+        by_hand = (len(own) > 1 and not _is_torchs_own(layer)) or isinstance(
+            layer, nn.MultiheadAttention
+        )
         for key, tensor in own.items():
             name = f"{module}.{key}".lstrip(".") if by_hand else module
             names.setdefault(id(tensor), (module, name))

@@ -199,4 +199,6 @@ def _difference(model: nn.Module, session: Any, images: torch.Tensor) -> float:
 def _session(path: Path) -> Any:
     import onnxruntime
 
-    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # errors are raised; else they are printed as well
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import nn
 
-
 _PREFIX = "_prune3d_"
 
 

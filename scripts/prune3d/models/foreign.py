@@ -231,8 +231,8 @@ def _unwrapped(model: nn.Module) -> nn.Module:
         inner._compiled_call_impl = None  # what `compile`, called on it, has left
         if isinstance(inner, parallel):
             put_in_place(model, inner, _Passing("module", inner.module))
-        elif isinstance(getattr(inner, "_orig_mod", None), nn.Module):
-            put_in_place(model, inner, _Passing("_orig_mod", inner._orig_mod))
+        elif isinstance(compiled := getattr(inner, "_orig_mod", None), nn.Module):
+            put_in_place(model, inner, _Passing("_orig_mod", compiled))
     return model
 
 

@@ -439,6 +439,30 @@ def not_in_onnx(num_classes: int) -> nn.Module:
     )
 
 
+class Rare(nn.Module):
+    """Calls what torch's exporter does not write as it is, and takes the number of images."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.stem = stem()
+        self.body = nn.Conv2d(8, 8, (4, 3), padding="same", dilation=2)
+        self.pair, self.head = nn.Bilinear(16, 8, 16), nn.Linear(16, num_classes)
+
+    def forward(self, x):
+        x = F.threshold(self.body(self.stem(x)), 0.1, 0.2)
+        along, across = F.adaptive_avg_pool2d(x, (None, 1)), F.adaptive_max_pool2d(x, (1, None))
+        x = x * torch.sigmoid(along * across)
+        x = F.interpolate(x, scale_factor=1.5, mode="nearest-exact")
+        x = F.interpolate(x, (5, 6), mode="bilinear", antialias=True)
+        gram = torch.matmul(x.view(len(x), 8, -1), x.reshape(int(x.shape[0]), 8, -1).mT)
+        x = torch.inner(gram, torch.ones(16, 8)).mean(1)
+        return self.head(torch.addcdiv(self.pair(x, gram.mH.mean(1)), x, x.abs() + 1, value=0.5))
+
+
+def rare_in_onnx(num_classes: int) -> nn.Module:
+    return Rare(num_classes)
+
+
 class Fourier(nn.Module):
     """Has no counterpart in ONNX at all."""
 
