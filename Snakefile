@@ -45,6 +45,7 @@ DELIVERED = [
     *PLAN.surfaces("png"),
     *PLAN.ablation_figures("png"),
     *PLAN.finals("model.onnx"),
+    *([f"{FIGURES}/latency.png"] if PLAN.is_timed else []),
 ]
 
 

@@ -74,6 +74,7 @@ rule ablate_scratch:
         scratch=of("fitted", "scratch"),
     output:
         csv=f"{TABLES}/{{experiment}}_ablation_scratch.csv",
+        md=f"{TABLES}/{{experiment}}_ablation_scratch.md",
         summary=f"{TABLES}/{{experiment}}_ablation_scratch.json",
         pdf=f"{FIGURES}/{{experiment}}_ablation_scratch.pdf",
         png=shown(

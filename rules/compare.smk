@@ -6,7 +6,7 @@
 #           {run}/dense/model.safetensors, {run}/data/{train,selection}.safetensors
 #           {run}/budgets/{budget}/{policy}/history.csv
 # outputs:  {run}/budgets/{budget}/{policy}/target.json of the rivals, target_provenance.json
-#           tables/policies.{csv,md,tex}, runs.csv, left_out.csv, warnings.csv
+#           tables/policies.{csv,md,tex}, runs.csv, left_out.csv, warnings.csv, failed.csv
 #           tables/claims.{csv,md}, published.{csv,md}
 #           figures/{policies,ranking,profiles}.{pdf,png}
 #           tables/recovery.{csv,md}, figures/{experiment}_recovery.{pdf,png}: part of the report but
@@ -74,12 +74,16 @@ rule descend_target:
 rule tabulate_policies:
     input:
         final=PLAN.finals("metrics.json"),
+        history=PLAN.finals("history.csv"),
         provenance=PLAN.finals("provenance.json"),
         dense=PLAN.every_run("dense/metrics.json"),
         test=PLAN.every_run("dense/test.json"),
+        trained=PLAN.every_run("dense/provenance.json"),
+        epochs=PLAN.every_run("dense/history.csv"),
         longer=PLAN.longer("metrics.json"),
         longer_test=PLAN.longer("test.json"),
         longer_provenance=PLAN.longer("provenance.json"),
+        longer_history=PLAN.longer("history.csv"),
         samples=PLAN.every_run("samples.csv", method_only=True),
         sampling=PLAN.sampled("provenance.json"),
         blocks=PLAN.rankings("blocks.json"),
@@ -87,10 +91,13 @@ rule tabulate_policies:
         optima=PLAN.searched("optimum.json"),
         trials=PLAN.searched("trials.csv"),
         trying=PLAN.tried("provenance.json"),
+        forecasts=[f"{TABLES}/forecasts.csv"] if PLAN.method else [],
+        timed=PLAN.timed("latency.csv"),
     output:
         runs=f"{TABLES}/runs.csv",
         left_out=f"{TABLES}/left_out.csv",
         warnings=f"{TABLES}/warnings.csv",
+        failed=f"{TABLES}/failed.csv",
         csv=f"{TABLES}/policies.csv",
         md=f"{TABLES}/policies.md",
         tex=f"{TABLES}/policies.tex",

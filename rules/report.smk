@@ -6,7 +6,8 @@
 #
 # It holds the whole configuration, any change of which would write it again: so it is no part of `all`.
 #
-# inputs:   tables/{policies,claims,published,predictors,forecasts}.md, left_out, warnings, resources.csv
+# inputs:   tables/{policies,claims,published,predictors,forecasts,latency}.md, {experiment}_ablation_*.md
+#           tables/{left_out,warnings,failed,resources}.csv
 #           {run}/predictor/validation.json, tables/{recovery,pareto}.csv, figures/{experiment}_{recovery,pareto}.png
 # outputs:  report/landing.rst, metadata.yaml, *.html
 
@@ -31,10 +32,12 @@ rule write_report:
         claims=f"{TABLES}/claims.csv",
         left_out=f"{TABLES}/left_out.csv",
         warnings=f"{TABLES}/warnings.csv",
+        failed=f"{TABLES}/failed.csv",
         resources=f"{TABLES}/resources.csv",
         validation=PLAN.every_run("predictor/validation.json", method_only=True),
         tables=PLAN.beside("tables"),
         figures=PLAN.beside("figures"),
+        ablations=PLAN.ablation_tables,
         texts=expand(f"{TABLES}/{{table}}.md", table=PLAN.tables),
         provenance=PLAN.every_run("dense/provenance.json"),
     output:

@@ -3,8 +3,9 @@
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
-    from prune3d.files import write_json
+    from prune3d.files import write_json, write_text
     from prune3d.report.ablation_tables import SCRATCH
+    from prune3d.report.ablations import scratch_readable
     from prune3d.report.figures import Style, draw_scratch
     from prune3d.report.predictor_ablation import compare_scratch, read_pairs
 
@@ -13,5 +14,6 @@ with Job(snakemake) as job:
     SCRATCH.write(job.output.csv, rows)
     summary = compare_scratch(rows)
     write_json(job.output.summary, summary)
+    write_text(job.output.md, scratch_readable(rows, summary))
     style.save(draw_scratch(rows, style), job.output)
     job.say("{networks} networks: Spearman {spearman}, bias {bias:+.4f}".format(**summary))

@@ -50,6 +50,7 @@ from prune3d.records import JsonKind, TableKind
 from prune3d.report import int8, latencies
 from prune3d.report.ablation_tables import FITS, SCRATCH
 from prune3d.report.claims import judge_all, read_claims, readable
+from prune3d.report.failures import FAILED, sentence
 from prune3d.report.figures import (
     Style,
     draw_predictions,
@@ -280,6 +281,8 @@ def sound(folder: Path) -> dict[str, Path]:
     INT8.write(paths["int8"], {"float": measured, "int8": measured, "images": 360})
     gained = judge("digits", [], [lead("dense_longer", [Pair(0.9, 0.97, 1000)])])
     WARNINGS.write(paths["warnings"], [gained])
+    guessing = {**named, "policy": "width", "test_top1": 0.1, "reason": "as guessing"}
+    FAILED.write(paths["failed"], [guessing])
     return paths
 
 
@@ -307,6 +310,7 @@ KINDS: dict[str, JsonKind | TableKind] = {
         LATENCY_SUMMARY,
         INT8,
         WARNINGS,
+        FAILED,
         RUNS,
         LEFT_OUT,
         FITS,
@@ -429,6 +433,7 @@ def readers(paths: dict[str, Path]) -> dict[str, Read]:
         "latencies": of_latencies,
         "int8": of_int8,
         "warnings": of_warnings,
+        "failed": lambda path: list(map(sentence, FAILED.read(path))),
         "structure": of_structure,
         "blocks": of_blocks,
         "metrics": lambda path: (read_metrics(path), sample_row("a", read_metrics(path))),

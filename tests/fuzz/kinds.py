@@ -10,7 +10,7 @@ from campaign import Target
 INTERMEDIATE = (
     *("structure", "blocks", "metrics", "test", "samples", "holdout", "latency", "predictor"),
     *("validation", "optimum", "target", "tied", "candidates", "trials"),
-    *("provenance", "policies", "warnings", "timed", "latencies", "int8"),
+    *("provenance", "policies", "warnings", "failed", "timed", "latencies", "int8"),
     *("runs", "left_out", "fits", "scratch", "forecasts"),
 )
 # Name: module:function, or module:function:argument.

@@ -11,7 +11,7 @@ from scipy import stats
 
 from prune3d.errors import UserError
 from prune3d.predictor import LowRankPolynomialRegressor, PolynomialRegressor, leave_one_out
-from prune3d.report.ablations import readable
+from prune3d.report.ablations import readable, scratch_readable
 from prune3d.report.figures import Style, draw_ablation, draw_scratch
 from prune3d.report.predictor_ablation import (
     COUNTS,
@@ -142,5 +142,8 @@ def test_scratch_is_compared_by_rank_and_bias() -> None:
     assert found["bias"] == pytest.approx(np.mean(pruned - scratch))
     assert (found["pruned_cost_macs"], found["scratch_cost_macs"]) == (120, 360)
     assert (found["pruned_seconds"], found["scratch_seconds"]) == (12, 30)
+    text = scratch_readable(rows, found)
+    assert text.count("\n| 0 | 1.00 | 0.50 | 1.00 |") == text.count("\n| 1 | 1.00 |") == 6
+    assert "12 networks" in text and "33 % of the cost" in text
     (panel,) = draw_scratch(rows, Style((4, 4), 60)).axes
     assert panel.lines[0].get_xdata() == pytest.approx(100 * scratch)

@@ -251,6 +251,12 @@ def test_ablations_that_are_asked_for_are_part_of_the_run() -> None:
         "results/figures/digits_ablation_scratch.png",
         "results/figures/other_ablation_rank.png",
     ]
+    assert plan.ablation_tables == [
+        "results/tables/digits_ablation_samples.md",
+        "results/tables/digits_ablation_scratch.md",
+        "results/tables/other_ablation_rank.md",
+    ]
+    assert "ablations" in plan.pages and "ablations" not in Plan({"digits": made()}).pages
     benchmarks = plan.benchmarks()
     assert "results/benchmarks/other/ablate_predictor/rank.tsv" in benchmarks
     assert "results/benchmarks/digits/ablate_scratch.tsv" in benchmarks
@@ -308,6 +314,26 @@ def test_the_plan_lists_the_files_of_all_runs() -> None:
     # Two seeds, each with seven networks in the first round and two in the second.
     assert len(plan.tried("provenance.json")) == 2 * (4 + 3 + 2)
     assert plan.surfaces("pdf") == ["results/figures/digits_seed0_macs25_surface.pdf"]
+
+
+def test_final_networks_are_timed_where_their_experiment_says_so() -> None:
+    plain, timed = made({"policies": ["width"]}), made({"latency": {"table": True}})
+    assert timed.timing() == plain.timing()  # or they would be timed again
+    never = Plan({"digits": plain, "other": Experiment("other", plain.config, (5,))})
+    plan = Plan({"digits": plain, "other": Experiment("other", timed.config, (5,))})
+    assert never.timed("latency.csv") == [] and not never.is_timed
+    # By name all can be timed.
+    assert len(never.asked_to_time("latency.csv")) == 3 and "latency" not in never.pages
+    only = ["results/other/seed5/latency.csv"]
+    assert plan.timed("latency.csv") == plan.asked_to_time("latency.csv") == only
+    assert plan.is_timed and "latency" in plan.pages
+    more = {p for p in plan.benchmarks() if "latency" in p or "time_networks" in p}
+    assert more == {
+        "results/benchmarks/other/seed5/time_networks.tsv",
+        "results/benchmarks/tabulate_latency.tsv",
+        "results/benchmarks/plot_latency.tsv",
+    }
+    assert not any("latency" in p or "time_networks" in p for p in never.benchmarks())
 
 
 def test_nothing_is_tried_where_size_or_speed_decides_among_equals() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,12 +19,14 @@ from prune3d.optimize.target_file import OPTIMUM, TRIALS
 from prune3d.predictor import LowRankPolynomialRegressor
 from prune3d.records import JsonKind
 from prune3d.report import policies, predictors
+from prune3d.report.failures import FAILED, sentence
 from prune3d.report.figures import (
     Style,
     draw_dimensions,
     draw_predictions,
     draw_surface,
 )
+from prune3d.report.latencies import TIMED
 from prune3d.report.policy_figures import draw_latencies, draw_policies
 from prune3d.report.text import latex, markdown, mean_and_spread, percent, scaled
 from prune3d.sampling.metrics_file import METRICS, TEST
@@ -35,8 +38,9 @@ from prune3d.sampling.table import (
     read_samples,
     sample_row,
 )
+from prune3d.train.history import HISTORY
 from prune3d.workflow.paths import Run
-from prune3d.workflow.provenance import PROVENANCE, job_seconds
+from prune3d.workflow.provenance import PROVENANCE, epoch_seconds, job_seconds
 
 DENSE_MACS = 1000
 OPTIMUM_OF_HALF = {
@@ -49,6 +53,9 @@ OPTIMUM_OF_HALF = {
     "params": 200,
     "predicted_accuracy": 0.91,
 }
+
+FAILURE = {"experiment": "digits", "seed": 1, "budget": "half", "policy": "width"}
+FAILURE |= {"test_top1": 0.1, "reason": "as guessing"}
 
 
 KINDS: dict[str, JsonKind] = {
@@ -97,6 +104,11 @@ def provenance(seconds: float, **steps: Any) -> dict[str, Any]:
     return {"seconds": {"training": 0.5 * seconds, "job": seconds}, "steps": steps}
 
 
+def write_history(folder: Path, epochs: int) -> None:
+    row = {"learning_rate": 0.1, "train_loss": 1.0, "train_top1": 0.5, "images": 10}
+    HISTORY.write(folder / "history.csv", [{"epoch": i + 1, **row} for i in range(epochs)])
+
+
 def trial(name: str, place: int) -> dict[str, Any]:
     ratios = {"depth": 0.5, "width": 0.5, "resolution": 1.0}
     costs = {"macs": 50, "params": 5, "cost_macs": 500}
@@ -113,6 +125,7 @@ def results(tmp_path: Path) -> Path:
         write(run / "dense/metrics.json", metrics(1.0, 5_000_000, 0.95))
         write(run / "dense/test.json", judged(0.9 + 0.02 * seed))
         write(run / "dense/provenance.json", provenance(40.0 + seed))
+        write_history(run / "dense", 10)
         write(
             run / "dense/blocks.json", {"removal_order": [], "image_passes": 4, "cost_macs": 4000}
         )
@@ -125,6 +138,7 @@ def results(tmp_path: Path) -> Path:
         write(run / "dense/longer/metrics.json", metrics(1.0, 70_000, 0.96))
         write(run / "dense/longer/test.json", judged(0.91))
         write(run / "dense/longer/provenance.json", provenance(12.0))
+        write_history(run / "dense/longer", 3)
         held = [("d80_w80_r100", 77_000, provenance(100.0, prune_sample=provenance(50.0)))]
         for table, networks in (("samples", samples), ("holdout", held)):
             rows = []
@@ -145,13 +159,14 @@ def results(tmp_path: Path) -> Path:
             # The earlier step took in one of its own.
             pruned = provenance(2.0, choose_target=provenance(0.5))
             write(folder / "provenance.json", provenance(9.0, prune_final=pruned))
+            write_history(folder, 4)
         folder = run / "budgets/half/resolution"
         write(folder / "metrics.json", {"unreachable": "resolution alone cannot meet it"})
         write(folder / "provenance.json", provenance(1.0))
     return root
 
 
-def compare(root: Path) -> policies.Comparison:
+def compare(root: Path, timed: Sequence[str] = ()) -> policies.Comparison:
     """Read the whole tree."""
     finals = [
         str(root / f"digits/seed{seed}/budgets/half/{policy}/metrics.json")
@@ -160,7 +175,7 @@ def compare(root: Path) -> policies.Comparison:
     ]
     dense = [str(root / f"digits/seed{seed}/dense/metrics.json") for seed in (0, 1)]
     longer = [str(root / f"digits/seed{seed}/dense/longer/metrics.json") for seed in (0, 1)]
-    return policies.compare(finals, dense, longer)
+    return policies.compare(finals, dense, longer, timed)
 
 
 def test_the_method_is_billed_with_its_samples_and_the_scoring_of_blocks(results: Path) -> None:
@@ -219,6 +234,7 @@ def test_random_points_are_one_row_together_and_their_best_is_random_search(
             folder = results / f"digits/seed{seed}/budgets/half/random_point{i}"
             write(folder / "metrics.json", metrics(0.5, 600 + i, selection, test=judged(test)))
             write(folder / "provenance.json", provenance(10.0 * i))
+            write_history(folder, 2)
             finals.append(folder / "metrics.json")
         finals.append(results / f"digits/seed{seed}/budgets/half/dwr/metrics.json")
     runs = policies.compare(finals, []).runs
@@ -273,14 +289,14 @@ def test_policies_that_cannot_reach_the_budget_are_left_out_and_noted(results: P
         }
         for s in (0, 1)
     ]
-    units, differences, *noted = policies.notes(comparison.left_out)
+    units, differences, times, *noted = policies.notes(comparison.left_out)
     assert "sample standard deviation over seeds" in units
-    assert "95 % t interval" in differences
+    assert "95 % t interval" in differences and "Seconds an epoch" in times
     assert noted == [
         f"Left out: digits, seed {seed}, budget half, policy resolution: {reason}."
         for seed in (0, 1)
     ]
-    assert policies.notes([]) == [units, differences]
+    assert policies.notes([]) == [units, differences, times]
 
 
 def test_the_summary_is_mean_and_sample_standard_deviation(results: Path) -> None:
@@ -303,9 +319,9 @@ def test_the_summary_is_mean_and_sample_standard_deviation(results: Path) -> Non
 
 def test_the_written_tables_hold_the_numbers(results: Path, tmp_path: Path) -> None:
     names = {"runs": "r.csv", "csv": "p.csv", "left_out": "l.csv", "md": "p.md", "tex": "p.tex"}
-    names["warnings"] = "w.csv"
+    names |= {"warnings": "w.csv", "failed": "f.csv"}
     output = SimpleNamespace(**{key: tmp_path / name for key, name in names.items()})
-    policies.write_tables(compare(results), [], output)
+    policies.write_tables(compare(results), [], [FAILURE], output)
     assert len(read_csv(output.runs)) == 2 * 5
     rows = {row["policy"]: row for row in read_csv(output.csv)}
     assert float(rows["dwr"]["test_top1_mean"]) == pytest.approx(0.9)
@@ -317,6 +333,7 @@ def test_the_written_tables_hold_the_numbers(results: Path, tmp_path: Path) -> N
         in text
     )
     assert text.count("resolution alone cannot meet it") == 2
+    assert f"\n- {sentence(FAILURE)}\n" in text and FAILED.read(output.failed) == [FAILURE]
     tex = output.tex.read_text()
     assert (
         r"digits & half & dwr & 2 & 90.00 $\pm$ 2.83 & - & 49.0 & 200 & 0.49 & 1.00 & 1.00 &" in tex
@@ -325,6 +342,51 @@ def test_the_written_tables_hold_the_numbers(results: Path, tmp_path: Path) -> N
         assert f"\n- {note}\n" in text
         escaped = note.replace("±", r"$\pm$").replace("%", r"\%")
         assert f"\\par\\footnotesize {escaped}\n" in tex
+
+
+def test_epochs_have_the_seconds_of_the_training_that_made_the_network(results: Path) -> None:
+    rows = {(row["seed"], row["policy"]): row for row in compare(results).runs}
+    # Half of the job's seconds, over its epochs.
+    assert rows[0, "dense"]["epoch_seconds"] == 20.0 / 10
+    assert rows[1, "dense"]["epoch_seconds"] == 20.5 / 10
+    assert rows[0, "dense_longer"]["epoch_seconds"] == 6.0 / 3
+    assert rows[0, "dwr"]["epoch_seconds"] == 4.5 / 4
+    header, cells = policies.readable(policies.summarize(compare(results).runs))
+    assert cells[0][header.index("s an epoch")] == "2.02"
+    assert "ms" not in header and "speed-up" not in header
+
+
+def test_an_epoch_of_a_resumed_training_counts_all_attempts(tmp_path: Path) -> None:
+    spent = {"job": 9.0, "training": 4.0, "earlier_attempts": 8.0}
+    steps = {"finetune_final": {"seconds": spent, "steps": {"prune_final": provenance(50.0)}}}
+    file = tmp_path / "provenance.json"
+    PROVENANCE.write(file, {"seconds": {"job": 1.0}, "steps": steps})
+    write_history(tmp_path, 6)
+    assert epoch_seconds(file, tmp_path / "history.csv") == 12.0 / 6
+    # A network that was taken from a file.
+    HISTORY.write(tmp_path / "history.csv", [])
+    assert epoch_seconds(file, tmp_path / "history.csv") is None
+
+
+def test_networks_that_were_timed_have_their_latency_and_speedup(results: Path) -> None:
+    timed = [
+        {**dict.fromkeys(TIMED.columns, 1), "experiment": "digits", "seed": seed, **network}
+        for seed in (0, 1)
+        for network in (
+            {"budget": None, "policy": "dense", "latency_ms": 8.0 + seed},
+            {"budget": "half", "policy": "dwr", "latency_ms": 4.0 - seed},
+        )
+    ]
+    named = {"runtime": "torch", "device": "cpu"}
+    TIMED.write(results / "latency.csv", [{**row, **named} for row in timed])
+    runs = compare(results, [str(results / "latency.csv")]).runs
+    found = {(row["seed"], row["policy"]): (row["latency_ms"], row["speedup"]) for row in runs}
+    assert found[0, "dense"] == (8.0, 1.0) and found[1, "dense"] == (9.0, 1.0)
+    assert found[0, "dwr"] == (4.0, 2.0) and found[1, "dwr"] == (3.0, 3.0)
+    assert found[0, "width"] == found[0, "dense_longer"] == (None, None)
+    header, cells = policies.readable(policies.summarize(runs))
+    rows = {row[2]: row[header.index("ms") :] for row in cells}
+    assert rows["dwr"] == ["3.5 ± 0.71", "2.50"] and rows["width"] == ["-", "-"]
 
 
 def test_predictor_errors_are_a_row_for_each_way_of_judging(tmp_path: Path) -> None:

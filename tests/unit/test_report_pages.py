@@ -13,6 +13,7 @@ import yaml
 
 from prune3d.optimize.predictor_file import VALIDATION
 from prune3d.report.claims import VERDICTS
+from prune3d.report.failures import FAILED
 from prune3d.report.landing import MOST_CASES, landing
 from prune3d.report.pages import page, preformatted, table_of
 from prune3d.report.policies import LEFT_OUT, POLICIES
@@ -20,7 +21,7 @@ from prune3d.report.resources import COLUMNS
 from prune3d.report.text import markdown
 from prune3d.report.titles import FIGURES, PAGES
 from prune3d.report.warnings import WARNINGS
-from prune3d.report.written import write_report
+from prune3d.report.written import ABLATED, write_report
 from prune3d.workflow.provenance import PROVENANCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,13 +55,14 @@ WARNING = {
     "warning": "The dense network *is* behind.",
 }
 OUT = {"experiment": "digits", "seed": 0, "budget": "quarter", "policy": "resolution"}
+FAILURE = {**OUT, "seed": 2, "policy": "width", "test_top1": 0.1, "reason": "as guessing"}
 LEFT = [{**OUT, "reason": "too large"}]
 SPENT = [{**dict.fromkeys(COLUMNS, "1"), "jobs": "7", "retries": "2", "seconds": "7200"}]
 NETWORKS = [["digits", "digits", "resnet20"]]
 
 
 def test_the_opening_tells_what_was_run_and_what_came_out_in_ten_lines() -> None:
-    text = landing(NETWORKS, SUMMARY, CLAIMS, [WARNING], LEFT, SPENT)
+    text = landing(NETWORKS, SUMMARY, CLAIMS, [WARNING], [FAILURE], LEFT, SPENT)
     lines = [line for line in text.splitlines() if line.startswith("- ")]
     assert len(lines) <= 10 and all(len(line) < 400 for line in lines)
     assert "digits (resnet20 on digits); seeds: 3; budgets: quarter" in lines[0]
@@ -70,13 +72,14 @@ def test_the_opening_tells_what_was_run_and_what_came_out_in_ten_lines() -> None
     assert "supported: one; refuted: two." in lines[3]
     assert r"The dense network \*is\* behind." in lines[4]
     assert "resolution at digits, quarter" in lines[4]
+    assert "failed: width at digits, quarter, seed 2." in lines[4]
 
 
 def test_many_cases_are_told_by_their_numbers() -> None:
     rows = []
     for i in range(MOST_CASES + 1):
         rows += [policy("dwr", f"b{i}", 0.9), policy("width", f"b{i}", 0.89 if i else 0.95)]
-    text = landing(NETWORKS, rows, CLAIMS, [], [], SPENT)
+    text = landing(NETWORKS, rows, CLAIMS, [], [], [], SPENT)
     assert f"highest mean accuracy in {MOST_CASES} of {MOST_CASES + 1} cases" in text
     assert "+1.00 points from the best rival" in text
     assert "**Warnings:** none." in text
@@ -86,7 +89,7 @@ def test_nothing_that_a_run_names_is_markup() -> None:
     from docutils.core import publish_parts
 
     names = [["a_b*c`|", "digits", "path/to_|net|.py:make_"]]
-    text = landing(names, SUMMARY, CLAIMS, [], [], SPENT)
+    text = landing(names, SUMMARY, CLAIMS, [], [], [], SPENT)
     html = publish_parts(text, writer="html", settings_overrides={"report_level": 5})["body"]
     assert "system-message" not in html and "problematic" not in html
     assert "a_b*c`| (path/to_|net|.py:make_ on digits)" in html
@@ -114,15 +117,20 @@ def test_a_missing_value_is_a_dash() -> None:
 
 def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
     tables = {"policies": POLICIES, "claims": VERDICTS, "left_out": LEFT_OUT, "warnings": WARNINGS}
+    tables |= {"failed": FAILED}
     rows = {"policies": SUMMARY, "claims": CLAIMS, "left_out": LEFT, "warnings": [WARNING]}
+    rows |= {"failed": [FAILURE]}
     files = {name: tmp_path / f"{name}.csv" for name in (*tables, "resources")}
     for name, kind in tables.items():
         kind.write(files[name], rows[name])
     files["resources"].write_text(f"{','.join(COLUMNS)}\n{','.join(SPENT[0].values())}\n")
     texts = []
-    for name in ("policies", "claims", "published", "forecasts"):
+    for name in ("policies", "recovery", "latency", "claims", "published", "forecasts"):
         texts.append(str(tmp_path / f"{name}.md"))
         Path(texts[-1]).write_text(markdown(["a", name], [["x", "1"]]))
+    ablations = [tmp_path / f"digits_ablation_{name}.md" for name in ABLATED]
+    for path in ablations:
+        path.write_text(markdown(["a", path.stem], [["x", "1"]]) + "\nHow to read it.\n")
     run = tmp_path / "results/digits/seed0/dense/provenance.json"
     known = {"prune3d": "0.1", "python": "3.11", "machine": "m", "versions": {"torch": "2.9.9"}}
     PROVENANCE.write(run, {**known, "seconds": {"job": 1.0}, "steps": {}})
@@ -132,13 +140,23 @@ def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
     validation = tmp_path / "results/digits/seed7/predictor/validation.json"
     VALIDATION.write(validation, {"left_out": ["d100_w30_r100"], "predictors": {}})
     given = SimpleNamespace(
-        **files, texts=texts, provenance=[str(run)], validation=[str(validation)]
+        **files,
+        texts=texts,
+        ablations=[str(path) for path in ablations],
+        provenance=[str(run)],
+        validation=[str(validation)],
     )
     write_report(given, SimpleNamespace(**output), NETWORKS, {"seeds": [0], "run": ["digits"]})
     assert all(path.stat().st_size for path in output.values())
     assert "<td>too large</td>" in output["warnings"].read_text()
     assert "The dense network *is* behind." in output["warnings"].read_text()
     assert "<td>digits</td><td>7</td><td>d100_w30_r100</td>" in output["warnings"].read_text()
+    assert "<td>width</td>" in output["warnings"].read_text()
+    shown = output["ablations"].read_text()
+    for name, what in ABLATED.items():
+        assert f"<p>Experiment digits, {what}:</p>\n" in shown
+        assert f"<th>digits_ablation_{name}</th>" in shown
+    assert shown.count("<p>How to read it.</p>") == len(ABLATED)
     configuration = output["configuration"].read_text()
     assert "2.9.9" in configuration and "seeds:\n- 0" in configuration
     metadata = yaml.safe_load(output["metadata"].read_text())

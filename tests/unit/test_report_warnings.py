@@ -15,6 +15,7 @@ from prune3d.report.policy_figures import draw_policies
 from prune3d.report.warnings import WARNINGS, Pair, find_warnings, judge, lead
 from prune3d.sampling.metrics_file import METRICS, TEST
 from prune3d.sampling.table import SAMPLES, sample_row
+from prune3d.train.history import HISTORY
 from prune3d.workflow.provenance import PROVENANCE
 
 
@@ -97,11 +98,14 @@ def tree(
     found = write("dense/metrics.json", known)
     write("dense/test.json", {**part, "top1": dense})
     write("dense/provenance.json", seconds)
+    HISTORY.write(run / "dense/history.csv", [])
     longer_metrics = [write("dense/longer/metrics.json", known)]
     write("dense/longer/test.json", {**part, "top1": longer})
     write("dense/longer/provenance.json", seconds)
+    HISTORY.write(run / "dense/longer/history.csv", [])
     finals = [write("budgets/half/width/metrics.json", {**known, "test": {**part, "top1": final}})]
     write("budgets/half/width/provenance.json", seconds)
+    HISTORY.write(run / "budgets/half/width/history.csv", [])
     finals.append(write("budgets/half/depth/metrics.json", {"unreachable": "no."}))
     rows = [
         {**sample_row(name, known), "accuracy": accuracy}
@@ -129,10 +133,9 @@ def test_tables_and_figure_hold_the_warning(
     warnings = find_warnings(finals, dense, [root / "mine/seed0/samples.csv"], more)
     assert [row["network"] for row in warnings] == ([network] if network else [])
     names = {"runs": "r.csv", "csv": "p.csv", "left_out": "l.csv", "md": "p.md", "tex": "p.tex"}
-    output = SimpleNamespace(
-        **{key: tmp_path / name for key, name in (names | {"warnings": "w.csv"}).items()}
-    )
-    policies.write_tables(policies.compare(finals, dense, more), warnings, output)
+    more_names = {"warnings": "w.csv", "failed": "f.csv"}
+    output = SimpleNamespace(**{key: tmp_path / name for key, name in (names | more_names).items()})
+    policies.write_tables(policies.compare(finals, dense, more), warnings, [], output)
     notes = [row["warning"] for row in WARNINGS.read(output.warnings)]
     figure = draw_policies(policies.POLICIES.read(output.csv), Style((5.0, 4.0), 50), notes)
     written = (figure.get_supxlabel() or "").replace("\n", " ")

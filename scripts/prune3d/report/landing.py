@@ -26,6 +26,7 @@ def landing(
     summary: Sequence[Row],
     claims: Sequence[Row],
     warnings: Sequence[Row],
+    failed: Sequence[Row],
     left_out: Sequence[Row],
     resources: Sequence[Row],
 ) -> str:
@@ -39,8 +40,9 @@ def landing(
         Rows of `prune3d.report.policies.POLICIES`.
     claims
         Rows of `prune3d.report.claims.VERDICTS`.
-    warnings, left_out
-        Rows of `prune3d.report.warnings.WARNINGS` and `prune3d.report.policies.LEFT_OUT`.
+    warnings, failed, left_out
+        Rows of `prune3d.report.warnings.WARNINGS`, `prune3d.report.failures.FAILED` and
+        `prune3d.report.policies.LEFT_OUT`.
     resources
         Rows of ``resources.csv``.
     """
@@ -49,7 +51,7 @@ def landing(
         _what_it_took(resources),
         *_what_came_out(summary),
         _what_holds(claims),
-        _what_to_beware(warnings, left_out),
+        _what_to_beware(warnings, failed, left_out),
     ]
     title = "Pruning along depth, width and resolution"
     text = f"{title}\n{'=' * len(title)}\n\n" + "".join(f"- {line}\n" for line in lines)
@@ -129,8 +131,14 @@ def _what_holds(claims: Sequence[Row]) -> str:
     return f"**Claims** {'; '.join(told)}." if told else f"**Claims** {NOT_MEASURED}."
 
 
-def _what_to_beware(warnings: Sequence[Row], left_out: Sequence[Row]) -> str:
+def _what_to_beware(warnings: Sequence[Row], failed: Sequence[Row], left_out: Sequence[Row]) -> str:
     told = [_plain(row["warning"]) for row in warnings]
+    if failed:
+        networks = [
+            f"{row['policy']} at {row['experiment']}, {row['budget']}, seed {row['seed']}"
+            for row in failed
+        ]
+        told.append(f"Final networks that failed: {_several(map(_plain, networks))}.")
     missing = dict.fromkeys(
         f"{row['policy']} at {row['experiment']}, {row['budget']}" for row in left_out
     )

@@ -27,6 +27,8 @@ from prune3d.records import (
     TableKind,
 )
 from prune3d.report.draws import best_of_draws, pooled_draws
+from prune3d.report.failures import FAILED, sentence
+from prune3d.report.latencies import TIMED
 from prune3d.report.paired import paired
 from prune3d.report.text import latex, markdown, mean_and_spread, percent, points, scaled
 from prune3d.report.warnings import WARNINGS
@@ -34,7 +36,7 @@ from prune3d.sampling.metrics_file import TEST, Cost, read_metrics
 from prune3d.sampling.table import read_samples
 from prune3d.sampling.tree import AXES
 from prune3d.workflow.paths import Final, Run, final_of, run_of
-from prune3d.workflow.provenance import job_seconds
+from prune3d.workflow.provenance import epoch_seconds, job_seconds
 
 Row = dict[str, Any]
 
@@ -60,6 +62,9 @@ class RunRow(Record):
     training_cost_macs: Cost
     search_seconds: NonNegative
     training_seconds: NonNegative
+    epoch_seconds: NonNegative | None = None
+    latency_ms: Positive | None = None
+    speedup: Positive | None = None
 
 
 class LeftOutRow(Record):
@@ -72,7 +77,7 @@ class LeftOutRow(Record):
     reason: Name
 
 
-RUNS = TableKind("runs", 1, RunRow)
+RUNS = TableKind("runs", 2, RunRow)
 LEFT_OUT = TableKind("left_out", 1, LeftOutRow, may_be_empty=True)
 RUN_COLUMNS = RUNS.columns
 AVERAGED = RUN_COLUMNS[4:]
@@ -99,7 +104,7 @@ class _Policy(Record):
 
 DRAWN = ("macs_ratio_mean", "test_top1_mean")
 _NUMBERS: dict[str, Any] = dict.fromkeys(SUMMARY_COLUMNS, (float | None, None))
-POLICIES = TableKind("policies", 2, create_model("PolicyRow", __base__=_Policy, **_NUMBERS))
+POLICIES = TableKind("policies", 3, create_model("PolicyRow", __base__=_Policy, **_NUMBERS))
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,7 @@ def compare(
     finals: Iterable[str | Path],
     dense: Iterable[str | Path],
     longer: Iterable[str | Path] = (),
+    timed: Iterable[str | Path] = (),
 ) -> Comparison:
     """Read the metrics of all networks.
 
@@ -131,6 +137,8 @@ def compare(
     finals, dense, longer
         Paths of the ``metrics.json`` of the final networks, of the dense ones, and of those that
         were fine-tuned as final networks are.
+    timed
+        Paths of tables of `prune3d.report.latencies.TIMED`, where latencies were measured.
     """
     runs = [dense_row(run_of(path), "dense") for path in dense]
     runs += [dense_row(run_of(path), DENSE_LONGER, "longer/") for path in longer]
@@ -148,6 +156,7 @@ def compare(
             left_out.append({**names, "reason": metrics["unreachable"]})
         else:
             runs.append({**names, **final_row(final, metrics)})
+    add_latencies(runs, timed)
     return Comparison([*runs, *best_of_draws(runs)], left_out)
 
 
@@ -165,7 +174,37 @@ def dense_row(run: Run, name: str, folder: str = "") -> Row:
         "search_cost_macs": 0,
         "training_cost_macs": metrics["cost_macs"],
         "search_seconds": 0.0,
-        "training_seconds": round(job_seconds(run.dense(f"{folder}provenance.json")), 1),
+        **_training_times(run.dense(f"{folder}provenance.json"), run.dense(f"{folder}history.csv")),
+    }
+
+
+def add_latencies(runs: Sequence[Row], timed: Iterable[str | Path]) -> None:
+    """Give the rows of networks that were timed their milliseconds and speed-up to the dense one.
+
+    Each speed-up is to the dense network of the same seed, timed by the same job.
+    """
+    rows = [row for path in timed for row in TIMED.read(path)]
+    found = {_key(row): row["latency_ms"] for row in rows}
+    for run in runs:
+        own, dense = (found.get(_key(one)) for one in (run, {**run, **_DENSE}))
+        if own is not None and dense is not None:
+            run["latency_ms"], run["speedup"] = own, dense / own
+
+
+_DENSE = {"budget": None, "policy": "dense"}
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, int, str, str]:
+    return row["experiment"], row["seed"], row["budget"] or "", row["policy"]
+
+
+def _training_times(provenance: str, history: str) -> Row:
+    seconds = epoch_seconds(provenance, history)
+    return {
+        "training_seconds": round(job_seconds(provenance), 1),
+        "epoch_seconds": None if seconds is None else round(seconds, 3),
+        "latency_ms": None,
+        "speedup": None,
     }
 
 
@@ -195,7 +234,9 @@ def final_row(final: Final, metrics: Mapping[str, Any]) -> Row:
         "search_cost_macs": search.macs,
         "training_cost_macs": metrics["cost_macs"],
         "search_seconds": round(search.seconds, 1),
-        "training_seconds": round(job_seconds(run.final(budget, policy, "provenance.json")), 1),
+        **_training_times(
+            run.final(budget, policy, "provenance.json"), run.final(budget, policy, "history.csv")
+        ),
     }
 
 
@@ -286,7 +327,9 @@ def by_seed(rows: Sequence[Row]) -> dict[int, float]:
     return {s: fmean(row["test_top1"] for row in rows if row["seed"] == s) for s in seeds}
 
 
-def write_tables(comparison: Comparison, warnings: Sequence[Row], output: Any) -> None:
+def write_tables(
+    comparison: Comparison, warnings: Sequence[Row], failed: Sequence[Row], output: Any
+) -> None:
     """Write the tables.
 
     Parameters
@@ -295,16 +338,20 @@ def write_tables(comparison: Comparison, warnings: Sequence[Row], output: Any) -
         All runs.
     warnings
         Of runs that are not to be trusted; see `prune3d.report.warnings.find_warnings`.
+    failed
+        Rows of `prune3d.report.failures.FAILED`.
     output
-        Paths ``runs``, ``csv``, ``left_out``, ``warnings``, ``md`` and ``tex``.
+        Paths ``runs``, ``csv``, ``left_out``, ``warnings``, ``failed``, ``md`` and ``tex``.
     """
     summary = summarize(comparison.runs)
     RUNS.write(output.runs, comparison.runs)
     POLICIES.write(output.csv, summary)
     LEFT_OUT.write(output.left_out, comparison.left_out)
     WARNINGS.write(output.warnings, warnings)
+    FAILED.write(output.failed, failed)
     header, rows = readable(summary)
-    below = [*(row["warning"] for row in warnings), *notes(comparison.left_out)]
+    below = [*(row["warning"] for row in warnings), *map(sentence, failed)]
+    below += notes(comparison.left_out, is_timed=_is_timed(summary))
     write_text(output.md, markdown(header, rows) + "".join(f"\n- {note}" for note in below) + "\n")
     write_text(output.tex, latex(header, rows, below))
 
@@ -313,7 +360,9 @@ def readable(summary: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Return header and cells of the table for people."""
     header = ["experiment", "budget", "policy", "seeds", "test top-1 %", "difference to dwr"]
     header += ["MACs %", "params"]
-    header += ["depth", "width", "resolution", "search cost", "training cost"]
+    header += ["depth", "width", "resolution", "search cost", "training cost", "s an epoch"]
+    is_timed = _is_timed(summary)
+    header += ["ms", "speed-up"] if is_timed else []
     rows = [
         [
             row["experiment"],
@@ -327,20 +376,42 @@ def readable(summary: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
             *(f"{row[f'{axis}_mean']:.2f}" for axis in AXES),
             scaled(row["search_cost_macs_mean"]),
             scaled(row["training_cost_macs_mean"]),
+            _number(row["epoch_seconds_mean"], "#.3g").rstrip("."),
+            *([_latency(row), _number(row["speedup_mean"], ".2f")] if is_timed else ()),
         ]
         for row in summary
     ]
     return header, rows
 
 
-def notes(left_out: Sequence[Row]) -> list[str]:
+def _is_timed(summary: Sequence[Row]) -> bool:
+    return any(row["latency_ms_mean"] is not None for row in summary)
+
+
+def _latency(row: Row) -> str:
+    mean, spread = row["latency_ms_mean"], row["latency_ms_std"]
+    return _number(mean, ".3g") + ("" if spread is None else f" ± {spread:.2g}")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
+
+
+def notes(left_out: Sequence[Row], *, is_timed: bool = False) -> list[str]:
     """Return what must be said below the table: units, and the policies left out, with reasons."""
     lines = [
         "± is the sample standard deviation over seeds. Costs are image passes x MACs of a forward "
         "pass; a policy that uses less of the budget than another is at a disadvantage.",
         "The difference to dwr is that of the test accuracies of the same seeds in points, with "
         "its 95 % t interval where seeds differ.",
+        "Seconds an epoch are those of the network's own training or fine-tuning, on whatever "
+        "machine and beside whatever else it ran.",
     ]
+    if is_timed:
+        lines.append(
+            "ms are for latency.batch_size images; tables/latency.md says how they were measured, "
+            "and has a larger batch."
+        )
     lines += [
         f"Left out: {row['experiment']}, seed {row['seed']}, budget {row['budget']}, policy "
         f"{row['policy']}: {row['reason']}."

@@ -12,11 +12,14 @@ RESULTS, CLAIMS, FOUND, PUBLISHED, RUN = (
 # Pages, of tables: category and title.
 PAGES = {
     "policies": (RESULTS, "Table: policies side by side"),
+    "recovery": (RESULTS, "Table: accuracy over fine-tuning"),
+    "latency": (RESULTS, "Table: latencies"),
     "claims": (CLAIMS, "Table: claims and verdicts"),
     "predictors": (FOUND, "Table: errors of the predictors"),
     "forecasts": (FOUND, "Table: accuracy foretold and measured"),
+    "ablations": (FOUND, "Table: ablations"),
     "published": (PUBLISHED, "Table: published figures and ours"),
-    "warnings": (RUN, "Warnings, and policies left out"),
+    "warnings": (RUN, "Warnings, failures, and policies left out"),
     "resources": (RUN, "Time and memory by rule"),
     "configuration": (RUN, "Configuration and versions"),
 }

@@ -13,6 +13,7 @@ import yaml
 from prune3d.files import read_text, write_text
 from prune3d.optimize.predictor_file import VALIDATION
 from prune3d.report.claims import VERDICTS
+from prune3d.report.failures import FAILED
 from prune3d.report.landing import landing
 from prune3d.report.pages import page, preformatted, table_of
 from prune3d.report.policies import LEFT_OUT, POLICIES
@@ -22,6 +23,13 @@ from prune3d.report.warnings import WARNINGS
 from prune3d.workflow.paths import run_of
 from prune3d.workflow.provenance import PROVENANCE
 
+ABLATED = {
+    "degree": "the degree of the predictor",
+    "rank": "the rank of the predictor",
+    "samples": "low-rank and full predictors over ever fewer samples",
+    "design": "the design of the samples",
+    "scratch": "samples by iterative pruning beside the same networks trained from random weights",
+}
 MACHINE = ("prune3d", "python", "machine", "device")
 
 
@@ -33,9 +41,9 @@ def write_report(
     Parameters
     ----------
     files
-        Paths of the tables ``policies``, ``claims``, ``left_out``, ``warnings`` and ``resources``,
-        lists ``texts`` of tables in Markdown, ``validation`` of the predictors' errors and
-        ``provenance`` of the dense networks.
+        Paths of the tables ``policies``, ``claims``, ``left_out``, ``warnings``, ``failed`` and
+        ``resources``, lists ``texts`` and ``ablations`` of tables in Markdown, ``validation`` of
+        the predictors' errors and ``provenance`` of the dense networks.
     output
         Paths ``landing``, ``metadata`` and, by their names, of `prune3d.report.titles.PAGES`.
     networks
@@ -45,14 +53,18 @@ def write_report(
     """
     summary, claims = POLICIES.read(files.policies), VERDICTS.read(files.claims)
     warnings, left_out = WARNINGS.read(files.warnings), LEFT_OUT.read(files.left_out)
+    failed = FAILED.read(files.failed)
     resources = list(csv.DictReader(io.StringIO(read_text(files.resources))))
     pages = {name: read_text(path) for path in files.texts if (name := _name(path)) in PAGES}
-    pages["warnings"] = _warnings(warnings, left_out) + _wrecks(files.validation)
+    if files.ablations:
+        pages["ablations"] = "\n\n".join(map(_ablation, files.ablations))
+    parts = (_failures(failed), _wrecks(files.validation))
+    pages["warnings"] = "\n\n".join((_warnings(warnings, left_out), *parts))
     pages["resources"] = table_of(resources, COLUMNS)
     pages["configuration"] = _configuration(files.provenance, config)
     for name, text in pages.items():
         write_text(getattr(output, name), page(PAGES[name][1], text))
-    opening = landing(networks, summary, claims, warnings, left_out, resources)
+    opening = landing(networks, summary, claims, warnings, failed, left_out, resources)
     write_text(output.landing, opening)
     # Numbers alone: Snakemake takes text in its metadata to pieces. With any the report opens with
     # the text above instead of the graph of all rules.
@@ -64,6 +76,11 @@ def _name(path: str) -> str:
     return path.rpartition("/")[2].partition(".")[0]
 
 
+def _ablation(path: str) -> str:
+    experiment, _, ablation = _name(path).partition("_ablation_")
+    return f"Experiment {experiment}, {ABLATED[ablation]}:\n\n{read_text(path)}"
+
+
 def _warnings(warnings: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]]) -> str:
     told = [row["warning"] for row in warnings] or ["No dense network is behind."]
     text = "".join(f"- {one}\n" for one in told)
@@ -71,6 +88,14 @@ def _warnings(warnings: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[
         return f"{text}\n\nEvery policy reached every budget.\n"
     columns = ("experiment", "seed", "budget", "policy", "reason")
     return f"{text}\n\nPolicies that cannot reach a budget:\n\n{table_of(left_out, columns)}"
+
+
+def _failures(failed: Sequence[Mapping[str, Any]]) -> str:
+    if not failed:
+        return "No final network failed."
+    columns = ("experiment", "seed", "budget", "policy", "reason")
+    title = "Final networks that failed; means and spreads of their policies count them:"
+    return f"{title}\n\n{table_of(failed, columns)}"
 
 
 def _wrecks(validation: Iterable[str]) -> str:
@@ -81,9 +106,9 @@ def _wrecks(validation: Iterable[str]) -> str:
         for sample in VALIDATION.read(path)["left_out"]:
             rows.append({"experiment": run.experiment, "seed": run.seed, "sample": sample})
     if not rows:
-        return "\n\nNo sample was left out of a fit.\n"
+        return "No sample was left out of a fit."
     title = "Samples that ended far below the others, left out of the fit:"
-    return f"\n\n{title}\n\n{table_of(rows, ('experiment', 'seed', 'sample'))}"
+    return f"{title}\n\n{table_of(rows, ('experiment', 'seed', 'sample'))}"
 
 
 def _configuration(provenance: Iterable[str], config: Mapping[str, Any]) -> str:

@@ -89,7 +89,8 @@ class Plan:
     def tables(self) -> list[str]:
         """Names of the tables that are written for people."""
         found = ["predictors", "forecasts"] if self.method else []
-        return ["policies", "claims", "published", *found]
+        found += ["latency"] if self.is_timed else []
+        return ["policies", "recovery", "claims", "published", *found]
 
     def beside(self, kind: str) -> list[str]:
         """Return the ``tables`` or ``figures`` that the report has beside those of each run."""
@@ -103,7 +104,33 @@ class Plan:
     @property
     def pages(self) -> list[str]:
         """Names of the pages of the report."""
-        return [*self.tables, "warnings", "resources", "configuration"]
+        ablations = ["ablations"] if self.ablation_tables else []
+        return [*self.tables, *ablations, "warnings", "resources", "configuration"]
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether final networks are timed as a part of the run."""
+        return bool(self._timed())
+
+    def timed(self, name: str) -> list[str]:
+        """Return one file of every seed of the experiments whose final networks are timed."""
+        return [path for one in self._timed() for path in one.every_seed(name)]
+
+    def asked_to_time(self, name: str) -> list[str]:
+        """Return the same of all experiments where none of them is timed as a part of the run."""
+        return self.timed(name) or self.every_run(name)
+
+    def _timed(self) -> list[Experiment]:
+        return [one for one in self.experiments.values() if one.config["latency"]["table"]]
+
+    @property
+    def ablation_tables(self) -> list[str]:
+        """The tables of all ablations for people."""
+        return [
+            f"results/tables/{name}_ablation_{ablation}.md"
+            for name, one in self.experiments.items()
+            for ablation in one.ablations
+        ]
 
     def ablation_figures(self, kind: str) -> list[str]:
         """Return the figures of all ablations."""
@@ -131,6 +158,7 @@ class Plan:
         """Return what Snakemake measures of every job but the one that sums them up."""
         names = ["tabulate_policies", "plot_policies", "tabulate_claims", "tabulate_published"]
         names += ["tabulate_predictors", "tabulate_forecasts"] if self.method else []
+        names += ["tabulate_latency", "plot_latency"] if self.is_timed else []
         files = [f"results/benchmarks/{name}.tsv" for name in names]
         for one in self.experiments.values():
             rules = ["read_pictures"] if one.pictures() else []
@@ -166,6 +194,8 @@ def _benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
     if experiment.is_dense_longer:
         yield run.benchmark("finetune_dense")
         yield run.benchmark("evaluate_longer")
+    if config["latency"]["table"]:
+        yield run.benchmark("time_networks")
     if timed or _removes_blocks(experiment):
         yield run.benchmark("rank_blocks")
     if timed:

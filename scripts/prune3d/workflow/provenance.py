@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import model_validator
 
 from prune3d.records import Excerpt, JsonKind, NonNegative
+from prune3d.train.history import HISTORY
 
 
 class ProvenanceRecord(Excerpt):
@@ -20,6 +21,13 @@ class ProvenanceRecord(Excerpt):
         if "job" not in self.seconds:
             raise ValueError("seconds has no 'job'")
         return self
+
+    def training_seconds(self) -> float | None:
+        """Return the time in epochs of the training that is nearest, None where there was none."""
+        if "training" in self.seconds:
+            return self.seconds["training"] + self.seconds.get("earlier_attempts", 0.0)
+        found = (step.training_seconds() for step in self.steps.values())
+        return next((seconds for seconds in found if seconds is not None), None)
 
     def total_seconds(self) -> float:
         """Return the duration of all attempts at the job and at those before it."""
@@ -36,3 +44,16 @@ def job_seconds(path: str | Path) -> float:
     Of a job that was interrupted and made again, what earlier attempts trained counts, too.
     """
     return ProvenanceRecord.model_validate(PROVENANCE.read(path)).total_seconds()
+
+
+def epoch_seconds(provenance: str | Path, history: str | Path) -> float | None:
+    """Return the mean duration of an epoch of a training, None where nothing was trained.
+
+    Parameters
+    ----------
+    provenance, history
+        The ``provenance.json`` of the network, and the ``history.csv`` of its training.
+    """
+    known = ProvenanceRecord.model_validate(PROVENANCE.read(provenance))
+    epochs, seconds = len(HISTORY.read(history)), known.training_seconds()
+    return seconds / epochs if epochs and seconds is not None else None

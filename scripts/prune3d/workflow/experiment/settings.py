@@ -154,7 +154,8 @@ class ExperimentSettings(ExperimentBase):
 
     def timing(self) -> Settings:
         """Return how the final networks are timed."""
-        return {**self.network(), **self.config["latency"]}
+        measured = {k: v for k, v in self.config["latency"].items() if k != "table"}
+        return {**self.network(), **measured}
 
     def quantized(self) -> Settings:
         """Return how the networks in 8-bit integers are timed, which ONNX Runtime runs."""
