@@ -44,7 +44,7 @@ DELIVERED = [
     *PLAN.surfaces("pdf"),
     *PLAN.surfaces("png"),
     *PLAN.ablation_figures("png"),
-    *PLAN.finals("model.onnx"),
+    *PLAN.finals("README.md"),
     *([f"{FIGURES}/latency.png"] if PLAN.is_timed else []),
 ]
 

@@ -85,6 +85,7 @@ localrules:
     write_report,
     tabulate_latency,
     plot_latency,
+    write_card,
     tabulate_int8,
 
 

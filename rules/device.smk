@@ -1,5 +1,5 @@
 # Device: what the final networks are worth where they run. Latencies are part of `all` where
-# `latency.table` says so, else targets, as int8 is:
+# `latency.finals` says so, else targets, as int8 is:
 #
 #   snakemake --cores 8 results/tables/latency.csv results/figures/latency.png
 #   snakemake --cores 8 results/tables/int8.csv

@@ -4,6 +4,7 @@
 # inputs:   {run}/data/{train,selection,test}.safetensors
 #           {run}/dense/model.safetensors, blocks.json
 #           {run}/budgets/{budget}/optimum.json, or {policy}/target.json of a rival
+#           {run}/latency.csv, where cards tell it
 # outputs:  {run}/budgets/{budget}/{policy}/pruned.safetensors, pruned_provenance.json
 #           {run}/budgets/{budget}/{policy}/model.safetensors, model_provenance.json, history.csv
 #           {run}/budgets/{budget}/{policy}/metrics.json, provenance.json
@@ -125,13 +126,10 @@ rule export_program:
 
 rule export_onnx:
     input:
-        program=of("program"),
         model=f"{FINAL}/model.safetensors",
-        metrics=f"{FINAL}/metrics.json",
     output:
         onnx=f"{FINAL}/model.onnx",
         pictures=f"{FINAL}/pictures.onnx",
-        card=f"{FINAL}/README.md",
     log:
         f"{LOGS}/export_onnx/{{budget}}_{{policy}}.log",
     benchmark:
@@ -145,6 +143,29 @@ rule export_onnx:
         mem_mb=of("memory_mb", "once"),
     params:
         code=digest_of("export_onnx"),
-        settings=of("delivered"),
+        settings=of("network"),
     script:
         "../scripts/export_onnx.py"
+
+
+rule write_card:
+    input:
+        timed=of("timed"),
+        program=of("program"),
+        model=f"{FINAL}/model.safetensors",
+        metrics=f"{FINAL}/metrics.json",
+        onnx=f"{FINAL}/model.onnx",
+        pictures=f"{FINAL}/pictures.onnx",
+    output:
+        f"{FINAL}/README.md",
+    log:
+        f"{LOGS}/write_card/{{budget}}_{{policy}}.log",
+    benchmark:
+        f"{BENCHMARKS}/write_card/{{budget}}_{{policy}}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    params:
+        code=digest_of("write_card"),
+        settings=of("carded"),
+    script:
+        "../scripts/write_card.py"

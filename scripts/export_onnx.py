@@ -1,25 +1,17 @@
-"""Export a final network to ONNX, check it against the original, and write its card."""
+"""Export a final network to ONNX and check it against the original."""
 
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.models.checkpoint import load, unreachable_reason
-    from prune3d.report.delivery import Files, deliver, deliver_nothing
-    from prune3d.sampling.metrics_file import read_metrics
+    from prune3d.report.delivery import Files, write_nothing, write_onnx
 
-    program = job.optional_input("program")
-    files = Files(job.output.onnx, job.output.pictures, job.output.card, program)
+    files = Files(job.output.onnx, job.output.pictures)
     reason = unreachable_reason(job.input.model)
     if reason is None:
-        made_by = (
-            "Made in the experiment {experiment}, seed {seed}, for the budget {budget} by the "
-            "policy {policy}; provenance.json has versions, settings and seconds."
-        ).format(**dict(job.wildcards.items()))
         model = load(job.input.model, code=job.params["own_network"])
-        judged = read_metrics(job.input.metrics, final=True)["test"]
         # What cannot be written is told there: the run goes on without it.
-        lacks = deliver(model, judged, made_by, job.params["licence"], files)
-        for name, why in lacks.items():
+        for name, why in write_onnx(model, files).items():
             job.say(f"without {name}: {why}")
     else:
-        deliver_nothing(reason, files)
+        write_nothing(reason, files)

@@ -19,13 +19,16 @@ from PIL import Image
 
 import prune3d
 from prune3d.cli.main import app, run
-from prune3d.cli.new import USUAL_MULTIPLE
+from prune3d.cli.new import TRIALS, USUAL_MULTIPLE
 from prune3d.data.images import ImageFiles, ImageSet
 from prune3d.data.pictures import decode_square
 from prune3d.models.lineage import Step, add_step
 from prune3d.models.meaning import Meaning, set_meaning
+from prune3d.optimize.rounds import RerankOptions
 from prune3d.train.evaluate import evaluate
 from prune3d.workflow.config import load_experiments, overlay
+from prune3d.workflow.experiment import Experiment
+from prune3d.workflow.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("ash", "elm", "fir", "oak")
@@ -146,7 +149,7 @@ def test_help_does_not_wait_for_torch() -> None:
         (["evaluate", "one.png", "pictures"], 1, "one.png"),
         (["evaluate", "small.onnx", "missing"], 1, "missing"),
         (["evaluate", "two.onnx", "pictures"], 1, "two.onnx"),
-        (["predict", "small.onnx", "missing.png"], 1, "missing.png"),
+        (["predict", "small.onnx", "missing.png"], 1, "missing.png does not exist or is no file."),
         (["predict", "small.onnx", "small.onnx"], 1, "not a readable picture"),
         (["latency", "small.onnx", "--runtime", "torch"], 2, "onnxruntime"),
         (["latency", "small.onnx", "--runtime", "abacus"], 2, "abacus"),
@@ -239,8 +242,9 @@ def test_pruning_keeps_to_the_budget(say: Say) -> None:
     assert json.loads(out)["macs_ratio"] == ratio
 
 
-@pytest.mark.parametrize("file", ["small.safetensors", "small.onnx"])
+@pytest.mark.parametrize("file", ["small.safetensors", "small.onnx", "pictures.onnx"])
 def test_accuracy_is_that_of_training(file: str, say: Say, place: Path) -> None:
+    assert say("export", "small.safetensors", "--bytes", "-o", "pictures.onnx")[0] == 0
     code, out, _ = say("evaluate", file, "pictures", "--json")
     names = [f"{name}/{i}.png".encode() for name in CLASSES for i in range(8)]
     images = ImageFiles(
@@ -329,6 +333,10 @@ def test_a_new_config_fits_the_pictures_and_the_network(say: Say) -> None:
     (settings,) = load_experiments(config, schema).values()
     assert settings["data"]["root"] == str(Path("pictures").resolve())
     assert settings["model"]["name"] == "resnet14"
+    # All that are measured, and the one that sums them up.
+    run = Experiment("mine", settings, (0,))
+    assert told["jobs"] == len(Plan({"mine": run}).benchmarks()) + 1
+    assert RerankOptions(**base["defaults"]["rerank"]) == TRIALS
     # Six blocks of which two must stay.
     assert settings["sampling"]["depth"] == [0.83, 0.67, 0.5, 0.33]
     code, _, err = say(*line)

@@ -317,7 +317,7 @@ def test_the_plan_lists_the_files_of_all_runs() -> None:
 
 
 def test_final_networks_are_timed_where_their_experiment_says_so() -> None:
-    plain, timed = made({"policies": ["width"]}), made({"latency": {"table": True}})
+    plain, timed = made({"policies": ["width"]}), made({"latency": {"finals": True}})
     assert timed.timing() == plain.timing()  # or they would be timed again
     never = Plan({"digits": plain, "other": Experiment("other", plain.config, (5,))})
     plan = Plan({"digits": plain, "other": Experiment("other", timed.config, (5,))})

@@ -17,7 +17,8 @@ import prune3d
 from prune3d.export import ExportError
 from prune3d.export.program import export_program, write_reason
 from prune3d.models.meaning import Meaning, set_meaning
-from prune3d.report.delivery import Files, deliver
+from prune3d.pruning.realized import realized
+from prune3d.report.delivery import Files, card_of, write_onnx
 
 OWN = Path(__file__).resolve().parent / "own/foreign.py"
 
@@ -61,20 +62,25 @@ def test_the_card_says_how_the_program_is_used_or_why_there_is_none(
     tmp_path: Path, make_network: Callable[..., nn.Module]
 ) -> None:
     model, program = make_network().eval(), tmp_path / "model.pt2"
-    names = ("model.onnx", "pictures.onnx", "README.md")
-    files = Files(*(tmp_path / name for name in names), program)
+    prune3d.save(model, tmp_path / "model.safetensors")
+    files = Files(tmp_path / "model.onnx", tmp_path / "pictures.onnx", program)
     judged = {"top1": 0.5, "top5": 1.0, "loss": 1.0, "images": 10}
+
+    def card() -> str:
+        metrics = {**realized(model), "test": judged}
+        path = tmp_path / "model.safetensors"
+        return card_of(path, metrics, files, licence="MIT", made_by="")
+
     export_program(model, program)
-    assert not {"model.pt2"} & set(deliver(model, judged, "", "MIT", files))
-    blocks = re.findall(r"```python\n(.*?)```", files.card.read_text(), re.DOTALL)
+    write_onnx(model, files)
+    blocks = re.findall(r"```python\n(.*?)```", card(), re.DOTALL)
     done = subprocess.run(
         [sys.executable, "-c", blocks[-1]], cwd=tmp_path, check=True, capture_output=True, text=True
     )
     assert done.stdout.split() == [str(model.spec.side), "(1,", f"{model.spec.num_classes})"]
     write_reason(program, "torch says no")
-    assert deliver(model, judged, "", "MIT", files)["model.pt2"] == "torch says no."
-    assert "There is no model.pt2: torch says no." in files.card.read_text()
-    assert "torch.export.load" not in files.card.read_text()
+    assert "There is no model.pt2: torch says no." in card()
+    assert "torch.export.load" not in card()
 
 
 def test_what_cannot_be_written_is_told_and_leaves_no_file(tmp_path: Path) -> None:

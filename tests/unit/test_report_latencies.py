@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from prune3d.errors import UserError
 from prune3d.report.figures import Style
-from prune3d.report.latencies import SUMMARY, TIMED, summarize
+from prune3d.report.latencies import SUMMARY, TIMED, Timed, summarize, timing_of
 from prune3d.report.policy_figures import KNOWN, draw_accuracy_over_latency
 
 STYLE = Style((9.0, 4.0), 80)
@@ -48,6 +49,21 @@ def timed(folder: Path, policies: list[str], seeds: int) -> list[str]:
         paths.append(str(folder / f"{seed}.csv"))
         TIMED.write(paths[-1], rows)
     return paths
+
+
+def test_a_card_is_told_the_times_of_its_network_and_the_dense_over_them(tmp_path: Path) -> None:
+    (path,) = timed(tmp_path, ["dwr", "depth"], seeds=1)
+    rows = {(row["budget"], row["policy"]): row for row in TIMED.read(path)}
+    dense, own = rows[None, "dense"], rows["eighth", "depth"]
+    found = timing_of(path, "eighth", "depth")
+    assert (found.device, found.threads) == ("some processor", 1)
+    faster = dense["latency_ms"] / own["latency_ms"]  # as of the batch, see `timed`
+    assert found.rows == [
+        Timed("torch", 1, own["latency_ms"], pytest.approx(faster)),
+        Timed("torch", 8, 5 * own["latency_ms"], pytest.approx(faster)),
+    ]
+    with pytest.raises(UserError, match=r"0\.csv .*no row of the policy width for the budget half"):
+        timing_of(path, "half", "width")
 
 
 def test_means_and_spreads_are_those_over_seeds(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ SECTIONS: dict[str, tuple[type, set[str], set[str]]] = {
     "lattice": (LatticeOptions, {"round_to"}, set()),
     "optimum": (OptimumOptions, set(), {"refits"}),
     "rerank": (RerankOptions, set(), set()),
-    "latency": (LatencyOptions, set(), {"device", "throughput_batch_size", "table"}),
+    "latency": (LatencyOptions, set(), {"device", "throughput_batch_size", "finals"}),
 }
 
 

@@ -45,6 +45,8 @@ def test_the_card_tells_what_the_files_are(folder: Path) -> None:
     assert f"| parameters | {metrics['params']:,} |" in card
     assert "seed 0, for the budget half by the policy" in card
     assert "Licence: CC-BY-4.0\n" in card
+    # The tiny run times nothing.
+    assert "`prune3d latency model.onnx --threads 1` tells milliseconds" in card
     assert prune3d.cost(prune3d.load(folder / "model.safetensors")).params == metrics["params"]
 
 
@@ -100,10 +102,14 @@ def run(code: str, folder: Path) -> str:
 
 
 def test_where_there_is_no_network_the_files_say_why(finished: Project, tmp_path: Path) -> None:
-    from prune3d.report.delivery import Files, deliver_nothing
+    from prune3d.models.checkpoint import save_unreachable
+    from prune3d.report.delivery import Files, card_of, write_nothing
 
-    names = ("model.onnx", "pictures.onnx", "README.md")
-    deliver_nothing("depth alone keeps 0.5 of the MACs", Files(*(tmp_path / n for n in names)))
-    assert "depth alone keeps 0.5 of the MACs." in (tmp_path / "README.md").read_text()
-    for name in names[:2]:
-        assert onnx.load(tmp_path / name).doc_string == "depth alone keeps 0.5 of the MACs"
+    reason, model = "depth alone keeps 0.5 of the MACs", tmp_path / "model.safetensors"
+    files = Files(tmp_path / "model.onnx", tmp_path / "pictures.onnx")
+    write_nothing(reason, files)
+    save_unreachable(model, reason)
+    card = card_of(model, {"unreachable": reason}, files, licence="MIT", made_by="")
+    assert f"{reason}." in card and "Licence" not in card
+    for path in (files.onnx, files.pictures):
+        assert onnx.load(path).doc_string == reason

@@ -49,6 +49,33 @@ def test_final_networks_are_timed_and_quantized(clone_of_finished: Project) -> N
         assert float(row["float_top1"]) == pytest.approx(in_torch, abs=0.006)
 
 
+@pytest.mark.slow
+def test_cards_tell_times_where_they_are_asked_to(clone_of_finished: Project) -> None:
+    project = clone_of_finished
+
+    def asked(name: str, **latency: object) -> list[str]:
+        settings = {"runtime": "onnxruntime", "runs": 3, "finals": True, **latency}
+        return project.with_config(name, {"defaults": {"latency": settings}})
+
+    config = asked("finals")
+    done = project.run("--cores", "2", config=config)
+    assert done.returncode == 0, done.stderr[-5000:]
+    run = project.folder / "results/digits/seed0"
+    rows = {row["policy"]: row for row in read(run / "latency.csv")}
+    for policy in POLICIES:
+        card = (run / "budgets/half" / policy / "README.md").read_text()
+        row = rows[policy]
+        faster = float(rows["dense"]["latency_ms"]) / float(row["latency_ms"])
+        took = f"{float(row['latency_ms']):.3g} ({faster:.2f} times as fast as the dense)"
+        assert f"| ms for 1 in ONNX Runtime | {took} |" in card
+        assert "| ms for 32 in ONNX Runtime | " in card
+        assert f"Times are medians on {row['device']}, threads: 1." in card
+    assert project.planned(config=config) == []
+    # Another way to measure trains and exports nothing.
+    rules = {job.rule for job in project.planned(config=asked("threads", threads=2))}
+    assert rules - {"all", "tabulate_resources"} == {"time_networks", "write_card"}
+
+
 def read(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8") as stream:
         return list(csv.DictReader(stream))

@@ -19,7 +19,7 @@ from running import ROOT, TINY, PlannedJob, Project
 ALWAYS = {"all", "tabulate_resources"}
 TABLES = {"tabulate_policies", "plot_policies", "tabulate_claims", "tabulate_published"}
 TABLES |= {"tabulate_forecasts"}
-FINETUNE_FINAL = {"finetune_final", "evaluate_final", "export_onnx"} | TABLES
+FINETUNE_FINAL = {"finetune_final", "evaluate_final", "export_onnx", "write_card"} | TABLES
 PRUNE_FINAL = {"prune_final"} | FINETUNE_FINAL
 CHOICE = {"choose_optimum", "plot_surface"} | PRUNE_FINAL
 TRIALS = {"try_candidate"} | CHOICE
@@ -154,11 +154,12 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.latency.throughput_batch_size": Rerun(8, set()),
     "defaults.latency.batch_size": Rerun(2, set()),
     "defaults.latency.runs": Rerun(5, set()),
+    "defaults.latency.finals": Rerun(True, {"time_networks", "write_card"}),
     "defaults.budgets": Rerun([{"name": "half", "macs": 0.4}], TARGETS, ALL),
     "defaults.policies": Rerun(["dwr", "depth", "width"], TABLES),
     "defaults.ablations": Rerun(["degree"], {"ablate_predictor"}),
-    "defaults.licence": Rerun("MIT", {"export_onnx"}),
-    "defaults.export_program": Rerun(True, {"export_program", "export_onnx"}),
+    "defaults.licence": Rerun("MIT", {"write_card"}),
+    "defaults.export_program": Rerun(True, {"export_program", "write_card"}),
     "tensorboard": Rerun(True, set()),
     "figures.dimensions.size": Rerun([5.0, 3.0], {"plot_dimensions"}),
     "figures.dimensions.dpi": Rerun(60, {"plot_dimensions"}),

@@ -52,6 +52,7 @@ def deliver(
     from prune3d.pruning.realized import realized
     from prune3d.pruning.timing import LatencyOptions, device_name, latency_of, latency_of_file
     from prune3d.report.card import Card
+    from prune3d.report.latencies import Timed, Timing
 
     model = load(file, code=code)
     # Nothing is written before all is made.
@@ -67,11 +68,11 @@ def deliver(
         if pictures is not None:
             known = (classifier.classes, classifier.num_classes)
             judged = score(classifier, *labelled(pictures, *known))
-        latencies = []
+        timed = []
         for size in BATCHES:
             options = LatencyOptions(size, runs, "torch", threads)
-            latencies.append(("torch", size, latency_of(model, options)))
-            latencies.append(("ONNX Runtime", size, latency_of_file(onnx, options)))
+            timed.append(Timed("torch", size, latency_of(model, options)))
+            timed.append(Timed("ONNX Runtime", size, latency_of_file(onnx, options)))
         card = Card(
             get_spec(model),
             get_lineage(model),
@@ -79,9 +80,7 @@ def deliver(
             get_meaning(model).classes,
             judged,
             f"{pictures.name}, by model.onnx" if pictures else "",
-            latencies,
-            device_name(next(model.parameters()).device),
-            threads,
+            Timing(timed, device_name(next(model.parameters()).device), threads),
             licence,
             has_program=program,
         )

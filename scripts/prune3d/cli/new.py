@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +18,7 @@ from prune3d.cli.networks import AsJson, Given, Network, Side, is_model_file, op
 from prune3d.cli.output import show
 from prune3d.errors import UserError
 from prune3d.models.registry import is_own, own_file, own_name
+from prune3d.optimize.rounds import ROUNDS, RerankOptions
 from prune3d.sampling.tree import AXES
 
 if TYPE_CHECKING:
@@ -26,7 +29,10 @@ if TYPE_CHECKING:
 LEVELS = 4  # of each dimension
 USUAL_MULTIPLE = 8  # as in config/config.yaml
 EPOCHS = {"dense": 30, "finetune": 10, "final": 30}
-LOOKED_AT, TIMED, POLICIES = 200, 16, 4
+LOOKED_AT, TIMED = 200, 16
+TRIALS = RerankOptions(candidates=2, keep=2, part=0.2)  # as in config/config.yaml
+# Jobs: made once, for each sample, and for each policy that prunes.
+ONCE, PER_SAMPLE, PER_POLICY = 24, 2, 6
 
 
 def new(
@@ -55,7 +61,7 @@ def new(
     if not 0 < macs < 1:
         raise UserError(f"--macs is {macs}; allowed is above 0 and below 1.")
     if output.exists():
-        raise UserError(f"{output} exists; give another name, or delete it.")
+        raise UserError(f"{output} exists; name another file, or move it away.")
     if is_model_file(network):
         raise UserError(
             f"{network} is a model file; give the name of its network, and its weights, as a "
@@ -69,6 +75,8 @@ def new(
     round_to = _multiple(macs, prunable)
     levels = {axis: list(auto_levels(axis, LEVELS, macs, prunable, round_to)) for axis in AXES}
     hours = _hours(model, found["training"], levels, macs)
+    jobs = _jobs(levels)
+    starts = jobs * _start() / 3600
     name = "".join(c if c.isalnum() and c.isascii() else "-" for c in output.stem).strip("-")
     name = name or "mine"
     told = [
@@ -76,7 +84,8 @@ def new(
         f"test pictures; the smallest class has {found['fewest']}",
         f"shorter sides of the pictures: {found['shorter_side']} pixels in the middle",
         f"{network}: {structure.summary()}",
-        f"its trainings take about {_about(hours)} a seed on one core of this machine, no GPU",
+        f"its trainings take about {_about(hours)} a seed on one core of this machine, no GPU, and "
+        f"the starts of its {jobs} jobs about {_about(starts)}",
     ]
     # Elsewhere than in the checkout, where the command is to be given, names must be whole.
     if not Path("Snakefile").is_file():
@@ -87,7 +96,14 @@ def new(
     write_text(output, "\n".join(lines) + "\n")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     command = f"snakemake --cores {cores or 1} --rerun-incomplete --configfile {quote(str(output))}"
-    value = {**found, "side": chosen, "hours": hours, "config": str(output), "command": command}
+    value = {
+        **found,
+        "side": chosen,
+        "hours": hours + starts,
+        "jobs": jobs,
+        "config": str(output),
+        "command": command,
+    }
     show(
         value, as_json, *told, f"{output} is written; now, in the folder of the Snakefile:", command
     )
@@ -147,9 +163,29 @@ def _hours(model: nn.Module, images: int, levels: Mapping[str, list[float]], mac
     powers = {"depth": 1, "width": 2, "resolution": 2}
     # The dense network is a sample and, as a control, trained as final networks are.
     samples = 1 + sum(level ** powers[axis] for axis, some in levels.items() for level in some)
-    finals = 1 + POLICIES * macs
+    trials = sum(TRIALS.places(name) * TRIALS.part_of(name) for name in ROUNDS)
+    finals = 1 + (len(_pruning_policies(levels)) + trials) * macs
     passes = EPOCHS["dense"] + EPOCHS["finetune"] * samples + EPOCHS["final"] * finals
     return images * passes * min(taken) / TIMED / 3600
+
+
+def _jobs(levels: Mapping[str, list[float]]) -> int:
+    """Return how many jobs a run of one seed has, see `prune3d.workflow.plan`."""
+    samples, policies = sum(map(len, levels.values())), len(_pruning_policies(levels))
+    trials = sum(map(TRIALS.places, ROUNDS))
+    return ONCE + PER_SAMPLE * samples + PER_POLICY * policies + trials
+
+
+def _start() -> float:
+    """Return the seconds in which a job's process starts, most of them torch's."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import torch"], check=False)
+    return time.perf_counter() - begun
+
+
+def _pruning_policies(levels: Mapping[str, list[float]]) -> list[str]:
+    """Return the method and the policies of single dimensions that the network can be pruned in."""
+    return ["dwr", *(axis for axis, some in levels.items() if some)]
 
 
 def _about(hours: float) -> str:
@@ -187,5 +223,4 @@ def _lines(
     shortest = min((len(some) for some in levels.values() if some), default=1)
     yield f"    predictor: {{degree: {min(3, shortest)}}}"
     yield f"    budgets: [{{name: small, macs: {macs}}}]"
-    policies = ["dense_longer", "dwr", *(axis for axis, some in levels.items() if some)]
-    yield f"    policies: [{', '.join(policies)}]"
+    yield f"    policies: [{', '.join(['dense_longer', *_pruning_policies(levels)])}]"

@@ -76,7 +76,7 @@ def some_inputs(file: Path, folder: Path) -> list[NDArray[np.float32]]:
     train, _ = layout(folder)
     found = list_pictures(train, train, class_names(train))
     chosen = np.linspace(0, len(found.names) - 1, min(len(found.names), CALIBRATED))
-    return [classifier.preprocessing.read(found.path(int(i))) for i in chosen]
+    return [classifier.read(found.path(int(i))) for i in chosen]
 
 
 def splits_for(model: nn.Module, folder: Path, normalization: str) -> ImageSplits:

@@ -10,8 +10,9 @@ import typer
 
 from prune3d.cli.networks import AsJson, Channels, Classes, Code, Given, Side, open_network
 from prune3d.cli.output import Shown, show
+from prune3d.errors import UserError
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="Model file, or its ONNX file.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="Model file or ONNX file.")]
 
 
 def evaluate(
@@ -60,6 +61,9 @@ def predict(
 
     from prune3d.export.classifier import open_classifier
 
+    missing = next((path for path in pictures if not path.is_file()), None)
+    if missing is not None:
+        raise UserError(f"{missing} does not exist or is no file.")
     classifier = open_classifier(file, code)
     logits = np.concatenate(list(classifier.logits(pictures))).astype(np.float64)
     odds = np.exp(logits - logits.max(1, keepdims=True))

@@ -33,23 +33,24 @@ class Classifier:
         Names of the classes in the order of the logits; None where they are not known.
     num_classes
         Number of logits.
-    preprocessing
-        How pictures become inputs.
+    read
+        From a picture file to an input: float32 of shape (channels, side, side), or, where resizing
+        is inside the network's file, uint8 of shape (height, width, 3).
     infer
-        From inputs, shape (N, channels, side, side), to logits, shape (N, classes).
+        From inputs to logits, shape (N, classes).
     """
 
     classes: tuple[str, ...] | None
     num_classes: int
-    preprocessing: Preprocessing
-    infer: Callable[[Floats], Floats]
+    read: Callable[[Path], NDArray[Any]]
+    infer: Callable[[Sequence[NDArray[Any]]], Floats]
 
     def logits(self, paths: Sequence[Path]) -> Iterator[Floats]:
         """Yield the logits of picture files in batches, in order."""
         with ThreadPoolExecutor(READERS) as pool:
             for first in range(0, len(paths), BATCH):
                 some = paths[first : first + BATCH]
-                yield self.infer(np.stack(list(pool.map(self.preprocessing.read, some))))
+                yield self.infer(list(pool.map(self.read, some)))
 
     def name_of(self, label: int) -> str:
         """Return the name of a class, or its number."""
@@ -58,6 +59,8 @@ class Classifier:
 
 def open_classifier(path: Path, code: str | None = None) -> Classifier:
     """Open a file ``.safetensors`` of prune3d, or an ONNX file that `prune3d.export` wrote.
+
+    The latter may have resizing inside, as `prune3d.export.pictures_inside.take_pictures` writes.
 
     Raises
     ------
@@ -78,12 +81,12 @@ def _of_model(path: Path, code: str | None) -> Classifier:
     spec, meaning = get_spec(model), get_meaning(model)
     rule = Preprocessing.of(asdict(meaning), spec.side, spec.in_channels, path)
 
-    def infer(images: Floats) -> Floats:
+    def infer(images: Sequence[Floats]) -> Floats:
         with torch.inference_mode():
-            logits: Floats = model(torch.from_numpy(images)).numpy()
+            logits: Floats = model(torch.from_numpy(np.stack(images))).numpy()
         return logits
 
-    return Classifier(meaning.classes, spec.num_classes, rule, infer)
+    return Classifier(meaning.classes, spec.num_classes, rule.read, infer)
 
 
 def _of_onnx(path: Path) -> Classifier:
@@ -92,22 +95,34 @@ def _of_onnx(path: Path) -> Classifier:
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or len(outputs) != 1:
         raise CheckpointError(f"{path} does not take one batch of images and give logits.")
+    classes = told.get("classes")
+    known = tuple(classes) if classes else None
+    name, count = inputs[0].name, int(outputs[0].shape[-1])
+
+    def infer(images: Sequence[NDArray[Any]]) -> Floats:
+        logits: Floats = session.run(None, {name: np.stack(images)})[0]
+        return logits
+
+    def infer_alone(pictures: Sequence[NDArray[Any]]) -> Floats:
+        """Pass pictures one by one, since their sizes differ."""
+        return np.concatenate([infer([picture]) for picture in pictures])
+
+    if inputs[0].type == "tensor(uint8)" and inputs[0].shape[3] == 3:
+        return Classifier(known, count, _read_whole, infer_alone)
     channels, side = inputs[0].shape[1], inputs[0].shape[3]
     if inputs[0].type != "tensor(float)" or not isinstance(side, int):
         raise CheckpointError(
             f"{path} takes {inputs[0].type} of shape {inputs[0].shape}; allowed are float images "
-            "of a fixed side, (N, channels, side, side)."
+            "of a fixed side, (N, channels, side, side), and uint8 pictures, (N, height, width, 3)."
         )
-    rule = Preprocessing.of(told, side, channels, path)
-    classes = told.get("classes")
-    name = inputs[0].name
+    return Classifier(known, count, Preprocessing.of(told, side, channels, path).read, infer)
 
-    def infer(images: Floats) -> Floats:
-        logits: Floats = session.run(None, {name: images})[0]
-        return logits
 
-    count = outputs[0].shape[-1]
-    return Classifier(tuple(classes) if classes else None, int(count), rule, infer)
+def _read_whole(path: Path) -> NDArray[np.uint8]:
+    """Return a picture file upright in RGB, shape (height, width, 3)."""
+    from prune3d.data.pictures import read_picture
+
+    return np.asarray(read_picture(path))
 
 
 def open_session(path: Path, threads: int | None = None, providers: Sequence[str] = CPU) -> Any:

@@ -29,6 +29,7 @@ from prune3d.tensors import AGAIN, digest, parse_as, read_arrays, read_header, w
 
 FORMAT = "prune3d model 4"
 UNREACHABLE = "prune3d unreachable 2"
+_BESIDE = ("digest", "format")  # of the header, beside what describes the network
 # Numbers in the largest image on which a loaded network is tried.
 LARGEST_TRIAL = 2**23
 # What building by a specification raises that does not fit its network.
@@ -128,6 +129,18 @@ def load(
             f"{str(error)[:300]}); {AGAIN}."
         ) from None
     return model.to(device).eval()
+
+
+def describe(path: str | Path) -> Header:
+    """Read what a model file says of its network, and build none.
+
+    Raises
+    ------
+    CheckpointError
+        As `load`, if the file or its header is not right; weights are not read.
+    """
+    header = read_header(path, FORMAT)
+    return parse_as(_schema(), {k: header[k] for k in header if k not in _BESIDE}, path)
 
 
 def _restore(

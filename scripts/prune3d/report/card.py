@@ -1,4 +1,4 @@
-"""The card of a network: a README that says what it is and how it is used. Needs no torch."""
+"""The card of a network: a README that says what it is and how it is used."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from prune3d.export.classifier import Score, wilson
 from prune3d.models.lineage import Step
 from prune3d.models.registry import is_own
 from prune3d.models.spec import NetworkSpec
+from prune3d.report.latencies import Timed, Timing
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,15 @@ class Card:
     spec, lineage
         Of the network.
     realized
-        See `prune3d.pruning.realized.realized`.
+        Ratios and costs as in `prune3d.pruning.realized.realized`.
     classes
         Names in the order of the logits, where they are known.
     judged
         Its accuracy; None where it was not judged.
     pictures
         On what.
-    latencies
-        Rows of runtime, images a pass and milliseconds.
-    device, threads
-        Where those were measured.
+    timing
+        How long it takes; None where it was not timed.
     licence
         Of the network.
     made_by
@@ -49,9 +48,7 @@ class Card:
     classes: Sequence[str] | None
     judged: Score | None = None
     pictures: str = ""
-    latencies: Sequence[tuple[str, int, float]] = ()
-    device: str = ""
-    threads: int = 1
+    timing: Timing | None = None
     licence: str = "not stated"
     made_by: str = ""
     lacks: Mapping[str, str] = field(default_factory=dict)
@@ -92,13 +89,19 @@ class Card:
             found = f"{judged.top1:.2%} (95 % interval {judged.low:.2%} to {judged.high:.2%})"
             rows.append((f"accuracy on {self.pictures}", found))
             rows.append(("of them", f"{judged.images:,}"))
-        rows += [
-            (f"ms for {size} in {runtime}", f"{took:.3g}") for runtime, size, took in self.latencies
-        ]
+        rows += [_told(timed) for timed in self.timing.rows] if self.timing else []
         lines = [f"| {name} | {value} |" for name, value in rows]
-        measured = f"Times are medians on {self.device}, threads: {self.threads}.\n"
-        below = ["", measured] if self.latencies else [""]
-        return "\n".join(["| | |", "| --- | --- |", *lines, *below])
+        return "\n".join(["| | |", "| --- | --- |", *lines, "", self._on_times()])
+
+    def _on_times(self) -> str:
+        if self.timing is not None:
+            where = f"{self.timing.device}, threads: {self.timing.threads}"
+            return f"Times are medians on {where}.\n"
+        file = "model.safetensors" if "model.onnx" in self.lacks else "model.onnx"
+        return (
+            f"It was not timed: `prune3d latency {file} --threads 1` tells milliseconds for 1 and "
+            "32 images on the machine at hand.\n"
+        )
 
     def _use(self) -> str:
         lacking = [f"There is no {name}: {why.rstrip('.')}." for name, why in self.lacks.items()]
@@ -131,6 +134,14 @@ class Card:
             f"{f' {self.made_by}' if self.made_by else ''}\n\n"
             + ("\n".join(table) + "\n" if steps else "")
         )
+
+
+def _told(timed: Timed) -> tuple[str, str]:
+    faster = "" if timed.speedup is None else f" ({timed.speedup:.2f} times as fast as the dense)"
+    return (
+        f"ms for {timed.batch_size} in {timed.runtime}",
+        f"{timed.latency_ms:.3g}{faster}",
+    )
 
 
 def score_of(judged: Mapping[str, Any]) -> Score:

@@ -1,4 +1,4 @@
-"""The folder of a final network: ONNX files and the card, whatever of them can be written."""
+"""The folder of a final network: ONNX files, whatever of them can be written, and the card."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ from prune3d.errors import UserError
 from prune3d.export import ExportError, export, export_unreachable
 from prune3d.export.pictures_inside import take_pictures
 from prune3d.export.program import why_no_program
-from prune3d.files import write_text
-from prune3d.models.assembly import get_spec
-from prune3d.models.lineage import get_lineage
-from prune3d.models.meaning import get_meaning
-from prune3d.pruning.realized import realized
+from prune3d.export.stored import why_no_network
+from prune3d.models.checkpoint import describe
 from prune3d.report.card import Card, score_of
+from prune3d.report.latencies import Timing
 
 MODEL, PICTURES, PROGRAM = "model.onnx", "pictures.onnx", "model.pt2"
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where a final network's files are written.
+    """Where a final network's ONNX files and program lie.
 
     Attributes
     ----------
@@ -33,33 +31,22 @@ class Files:
         Takes normalized images.
     pictures
         Takes bytes of any size.
-    card
-        Says what the network is.
     program
-        Of torch.export, where one is asked for; it is there already.
+        Of torch.export, where one is asked for.
     """
 
     onnx: str | Path
     pictures: str | Path
-    card: str | Path
     program: str | Path | None = None
 
 
-def deliver(
-    model: nn.Module, judged: Mapping[str, Any], made_by: str, licence: str, files: Files
-) -> dict[str, str]:
-    """Write the files; an ONNX file that cannot be written says why, and so does the card.
+def write_onnx(model: nn.Module, files: Files) -> dict[str, str]:
+    """Write the ONNX files; one that cannot be written says why.
 
     Parameters
     ----------
     model
         The final network, on the CPU.
-    judged
-        Its ``test`` in metrics.json.
-    made_by
-        A sentence on the run that made it.
-    licence
-        Of the network.
     files
         Where to.
 
@@ -68,39 +55,10 @@ def deliver(
     dict
         For each file that could not be written, why.
     """
-    lacks = _write_onnx(model, files)
-    no_program = why_no_program(files.program) if files.program else None
-    if no_program is not None:
-        lacks[PROGRAM] = no_program
-    card = Card(
-        get_spec(model),
-        get_lineage(model),
-        realized(model),
-        get_meaning(model).classes,
-        score_of(judged),
-        "the test images",
-        licence=licence,
-        made_by=made_by,
-        lacks=lacks,
-        has_program=files.program is not None and no_program is None,
-    )
-    write_text(files.card, card.text())
-    return lacks
-
-
-def deliver_nothing(reason: str, files: Files) -> None:
-    """Write files that say why there is no network."""
-    export_unreachable(files.onnx, reason)
-    export_unreachable(files.pictures, reason)
-    write_text(files.card, f"# No network\n\n{reason.rstrip('.')}.\n")
-
-
-def _write_onnx(model: nn.Module, files: Files) -> dict[str, str]:
     try:
         export(model, files.onnx)
     except ExportError as error:
-        export_unreachable(files.onnx, str(error))
-        export_unreachable(files.pictures, str(error))
+        write_nothing(str(error), files)
         return {MODEL: str(error), PICTURES: str(error)}
     try:
         take_pictures(files.onnx, files.pictures)
@@ -108,3 +66,61 @@ def _write_onnx(model: nn.Module, files: Files) -> dict[str, str]:
         export_unreachable(files.pictures, str(error))
         return {PICTURES: str(error)}
     return {}
+
+
+def write_nothing(reason: str, files: Files) -> None:
+    """Write ONNX files that say why there is no network."""
+    export_unreachable(files.onnx, reason)
+    export_unreachable(files.pictures, reason)
+
+
+def lacks_of(files: Files) -> dict[str, str]:
+    """Return for each of the files that holds no network why."""
+    found = {MODEL: why_no_network(files.onnx), PICTURES: why_no_network(files.pictures)}
+    if files.program is not None:
+        found[PROGRAM] = why_no_program(files.program)
+    return {name: why for name, why in found.items() if why is not None}
+
+
+def card_of(
+    model: str | Path,
+    metrics: Mapping[str, Any],
+    files: Files,
+    *,
+    licence: str,
+    made_by: str,
+    timing: Timing | None = None,
+) -> str:
+    """Return the card of a final network from its files, or of the policy that has none.
+
+    Parameters
+    ----------
+    model
+        Its model file.
+    metrics
+        Its ``metrics.json``.
+    files
+        All there.
+    licence
+        Of the network.
+    made_by
+        A sentence on the run that made it.
+    timing
+        How long it takes, where it was timed.
+    """
+    if metrics.get("unreachable") is not None:
+        return f"# No network\n\n{metrics['unreachable'].rstrip('.')}.\n"
+    described, lacks = describe(model), lacks_of(files)
+    return Card(
+        described.spec,
+        described.lineage,
+        metrics,
+        described.meaning.classes,
+        score_of(metrics["test"]),
+        "the test images",
+        timing,
+        licence,
+        made_by,
+        lacks,
+        has_program=files.program is not None and PROGRAM not in lacks,
+    ).text()

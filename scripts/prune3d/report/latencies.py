@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prune3d.files import damaged
+from prune3d.pruning.runtimes import TITLES
 from prune3d.records import (
     AtLeastOne,
     Count,
@@ -79,6 +81,78 @@ SPREAD = ("test_top1", "latency_ms", "throughput_ms")
 SAME = ("batch_size", "throughput_batch_size", "runtime", "device", "threads")
 
 
+@dataclass(frozen=True)
+class Timed:
+    """Passes of one runtime over a batch.
+
+    Attributes
+    ----------
+    runtime
+        Its name.
+    batch_size
+        Images a pass.
+    latency_ms
+        Median of the passes in milliseconds.
+    speedup
+        To the dense network; None where that was not timed.
+    """
+
+    runtime: str
+    batch_size: int
+    latency_ms: float
+    speedup: float | None = None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a network takes, and where that was measured.
+
+    Attributes
+    ----------
+    rows
+        For each runtime and batch size.
+    device
+        The processor's name.
+    threads
+        Of the CPU.
+    """
+
+    rows: Sequence[Timed]
+    device: str
+    threads: int
+
+
+def timing_of(file: str | Path, budget: str, policy: str) -> Timing:
+    """Return how long a final network takes, from the table of its seed.
+
+    Parameters
+    ----------
+    file
+        A table of `TIMED` that has it.
+    budget, policy
+        Of the network.
+
+    Raises
+    ------
+    UserError
+        If the table is damaged or has no row of it.
+    """
+    rows = TIMED.read(file)
+    dense = _dense_of(rows, file)
+    row = next((r for r in rows if (r["budget"], r["policy"]) == (budget, policy)), None)
+    if row is None:
+        raise damaged(file, f"has no row of the policy {policy} for the budget {budget}")
+    runtime = TITLES.get(row["runtime"], row["runtime"])
+    timed = [
+        Timed(runtime, row[size], row[took], dense[took] / row[took])
+        for size, took in (
+            ("batch_size", "latency_ms"),
+            ("throughput_batch_size", "throughput_ms"),
+        )
+    ]
+    return Timing(timed, row["device"], row["threads"])
+
+
 def summarize(files: Iterable[str | Path]) -> list[Row]:
     """Return the means over the seeds.
 
@@ -95,9 +169,7 @@ def summarize(files: Iterable[str | Path]) -> list[Row]:
     groups: dict[tuple[str, str | None, str], list[Row]] = {}
     for file in files:
         rows = TIMED.read(file)
-        dense = next((row for row in rows if row["budget"] is None), None)
-        if dense is None:
-            raise damaged(file, "has no row of the dense network")
+        dense = _dense_of(rows, file)
         for row in rows:
             for kind, name in (("latency", "speedup"), ("throughput", "throughput_speedup")):
                 row[name] = dense[f"{kind}_ms"] / row[f"{kind}_ms"]
@@ -105,6 +177,14 @@ def summarize(files: Iterable[str | Path]) -> list[Row]:
             key = (row["experiment"], row["budget"], row["policy"])
             groups.setdefault(key, []).append(row)
     return [_mean(key, rows) for key, rows in groups.items()]
+
+
+def _dense_of(rows: Sequence[Row], file: str | Path) -> Row:
+    """Return the row of the dense network."""
+    dense = next((row for row in rows if row["budget"] is None), None)
+    if dense is None:
+        raise damaged(file, "has no row of the dense network")
+    return dense
 
 
 def _mean(key: tuple[str, str | None, str], rows: Sequence[Row]) -> Row:

@@ -18,6 +18,7 @@
                                             metrics.json, provenance.json, history.csv
     {experiment}/seed{seed}/samples.csv                                  all fitted samples
     {experiment}/seed{seed}/holdout.csv                                  those only predicted
+    {experiment}/seed{seed}/latency.csv                    milliseconds of the final networks
     {experiment}/seed{seed}/optima.csv                     the best predicted, over budgets
     {experiment}/seed{seed}/predictor/{predictor,validation}.json
     {experiment}/seed{seed}/budgets/{budget}/predicted.json, tied.csv    best predicted, its equals

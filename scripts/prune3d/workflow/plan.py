@@ -121,7 +121,7 @@ class Plan:
         return self.timed(name) or self.every_run(name)
 
     def _timed(self) -> list[Experiment]:
-        return [one for one in self.experiments.values() if one.config["latency"]["table"]]
+        return [one for one in self.experiments.values() if one.config["latency"]["finals"]]
 
     @property
     def ablation_tables(self) -> list[str]:
@@ -194,7 +194,7 @@ def _benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
     if experiment.is_dense_longer:
         yield run.benchmark("finetune_dense")
         yield run.benchmark("evaluate_longer")
-    if config["latency"]["table"]:
+    if config["latency"]["finals"]:
         yield run.benchmark("time_networks")
     if timed or _removes_blocks(experiment):
         yield run.benchmark("rank_blocks")
@@ -206,7 +206,7 @@ def _benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
         for policy in experiment.policies:
             job = "descend_target" if POLICIES[policy].is_judging else "choose_target"
             chosen = () if POLICIES[policy].is_at_optimum else (job,)
-            made = ("prune_final", "finetune_final", "evaluate_final", "export_onnx")
+            made = ("prune_final", "finetune_final", "evaluate_final", "export_onnx", "write_card")
             also = ("export_program",) if config["export_program"] else ()
             for rule in (*chosen, *made, *also):
                 yield run.benchmark(rule, budget["name"], policy)

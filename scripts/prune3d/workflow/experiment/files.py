@@ -116,6 +116,10 @@ class ExperimentFiles(ExperimentBase):
         needs = prefers or Budget.of(self.budget(budget)).needs_latency
         return self.run(seed).dense("latency.csv") if needs else []
 
+    def timed(self, seed: str) -> OptionalFile:
+        """Return what the final networks of a seed take, where their cards tell it."""
+        return f"{self.run(seed).folder}/latency.csv" if self.config["latency"]["finals"] else []
+
     def trials(self, name: str, seed: str, budget: str) -> list[str]:
         """Return the metrics of the networks that are tried in a round, by place."""
         run = self.run(seed)

@@ -148,13 +148,13 @@ class ExperimentSettings(ExperimentBase):
         measured = {k: v for k, v in self.timing().items() if k != "throughput_batch_size"}
         return {**measured, **self.kept()}
 
-    def delivered(self) -> Settings:
-        """Return what the folder of a final network is made with."""
-        return {**self.network(), "licence": self.config["licence"]}
+    def carded(self) -> Settings:
+        """Return what the card of a final network tells beside its files."""
+        return {"licence": self.config["licence"]}
 
     def timing(self) -> Settings:
         """Return how the final networks are timed."""
-        measured = {k: v for k, v in self.config["latency"].items() if k != "table"}
+        measured = {k: v for k, v in self.config["latency"].items() if k != "finals"}
         return {**self.network(), **measured}
 
     def quantized(self) -> Settings:
