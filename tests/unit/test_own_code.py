@@ -167,6 +167,47 @@ def test_neighbours_are_found_and_known(case: str, place: str, tmp_path: Path) -
     assert not new & {"parts", "lib", "sizes", "lib.sizes", "net", "more"}
 
 
+@pytest.mark.parametrize("file", ["net.py", "__init__.py"])
+def test_a_file_of_a_package_may_import_from_above_its_folder(file: str, tmp_path: Path) -> None:
+    files = {
+        "lib/__init__.py": "",
+        "lib/sizes.py": "WIDTH = 7",
+        "lib/nets/__init__.py": "from .net import make",
+        "lib/nets/net.py": NET.format(imports="from ..sizes import WIDTH", inner="pass"),
+    }
+    write(tmp_path, files)
+    name = f"{tmp_path / 'lib/nets' / file}:make"
+    assert width(name) == 7
+    assert labels(name) == sorted(files)
+    model = prune3d.build(name, 5, 8)
+    prune3d.save(model, tmp_path / "m.safetensors")
+    (tmp_path / "lib/sizes.py").write_text("WIDTH = 8")
+    told = refusal(lambda: prune3d.load(tmp_path / "m.safetensors", code=name))
+    assert f"{tmp_path / 'lib/sizes.py'}, part of" in told
+
+
+def test_a_files_name_may_have_dots(tmp_path: Path) -> None:
+    write(tmp_path, {"net.v1.5.py": NET.format(imports="WIDTH = 6", inner="pass")})
+    assert width(f"{tmp_path / 'net.v1.5.py'}:make") == 6
+
+
+def test_what_a_file_sets_for_all_of_torch_is_taken_back(tmp_path: Path) -> None:
+    sets = "import torch\ntorch.set_default_dtype(torch.float64)\ntorch.set_grad_enabled(False)"
+    model = prune3d.build(project(tmp_path, f"{sets}\nWIDTH = 6"), 5, 8)
+    assert torch.is_grad_enabled()
+    assert torch.get_default_dtype() == torch.float32
+    assert next(model.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("way", ["torch.inference_mode()", "torch.device('meta')"])
+def test_weights_that_cannot_be_given_values_are_told(way: str, tmp_path: Path) -> None:
+    network = NET.format(imports="import torch\nWIDTH = 6", inner="pass")
+    write(tmp_path, {"net.py": f"{network}\ndef other(num_classes):\n    with {way}:\n"})
+    with (tmp_path / "net.py").open("a") as file:
+        file.write("        return make(num_classes)\n")
+    assert "'0.weight'" in refusal(lambda: prune3d.build(f"{tmp_path / 'net.py'}:other", 5, 8))
+
+
 def test_two_projects_have_neighbours_of_one_name(tmp_path: Path) -> None:
     late = "from parts import WIDTH"
     one = project(tmp_path / "one", inner=late, parts="WIDTH = 3")

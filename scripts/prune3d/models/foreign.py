@@ -50,6 +50,15 @@ def adopt(model: nn.Module, name: str, image_shape: tuple[int, int, int]) -> nn.
                 f"{part} is a TorchScript network, which cannot be changed; give the network that "
                 "was scripted or traced."
             )
+    for key, value in (*model.named_parameters(), *model.named_buffers()):
+        if value.is_meta or value.is_inference():
+            how = "on the meta device" if value.is_meta else "in inference mode"
+            raise UserError(
+                f"'{key}' of {name} was made {how}, so that it cannot be given values; build the "
+                "network without."
+            )
+    if any(value.device.type != "cpu" for value in model.parameters()):
+        model = model.cpu()
     if any(is_lazy(p) for p in (*model.parameters(), *model.buffers())):
         pass_images(model, name, torch.zeros(2, *image_shape))
     _refuse_other_precision(model, name)

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
 from prune3d.errors import CheckpointError, UserError, what_failed
@@ -248,11 +249,16 @@ def _as_program(sources: Sources) -> Iterator[None]:
     What other packages import for it by name is found as well, and then forgotten.
     """
     arguments, path, modules = sys.argv, list(sys.path), set(sys.modules)
+    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
     sys.argv = [str(sources.main.path)]
     sys.path += map(str, sources.roots)
     try:
         yield
     finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradients)
+        if torch.get_default_device().type == "meta":
+            torch.set_default_device(None)
         sys.argv = arguments
         sys.path[:] = path
         for name in set(sys.modules) - modules:
@@ -308,7 +314,7 @@ def trusted_name(name: str, digests: Mapping[str, str], code: str | Path | None)
 
 
 def _difference(place: str, found: Mapping[str, str], known: Mapping[str, str]) -> str:
-    folder = own_file(place).parent
+    folder = read_sources(own_file(place)).folder
     for label in sorted(set(found) | set(known)):
         if found.get(label) != known.get(label):
             verb = "has changed" if label in known else "is new"

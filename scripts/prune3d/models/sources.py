@@ -91,6 +91,11 @@ class Sources:
         others = {s.path for s in self.modules.values()} - {self.main.path}
         return [self.main.path, *sorted(others)]
 
+    @property
+    def folder(self) -> Path:
+        """The folder from which the labels of files start."""
+        return self.main.path.parents[self.main.label.count("/")]
+
     @cached_property
     def digests(self) -> dict[str, str]:
         """SHA-256 of each file, by label."""
@@ -130,24 +135,58 @@ def read_sources(path: Path) -> Sources:
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  links keep their neighbours
     try:
-        main = Source(path.stem, path, path.read_bytes())
+        main = Source(path.stem.replace(".", "_"), path, path.read_bytes())
     except OSError as error:
         raise UserError(f"the file {path} cannot be read ({error.strerror}).") from None
-    found = Sources(main, {main.module: main}, [path.parent, *_user_folders()])
-    waiting = [main]
+    found = _with_imports(main, [path.parent])
+    if path.name == "__init__.py" or any(_climbs(s) for s in found.modules.values()):
+        # Only then is it a module of its package, whose own file is run before it.
+        top, name = _package(path)
+        found = _with_imports(replace(main, module=name), [path.parent, top])
+    return found
+
+
+def _with_imports(main: Source, folders: list[Path]) -> Sources:
+    """Return a file with what it imports from folders, its neighbours' imports included."""
+    found = Sources(main, {main.module: main}, [*dict.fromkeys(folders), *_user_folders()])
+    waiting = [*_taken(_with_parents(main.module, found), found), main]
     while waiting:
         source = waiting.pop()
         for root in _added_folders(source):
             if root not in found.roots:
                 found.roots.insert(1, root)
-        for module, file in _imports(source, found):
-            if module not in found.modules:
-                try:
-                    found.modules[module] = Source(module, file, file.read_bytes())
-                except OSError:
-                    continue
-                waiting.append(found.modules[module])
+        waiting += _taken(_imports(source, found), found)
     return found
+
+
+def _taken(modules: Iterator[tuple[str, Path]], found: Sources) -> list[Source]:
+    """Read the modules that are new, and return them."""
+    taken = []
+    for module, file in modules:
+        if module not in found.modules:
+            try:
+                found.modules[module] = Source(module, file, file.read_bytes())
+            except OSError:
+                continue
+            taken.append(found.modules[module])
+    return taken
+
+
+def _climbs(source: Source) -> bool:
+    """Tell whether a module imports from above the folder of the main one, by dots."""
+    above = source.module.count(".") + (2 if source.is_package else 1)
+    nodes = _statements(source.tree) if source.tree else ()
+    return any(isinstance(node, ast.ImportFrom) and node.level > above for node in nodes)
+
+
+def _package(path: Path) -> tuple[Path, str]:
+    """Return the folder that holds a file's outermost package, and the file's module there."""
+    parts = [] if path.name == "__init__.py" else [path.stem.replace(".", "_")]
+    folder = path.parent
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    return folder, ".".join(parts) or path.stem
 
 
 def _user_folders() -> list[Path]:
