@@ -28,6 +28,7 @@ from prune3d.workflow.paths import (
     RUN,
     SAMPLE,
     SCRATCH,
+    STEP,
     TABLES,
     TRIAL,
 )

@@ -5,11 +5,47 @@
 #           {run}/dense/model.safetensors, blocks.json
 #           {run}/budgets/{budget}/optimum.json, or {policy}/target.json of a rival
 #           {run}/latency.csv, where cards tell it
-# outputs:  {run}/budgets/{budget}/{policy}/pruned.safetensors, pruned_provenance.json
+# outputs:  {run}/budgets/{budget}/{policy}/steps/{step}/model.safetensors, history.csv, provenance.json,
+#             where it is pruned in several steps
+#           {run}/budgets/{budget}/{policy}/pruned.safetensors, pruned_provenance.json
 #           {run}/budgets/{budget}/{policy}/model.safetensors, model_provenance.json, history.csv
 #           {run}/budgets/{budget}/{policy}/metrics.json, provenance.json
 #           {run}/budgets/{budget}/{policy}/model.onnx, pictures.onnx, README.md
 #           {run}/budgets/{budget}/{policy}/model.pt2, where it is asked for
+
+
+rule step_final:
+    input:
+        rounding=of("rounding"),
+        blocks=of("removal_order"),
+        own=of("channel_code"),
+        target=of("target"),
+        origin=of("origin"),
+        provenance=of("origin_provenance"),
+        teacher=of("final_teacher"),
+        train=f"{RUN}/data/train.safetensors",
+        selection=f"{RUN}/data/selection.safetensors",
+    output:
+        model=f"{STEP}/model.safetensors",
+        history=f"{STEP}/history.csv",
+        provenance=f"{STEP}/provenance.json",
+    log:
+        f"{LOGS}/step_final/{{budget}}_{{policy}}_{{step}}.log",
+    benchmark:
+        f"{BENCHMARKS}/step_final/{{budget}}_{{policy}}_{{step}}.tsv"
+    group:
+        one_submission("experiment", "seed", "budget", "policy")
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        gpu=1,
+        runtime=of("final_minutes"),
+        mem_mb=of("memory_mb", "final"),
+    params:
+        code=digest_of("step_final"),
+        settings=of("step"),
+    script:
+        "../scripts/step_final.py"
 
 
 rule prune_final:
@@ -18,7 +54,8 @@ rule prune_final:
         blocks=of("removal_order"),
         own=of("channel_code"),
         target=of("target"),
-        dense=f"{DENSE}/model.safetensors",
+        origin=of("origin"),
+        provenance=of("origin_provenance"),
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",
     output:

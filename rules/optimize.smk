@@ -92,7 +92,7 @@ rule try_candidate:
         candidates=f"{BUDGET}/candidates.json",
         first=of("trials_before"),
         blocks=f"{DENSE}/blocks.json",
-        dense=f"{DENSE}/model.safetensors",
+        origin=f"{DENSE}/model.safetensors",
         train=f"{RUN}/data/train.safetensors",
         selection=f"{RUN}/data/selection.safetensors",
     output:

@@ -23,4 +23,5 @@ with Job(snakemake) as job:
             initialize(pruned, job.seed("initialization", policy))
         name_stage(pruned, f"{job.wildcards.budget}/{policy}")
         save(pruned, job.output.pruned)
-    job.write_provenance(job.output.provenance)
+    before = job.input.provenance
+    job.write_provenance(job.output.provenance, earlier={"step_final": before} if before else None)

@@ -221,6 +221,11 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
         ({"defaults__dense__warmup_epochs": 991}, ["dense", "warmup_epochs", "991", "epochs"]),
         ({"defaults__final__shift": 8}, ["final", "shift", "8"]),
         ({"defaults__final__cutout": 9}, ["final", "cutout is 9", "at most", "8"]),
+        ({"defaults__pruning__steps": 991}, ["pruning.steps", "991", "at most 100"]),
+        (
+            {"defaults__pruning__steps": 21},
+            ["pruning.steps is 21", "at most final.epochs, 20"],
+        ),
         ({"defaults__dense__schedule": "rewind"}, ["dense", "schedule is rewind", "one_cycle"]),
         ({"defaults__dense__distillation": 0.5}, ["dense", "distillation is 0.5", "is 0"]),
         (

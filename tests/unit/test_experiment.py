@@ -94,6 +94,21 @@ def test_a_sample_is_pruned_from_its_parent() -> None:
     assert chained == "results/digits/seed1/samples/d80_w100_r100/model.safetensors"
 
 
+def test_a_final_network_is_pruned_from_the_step_before() -> None:
+    folder = "results/digits/seed1/budgets/half/width"
+    dense = "results/digits/seed1/dense/model.safetensors"
+    one, three = made(), made({"pruning": {"steps": 3}})
+    assert one.origin("1", "half", "width") == three.origin("1", "half", "width", "1") == dense
+    assert three.origin("1", "half", "width", "2") == f"{folder}/steps/1/model.safetensors"
+    assert three.origin("1", "half", "width") == f"{folder}/steps/2/model.safetensors"
+    assert one.origin_provenance("1", "half", "width") == []
+    before = f"{folder}/steps/2/provenance.json"
+    assert three.origin_provenance("1", "half", "width") == before
+    # Random weights are pruned once, and trials are no finals.
+    assert three.origin("1", "half", "scratch_budget") == dense
+    assert three.trial() == one.trial()
+
+
 def test_the_dense_network_teaches_where_a_recipe_distils_it() -> None:
     assert made().teacher("final", "0") == []
     distilling = made({"final": {"distillation": 0.5}})

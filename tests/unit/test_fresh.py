@@ -16,7 +16,7 @@ from prune3d.models.assembly import get_spec, set_spec
 from prune3d.models.fresh import initialize
 from prune3d.models.lineage import get_lineage
 from prune3d.train.recipe import Recipe
-from prune3d.workflow.trained_part import trained_part
+from prune3d.workflow.trained_part import part_of_step, trained_part
 
 OWN = Path(__file__).with_name("own")
 ORDER = ["layer1.1", "layer2.1", "layer3.1"]
@@ -109,4 +109,14 @@ def test_from_scratch_is_as_many_epochs_or_as_much_work_as_the_pruned_network_ha
     # The dense network's 30 epochs at its own cost, 12 at that of the pruned one.
     assert longer.epochs * ratio == pytest.approx(30 + 12 * ratio, abs=0.5 * ratio)
     assert longer.warmup_epochs == pytest.approx(2 * longer.epochs / 30)
-    assert trained_part({**settings, "scratch": None}, model) == 1
+    assert trained_part({**settings, "scratch": None, "steps": 1}, model) == 1
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(10, 1), (10, 3), (7, 7), (20, 6)])
+def test_steps_have_whole_epochs_and_together_all_of_them(epochs: int, steps: int) -> None:
+    recipe, settings = Recipe(epochs=epochs), {"epochs": epochs, "steps": steps, "scratch": None}
+    parts = [part_of_step(settings, step) for step in range(1, steps + 1)]
+    made = [recipe.scaled(part).epochs for part in parts]
+    assert sum(made) == epochs and max(made) - min(made) <= 1
+    # The last is the fine-tuning of the final network itself.
+    assert trained_part(settings, prune3d.build("resnet8", 10, 16)) == parts[-1]

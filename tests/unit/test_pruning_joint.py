@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 import prune3d
 from prune3d.data.images import ImageSet, ImageSplits
 from prune3d.errors import PruningError, UserError
+from prune3d.models.assembly import get_spec
 from prune3d.models.lineage import Step, get_lineage
 from prune3d.pruning import PruningOptions, block_criteria
 from prune3d.pruning.batchnorm import reestimate_statistics
@@ -234,3 +236,28 @@ def test_gray_images_and_other_class_counts_can_be_pruned(make_network: Network)
     model = make_network("resnet8", classes=64, size=8, channels=1)
     pruned = prune3d.prune(model, width=0.5)
     assert pruned(torch.zeros(2, 1, 8, 8)).shape == (2, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "half", "whole"),
+    [
+        ("resnet20", {"depth": 0.8, "width": 0.7}, {"depth": 0.6, "width": 0.5}),
+        ("cifar_mobilenet_v2", {"depth": 0.9, "width": 0.7}, {"depth": 0.8, "width": 0.5}),
+        ("densenet40", {"depth": 0.9, "width": 0.8}, {"depth": 0.8, "width": 0.6}),
+    ],
+)
+def test_in_several_steps_as_many_channels_are_left_as_in_one(
+    tmp_path: Path, name: str, half: dict[str, float], whole: dict[str, float]
+) -> None:
+    """Blocks go after channels have gone; each network on the way can be saved and loaded."""
+    model = prune3d.build(name, 10, 32)
+    options = PruningOptions(block_criterion="random", round_to=1)
+    at_once = prune3d.prune(model, **whole, options=options)
+    order = get_spec(at_once).removed_blocks
+    for ratios in (half, whole):
+        model = prune3d.prune(model, **ratios, options=options, removal_order=order)
+        prune3d.save(model, tmp_path / "model.safetensors")
+        model = prune3d.load(tmp_path / "model.safetensors")
+    assert prune3d.cost(model) == prune3d.cost(at_once)
+    assert get_spec(model) == get_spec(at_once)
+    assert model.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)

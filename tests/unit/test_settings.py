@@ -46,7 +46,7 @@ SECTIONS: dict[str, tuple[type, set[str], set[str]]] = {
     "finetune": (Recipe, {"name", "original"}, set()),
     "final": (Recipe, {"name", "original"}, set()),
     "compute": (Compute, {"workers", "processes"}, set()),
-    "pruning": (PruningOptions, {"seed", "allocation"}, set()),
+    "pruning": (PruningOptions, {"seed", "allocation"}, {"steps"}),
     "predictor": (PredictorSettings, set(), set()),
     "lattice": (LatticeOptions, {"round_to"}, set()),
     "optimum": (OptimumOptions, set(), {"refits"}),
@@ -128,6 +128,7 @@ def test_jobs_of_shipped_configs_find_every_setting_that_they_read(name: str) ->
             read(experiment.optimum(budget), kind)
         for policy in POLICIES:
             read(experiment.final_pruning(policy), PruningOptions, seed=0)
+            read(experiment.step(policy), PruningOptions, seed=0)
             read(experiment.rival(budget, policy), LatticeOptions)
             read(experiment.rival(budget, policy), Budget)
             read(experiment.descent(budget, policy), PruningOptions, seed=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+import prune3d
+from prune3d.pruning.realized import realized
 from prune3d.workflow.config import leaf_keys
 from running import ROOT, TINY, PlannedJob, Project
 
@@ -19,6 +22,7 @@ from running import ROOT, TINY, PlannedJob, Project
 ALWAYS = {"all", "tabulate_resources"}
 TABLES = {"tabulate_policies", "plot_policies", "tabulate_claims", "tabulate_published"}
 TABLES |= {"tabulate_forecasts"}
+LATENCY = {"time_networks", "tabulate_latency", "plot_latency"}
 FINETUNE_FINAL = {"finetune_final", "evaluate_final", "export_onnx", "write_card"} | TABLES
 PRUNE_FINAL = {"prune_final"} | FINETUNE_FINAL
 CHOICE = {"choose_optimum", "plot_surface"} | PRUNE_FINAL
@@ -154,7 +158,9 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.latency.throughput_batch_size": Rerun(8, set()),
     "defaults.latency.batch_size": Rerun(2, set()),
     "defaults.latency.runs": Rerun(5, set()),
-    "defaults.latency.finals": Rerun(True, {"time_networks", "write_card"}),
+    "defaults.latency.finals": Rerun(
+        True, LATENCY | {"write_card"} | TABLES - {"tabulate_forecasts"}
+    ),
     "defaults.budgets": Rerun([{"name": "half", "macs": 0.4}], TARGETS, ALL),
     "defaults.policies": Rerun(["dwr", "depth", "width"], TABLES),
     "defaults.ablations": Rerun(["degree"], {"ablate_predictor"}),
@@ -188,6 +194,7 @@ ELSEWHERE = {
     "defaults.data.name",
     "defaults.data.normalization",
     "defaults.dense.distillation",  # must be 0
+    "defaults.pruning.steps",  # at most the epochs
 }
 
 
@@ -337,3 +344,53 @@ def test_a_new_policy_leaves_the_others_alone(own_finished: Project) -> None:
     config = own_finished.with_config("fewer", {"defaults": {"policies": ["dwr", "depth"]}})
     rules = {job.rule for job in own_finished.planned(config=config)} - ALWAYS
     assert rules == TABLES
+
+
+@pytest.mark.slow
+def test_pruning_in_steps_makes_the_networks_on_the_way_and_no_other(
+    clone_of_finished: Project,
+) -> None:
+    project = clone_of_finished
+    change: dict[str, Any] = {"policies": ["depth", "width", "resolution"], "final": {"epochs": 3}}
+    before = {job.output for job in project.planned(config=_config(project, change))}
+    config = _config(project, {**change, "pruning": {"steps": 3}})
+    jobs = project.planned(config=config)
+    steps = [job for job in jobs if job.rule == "step_final"]
+    assert len(steps) == 3 * 2
+    others = {job.output for job in jobs} - {job.output for job in steps}
+    pruned = {job.output for job in jobs if job.rule == "prune_final"}
+    assert others == before | pruned and len(pruned) == 3
+    targets = [f"{FINALS}/{policy}/metrics.json" for policy in change["policies"]]
+    done = project.run("--cores", "2", *targets, config=config)
+    assert done.returncode == 0, done.stderr[-5000:]
+    for policy in change["policies"]:
+        folder = project.folder / FINALS / policy
+        dense, first, second, last = (
+            realized(prune3d.load(path))
+            for path in (
+                project.folder / "results/digits/seed0/dense/model.safetensors",
+                *(folder / f"steps/{step}/model.safetensors" for step in (1, 2)),
+                folder / "model.safetensors",
+            )
+        )
+        macs = [one["macs"] for one in (dense, first, second, last)]
+        assert macs == sorted(macs, reverse=True) and macs[1] < macs[0]
+        others = {"depth", "width", "resolution"} - {policy}
+        assert all(one[axis] == 1 for one in (first, second, last) for axis in others)
+        # Blocks at once, else the third of the way in the logarithm, as near as the network allows.
+        part = 1 if policy == "depth" else 1 / 3
+        assert first[policy] == pytest.approx(last[policy] ** part, abs=0.1)
+        # One epoch after each step, all of them billed to the final network.
+        passed = json.loads((folder / "metrics.json").read_text())["cost_macs"]
+        images = 1149
+        assert passed >= images * sum(macs[1:])
+        provenance = json.loads((folder / "provenance.json").read_text())
+        pruning = provenance["steps"]["finetune_final"]["steps"]["prune_final"]
+        assert "step_final" in pruning["steps"]["step_final"]["steps"]
+
+
+FINALS = "results/digits/seed0/budgets/half"
+
+
+def _config(project: Project, change: dict[str, Any]) -> list[str]:
+    return project.with_config("change", {"defaults": change})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -95,7 +95,13 @@ def remove_blocks(model: nn.Module, blocks: Sequence[Block]) -> None:
     replace_modules(model, replaced)
     names = {*spec.removed_blocks, *(block.name for block in blocks)}
     in_order = tuple(b.name for b in look_at_dense(model).blocks if b.name in names)
-    set_spec(model, replace(spec, removed_blocks=in_order, replaced={**spec.replaced, **replaced}))
+    # Of what channels that went before have left: numbers that the removed modules kept.
+    attributes = {n: v for n, v in spec.attributes.items() if not _is_within(n, replaced)}
+    modules = {**spec.replaced, **replaced}
+    set_spec(
+        model,
+        replace(spec, removed_blocks=in_order, replaced=modules, attributes=attributes),
+    )
     with_current_shapes(model)
     try:
         module_macs(model, spec.side)
@@ -105,6 +111,12 @@ def remove_blocks(model: nn.Module, blocks: Sequence[Block]) -> None:
             f"{spec.name} does not work without {', '.join(block.name for block in blocks)}: "
             f"{str(error).rstrip('.')}{advice}."
         ) from None
+
+
+def _is_within(attribute: str, modules: Iterable[str]) -> bool:
+    """Tell whether an attribute, ``path:name``, is of one of some modules or of a part of it."""
+    path = attribute.partition(":")[0]
+    return any(path == module or path.startswith(f"{module}.") for module in modules)
 
 
 def order_blocks(

@@ -138,6 +138,7 @@ def check_experiment(name: str, settings: Config) -> None:
         with _about(name, section):
             _check_recipe(settings[section], data.side)
             _check_dense_network(section, settings[section], settings["dense"])
+    _check_steps(name, settings["pruning"]["steps"], settings["final"]["epochs"])
     with _about(name, "budgets"):
         _check_names([budget["name"] for budget in settings["budgets"]])
     for i, budget in enumerate(settings["budgets"]):
@@ -250,6 +251,14 @@ def _check_policies(name: str, settings: Config) -> None:
                 f"experiment '{name}', model.sparsity.penalty is {penalty}; the policy {policy} "
                 f"needs {needed}, which puts channels in the order that it takes."
             )
+
+
+def _check_steps(name: str, steps: int, epochs: int) -> None:
+    if steps > epochs:
+        raise ConfigError(
+            f"experiment '{name}', pruning.steps is {steps}; allowed is at most final.epochs, "
+            f"{epochs}, one for each."
+        )
 
 
 def _check_latency(name: str, section: Config) -> None:

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from prune3d.costs.count import takes_side
+from prune3d.costs.ratios import side_of
 from prune3d.costs.structure_file import read_removal_order
 from prune3d.data.images import load_splits
+from prune3d.models.assembly import get_spec
 from prune3d.models.checkpoint import load
 from prune3d.optimize.policies import check_delivered
 from prune3d.pruning import PruningOptions, prune
@@ -26,23 +29,54 @@ def prune_dense(job: Job, target: Mapping[str, Any]) -> nn.Module:
     Parameters
     ----------
     job
-        With inputs ``dense``, ``train``, ``selection`` and, where blocks go, ``blocks``.
+        With inputs ``origin``, the dense network or one on the way, ``train``, ``selection`` and,
+        where blocks go, ``blocks``.
     target
         Ratios and costs, the ``limits`` of the budget, and ``removal_order`` where it is not that
         of the blocks' file.
     """
-    device = job.device()
+    pruned = _prune(job, target, load_origin(job))
+    is_allocated = job.params["allocation"] not in (None, "uniform")
+    check_delivered(pruned, target, is_allocated=is_allocated)
+    return pruned
+
+
+def prune_on_the_way(job: Job, target: Mapping[str, Any], part: float) -> nn.Module:
+    """Prune a network to a part of the way, in the logarithms of the ratios, to what was chosen.
+
+    All blocks go at once: where channels have gone before, some networks can lose no more of them.
+    The image side is the smallest that the network takes from there on.
+
+    Parameters
+    ----------
+    job, target
+        See `prune_dense`.
+    part
+        In (0, 1].
+    """
+    origin = load_origin(job)
+    ratios = {axis: target[axis] ** part for axis in ("width_asked", "resolution")}
+    spec = get_spec(origin)
+    sides = range(side_of(ratios["resolution"], spec.image_size), spec.side)
+    side = next((side for side in sides if takes_side(origin, side)), spec.side)
+    return _prune(job, {**target, **ratios, "resolution": side / spec.image_size}, origin)
+
+
+def load_origin(job: Job) -> nn.Module:
+    """Load the network that is pruned, of the input ``origin``."""
+    return load(job.input.origin, job.device(), job.params["own_network"])
+
+
+def _prune(job: Job, target: Mapping[str, Any], origin: nn.Module) -> nn.Module:
     options = job.read(PruningOptions, seed=job.seed("pruning"))
     images = load_splits(job.input.train, job.input.selection)
-    pruned = prune(
-        load(job.input.dense, device, job.params["own_network"]),
+    return prune(
+        origin,
         target["depth"],
         target["width_asked"],
         target["resolution"],
         options=options,
-        images=images.probe(options.probe_images, options.seed).with_batches_on(device),
+        images=images.probe(options.probe_images, options.seed).with_batches_on(job.device()),
         removal_order=target.get("removal_order")
         or read_removal_order(job.optional_input("blocks")),
     )
-    check_delivered(pruned, target, is_allocated=options.allocation != "uniform")
-    return pruned

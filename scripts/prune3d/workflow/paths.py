@@ -27,6 +27,8 @@
                                                       metrics.json, provenance.json, history.csv
                                     {budget}/optimum.json, trials.csv    the best of them
                                     {budget}/{policy}/target.json        what to prune to (rivals)
+                                    {budget}/{policy}/steps/{step}/model.safetensors
+                                                      provenance.json, history.csv: on the way
                                     {budget}/{policy}/{pruned,model}.safetensors
                                                       model.onnx, pictures.onnx, README.md
                                                       model.pt2           where it is asked for
@@ -56,6 +58,7 @@ SAMPLE = f"{RUN}/samples/{{point}}"
 SCRATCH = f"{RUN}/scratch/{{point}}"
 BUDGET = f"{RUN}/budgets/{{budget}}"
 FINAL = f"{BUDGET}/{{policy}}"
+STEP = f"{FINAL}/steps/{{step}}"
 TRIAL = f"{BUDGET}/trials/{{round}}{{place}}"
 PICTURES = "results/{experiment}/data/pictures.safetensors"
 ROUNDING = "results/{experiment}/rounding.json"
@@ -73,6 +76,7 @@ CONSTRAINTS = {
     "policy": "|".join(POLICIES),
     "round": "first|second",
     "place": r"\d+",
+    "step": r"\d+",
 }
 # Folders that lie beside those of the experiments.
 RESERVED = ("tables", "figures", "logs", "benchmarks")
@@ -123,6 +127,10 @@ class Run:
     def final(self, budget: str, policy: str, name: str) -> str:
         """Return a file of the final network of a policy."""
         return f"{self.folder}/budgets/{budget}/{policy}/{name}"
+
+    def step(self, budget: str, policy: str, step: int, name: str) -> str:
+        """Return a file of a step on the way to the final network of a policy."""
+        return self.final(budget, policy, f"steps/{step}/{name}")
 
     def trial(self, budget: str, name: str, place: int, file: str) -> str:
         """Return a file of a network that is tried in a round, ``first`` or ``second``."""

@@ -210,6 +210,8 @@ def _benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:
             also = ("export_program",) if config["export_program"] else ()
             for rule in (*chosen, *made, *also):
                 yield run.benchmark(rule, budget["name"], policy)
+            for step in range(1, experiment.steps(policy)):
+                yield run.benchmark("step_final", budget["name"], policy, str(step))
 
 
 def _search_benchmarks(experiment: Experiment, run: Run) -> Iterator[str]:

@@ -36,6 +36,8 @@ class Session:
         With input ``train`` and outputs ``model`` and ``history``.
     stage
         Name of the job in the network's lineage and in the derivation of seeds.
+    purpose
+        More of what seeds are derived from, where several jobs have one stage.
 
     Attributes
     ----------
@@ -43,8 +45,8 @@ class Session:
         Time spent in epochs, and in those of them that earlier attempts at the job made.
     """
 
-    def __init__(self, job: Job, stage: str) -> None:
-        self._job, self._stage = job, stage
+    def __init__(self, job: Job, stage: str, *purpose: str) -> None:
+        self._job, self._stage, self._purpose = job, stage, purpose
         self.seconds = {"training": 0.0}
 
     def seed_initialization(self) -> None:
@@ -72,7 +74,7 @@ class Session:
             model,
             load_images(job.input.train),
             recipe,
-            job.seed("batch order", self._stage),
+            job.seed("batch order", self._stage, *self._purpose),
             job.resume_file(job.output.model),
             compute=self._compute(),
             penalty=penalty,

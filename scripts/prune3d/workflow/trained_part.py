@@ -1,4 +1,4 @@
-"""How long final networks are trained that begin from random weights.
+"""How long final networks are trained: after a step of their pruning, or from random weights.
 
 Apart from their pruning (`prune3d.workflow.finals`): the search's code must not train them anew.
 """
@@ -23,13 +23,27 @@ def trained_part(settings: Mapping[str, Any], model: nn.Module) -> float:
     ----------
     settings
         ``scratch``, which is ``epochs``, ``budget`` or None; ``epochs`` of the dense network's
-        training, and ``more_epochs`` of the fine-tuning.
+        training, and ``more_epochs`` of the fine-tuning; ``steps`` in which it is pruned.
     model
         The network, pruned.
     """
     kind = settings["scratch"]
     if kind is None:
-        return 1.0
+        return part_of_step(settings, settings["steps"])
     ratio = realized(model)["macs_ratio"] if kind == "budget" else 1.0
     dense: int = settings["epochs"]
     return (dense / float(ratio) + int(settings["more_epochs"])) / dense
+
+
+def part_of_step(settings: Mapping[str, Any], step: int) -> float:
+    """Return the part of the epochs after a step, counted from 1: whole epochs, in all all of them.
+
+    Parameters
+    ----------
+    settings
+        ``epochs`` of the fine-tuning and ``steps``, no more of them than epochs.
+    step
+        Which.
+    """
+    epochs, steps = settings["epochs"], settings["steps"]
+    return float((step * epochs) // steps - ((step - 1) * epochs) // steps) / epochs

@@ -75,6 +75,10 @@ class ExperimentBase:
         """Patterns of layers that are left alone, None where there are none."""
         return list(self.config["pruning"]["keep"]) or None
 
+    def steps(self, policy: str) -> int:
+        """Return in how many steps the final network of a policy is pruned."""
+        return 1 if POLICIES[policy].scratch else int(self.config["pruning"]["steps"])
+
     def budget(self, budget: str) -> Settings:
         """Return a budget: its name and its limits."""
         return next(b for b in self.config["budgets"] if b["name"] == budget)

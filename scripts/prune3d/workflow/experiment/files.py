@@ -153,6 +153,22 @@ class ExperimentFiles(ExperimentBase):
             return run.budget(budget, "optimum.json")
         return run.final(budget, policy, "target.json")
 
+    def origin(self, seed: str, budget: str, policy: str, step: str = "") -> str:
+        """Return the network that a step prunes, without one the last: at first the dense one."""
+        run, before = self.run(seed), self._steps_before(policy, step)
+        name = "model.safetensors"
+        return run.step(budget, policy, before, name) if before else run.dense(name)
+
+    def origin_provenance(
+        self, seed: str, budget: str, policy: str, step: str = ""
+    ) -> OptionalFile:
+        """Return what is known of the steps before a step, or before the last."""
+        run, before = self.run(seed), self._steps_before(policy, step)
+        return run.step(budget, policy, before, "provenance.json") if before else []
+
+    def _steps_before(self, policy: str, step: str) -> int:
+        return (int(step) if step else self.steps(policy)) - 1
+
     def used_samples(self, seed: str, policy: str) -> OptionalFile:
         """Return the table of samples, for rivals that look at them."""
         return self.run(seed).samples if POLICIES[policy].uses in (AXIS_SAMPLES, SAMPLES) else []

@@ -117,7 +117,12 @@ class ExperimentSettings(ExperimentBase):
             **self.training("dense" if scratch else "final"),
             "scratch": scratch,
             "more_epochs": self.config["final"]["epochs"] if scratch else None,
+            "steps": self.steps(policy),
         }
+
+    def step(self, policy: str) -> Settings:
+        """Return how a network is pruned and fine-tuned on the way to the final one of a policy."""
+        return {**self.final_pruning(policy), **self.final_training(policy)}
 
     def samples(self, role: str) -> Settings:
         """Return the names of the samples of a role."""
@@ -182,7 +187,8 @@ class ExperimentSettings(ExperimentBase):
     def trial(self) -> Settings:
         """Return how a network that may be the optimum is pruned and trained for a while."""
         part = self.config["rerank"]["part"]
-        pruning = {**self.config["pruning"], "keep": self.keep, "allocation": None}
+        given = {k: v for k, v in self.config["pruning"].items() if k != "steps"}
+        pruning = {**given, "keep": self.keep, "allocation": None}
         return {"part": part, **pruning, **self.training("final")}
 
     def rival(self, budget: str, policy: str) -> Settings:
