@@ -1,9 +1,10 @@
-"""What foretells the latency of a pruned network better: other networks or its layers.
+"""What foretells the latency of a pruned network best: other networks, its layers, or both.
 
 `python tests/bench/latency_tables.py resnet20 mobilenet_v2:96` makes the table of whole networks
-that the workflow makes, times single layers, each alone, and compares what both say of networks of
-which neither was measured, in ONNX Runtime on one thread. A side after the name is that of the
-dense network. Nothing else should run meanwhile.
+that the workflow makes, times single layers, each alone, and compares what is said of networks of
+which nothing was measured, in ONNX Runtime on one thread: by the table, which explains times by the
+work of layers and interpolates the rest; by interpolating times alone; and by adding the layers up.
+A side after the name is that of the dense network. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import torch  # noqa: E402
+from scipy.interpolate import RegularGridInterpolator  # noqa: E402
 from torch import nn  # noqa: E402
 
 import prune3d  # noqa: E402
+from prune3d.costs.work import Work  # noqa: E402
 from prune3d.models.assembly import get_spec  # noqa: E402
 from prune3d.models.registry import facts  # noqa: E402
 from prune3d.pruning.analyze import analyze  # noqa: E402
@@ -105,24 +108,29 @@ def compare(name: str, image_size: int, count: int, round_to: int, options: Late
         dense, order, structure.blocks, structure.sides, round_to, options, lambda told: None
     )
     whole_seconds = time.perf_counter() - begun
-    table, layers = LatencyTable.from_rows(rows), LayerTimes(options)
-    whole, added, measured = [], [], []
+    table = LatencyTable.from_rows(rows, Work(structure, order, round_to))
+    levels = table.depth, table.width, table.side
+    between = RegularGridInterpolator(levels, table.latency_ms)
+    layers = LayerTimes(options)
+    whole, plain, added, measured = [], [], [], []
     layer_seconds = 0.0
     for depth, width, side in by_lot(count, len(order), structure.blocks, sides):
         how = PruningOptions(channel_criterion="l1", round_to=round_to)
         network = prune3d.prune(dense, depth, width, options=how, removal_order=order)
         measured.append(latency(network, side, options))
-        place = (np.array([float(value)]) for value in (depth, width, side))
+        place = [np.array([float(value)]) for value in (depth, width, side)]
         whole.append(float(table.at(*place)[0, 0, 0]))
+        held = [np.clip(p, k[0], k[-1]) for p, k in zip(place, levels, strict=True)]
+        plain.append(float(between(np.concatenate(held))[0]))
         begun = time.perf_counter()
         added.append(layers.total(network, side))
         layer_seconds += time.perf_counter() - begun
     factor = latency(dense, image_size, options) / layers.total(dense, image_size)
     scaled = [factor * value for value in added]
     return (
-        f"| {name}, {image_size} | {errors(whole, measured)} | {errors(added, measured)} | "
-        f"{errors(scaled, measured)} | {len(rows)}, {whole_seconds:.0f} s | "
-        f"{len(layers.known)}, {layer_seconds:.0f} s |"
+        f"| {name}, {image_size} | {errors(whole, measured)} | {errors(plain, measured)} | "
+        f"{errors(added, measured)} | {errors(scaled, measured)} | "
+        f"{len(rows)}, {whole_seconds:.0f} s | {len(layers.known)}, {layer_seconds:.0f} s |"
     )
 
 
@@ -139,8 +147,8 @@ def main() -> None:
     print(where_measured(options, torch.device("cpu")))
     print("errors in percent, median and largest\n")
     print(
-        "| network | whole networks | layers | layers, scaled to the dense | networks timed | "
-        "layers timed |\n| --- | ---: | ---: | ---: | ---: | ---: |"
+        "| network | the table | times interpolated | layers | layers, scaled to the dense | "
+        "networks timed | layers timed |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     )
     for named in given.networks:
         name, _, side = named.partition(":")

@@ -23,6 +23,7 @@ from mutate import Damage, damaged_csv, damaged_json
 from prune3d.costs.rounding_file import ROUNDING
 from prune3d.costs.structure import Structure
 from prune3d.costs.structure_file import BLOCKS, STRUCTURE, read_removal_order, read_structure
+from prune3d.costs.work import Work
 from prune3d.errors import ConfigError, UserError
 from prune3d.optimize import Budget
 from prune3d.optimize.policies import (
@@ -346,7 +347,7 @@ def readers(paths: dict[str, Path]) -> dict[str, Read]:
         return order, BLOCKS.read(path)["cost_macs"]
 
     def of_latency(path: Path) -> Any:
-        table = read_latencies(path)
+        table = read_latencies(path, Work(known, ORDER, OPTIONS.round_to))
         candidates = enumerate_candidates(known, ORDER, OPTIONS, table)
         slow = Budget.of({"latency": 0.9})
         optimal_target(chosen(fitted), samples, candidates, slow)

@@ -1,18 +1,24 @@
-"""Latencies: interpolation by hand, and real networks timed."""
+"""Latencies: foretold from the work of layers, and real networks timed."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from scipy.interpolate import RegularGridInterpolator
+from torch import nn
 
 import prune3d
+from prune3d.costs.work import TERMS, Work
 from prune3d.errors import UserError
+from prune3d.pruning.analyze import analyze
 from prune3d.pruning.latency import (
     LATENCIES,
     WIDTHS,
@@ -20,6 +26,7 @@ from prune3d.pruning.latency import (
     measure_table,
     read_latencies,
 )
+from prune3d.pruning.options import PruningOptions
 from prune3d.pruning.runtimes import TENSORRT
 from prune3d.pruning.timing import WARM_UP, LatencyOptions, latency, where_measured
 
@@ -32,35 +39,109 @@ def rows(values: np.ndarray, levels: list[list[float]]) -> list[dict[str, object
     ]
 
 
-def test_latencies_are_interpolated_linearly_and_held_beyond_the_ends() -> None:
+@pytest.fixture(scope="module")
+def work() -> Work:
+    """Of a network with a depthwise block, so that every term is there."""
+    dense = prune3d.build("cifar_mobilenet_v2", 10, 32)
+    structure = analyze(dense)
+    return Work(structure, list(structure.removable), 8)
+
+
+def table_of(work: Work, times: Callable[[np.ndarray], np.ndarray]) -> LatencyTable:
+    """Return a table of latencies that follow from the work at the levels of a real one."""
+    blocks, order = work.structure.blocks, work.removal_order
+    depth = np.array([(blocks - k) / blocks for k in (len(order), len(order) // 2, 0)])
+    levels = depth, np.array([0.25, 0.5, 0.75, 1.0]), np.array([8.0, 16.0, 32.0])
+    found = rows(times(work.at(*levels)), [axis.tolist() for axis in levels])
+    return LatencyTable.from_rows(found, work)
+
+
+def everywhere(work: Work) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return levels between those of the table and beyond them."""
+    blocks = work.structure.blocks
+    return np.arange(1, blocks + 1)[::-4] / blocks, np.linspace(0.1, 1, 9), np.array([4.0, 13, 29])
+
+
+def test_work_is_that_of_the_layers_of_a_pruned_network(work: Work) -> None:
+    dense = prune3d.build("cifar_mobilenet_v2", 10, 32)
+    gone, width, side = 3, 0.6, 24
+    options = PruningOptions(channel_criterion="l1", round_to=work.round_to)
+    depth = (work.structure.blocks - gone) / work.structure.blocks
+    pruned = prune3d.prune(dense, depth, width, options=options, removal_order=work.removal_order)
+    expected, lanes = np.zeros(len(TERMS)), lambda channels: 16 * -(-channels // 16)
+
+    def count(layer: nn.Module, given: Any, made: torch.Tensor) -> None:
+        weight, pixels = layer.weight, made[0, 0].numel() if made.ndim == 4 else 1
+        (out, read), area = weight.shape[:2], weight[0, 0].numel()
+        if read == 1:
+            expected[4] += pixels * area * lanes(out)
+        else:
+            first = 0 if area == 1 else 2
+            expected[first] += pixels * area * out * read
+            expected[first + 1] += pixels * area * lanes(out) * lanes(read)
+        expected[5:] += pixels * out, weight.numel(), 1
+
+    for layer in pruned.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count)
+    pruned.eval()(torch.zeros(1, 3, side, side))
+    assert (expected > 0).all()
+    found = work.at(np.array([depth]), np.array([width]), np.array([float(side)]))
+    np.testing.assert_array_equal(found[0, 0, 0], expected)
+
+
+def test_latencies_that_follow_from_the_work_are_foretold_everywhere(work: Work) -> None:
     rng = np.random.default_rng(0)
-    levels = [[0.25, 0.5, 1.0], [0.1, 1.0], [8.0, 16.0, 32.0]]
-    values = rng.uniform(1, 5, (3, 2, 3))
-    table = LatencyTable.from_rows(rows(values, levels))
-    asked = [np.array([0.3, 0.5, 0.9]), np.array([0.1, 0.47]), np.array([8.0, 13.0, 32.0, 20.0])]
-    expected = RegularGridInterpolator(levels, values)(
-        np.stack(np.meshgrid(*asked, indexing="ij"), axis=-1)
-    )
-    np.testing.assert_allclose(table.at(*asked), expected)
-    below = table.at(np.array([0.1]), np.array([0.01]), np.array([4.0]))
-    assert below[0, 0, 0] == values[0, 0, 0]
-    check = {**rows(values, levels)[0], "role": "check", "latency_ms": values[0, 0, 0] / 2}
-    assert LatencyTable.from_rows([*rows(values, levels), check]).error == pytest.approx(1.0)
+    largest = work.at(np.ones(1), np.ones(1), np.array([32.0]))[0, 0, 0]
+    ms = rng.uniform(0.1, 1, len(TERMS)) / largest
+    table = table_of(work, lambda terms: terms @ ms)
+    asked = everywhere(work)
+    np.testing.assert_allclose(table.at(*asked), work.at(*asked) @ ms, rtol=1e-6)
+
+
+def test_what_the_work_does_not_explain_is_interpolated_and_held_beyond_the_ends(
+    work: Work,
+) -> None:
+    rng = np.random.default_rng(0)
+    table = table_of(work, lambda terms: rng.uniform(1, 5, terms.shape[:3]))
+    known = table.depth, table.width, table.side
+    np.testing.assert_allclose(table.at(*known), table.latency_ms)
+    factor = RegularGridInterpolator(known, table.latency_ms / table._explained(*known))
+    asked = everywhere(work)
+    held = (np.clip(a, k[0], k[-1]) for a, k in zip(asked, known, strict=True))
+    expected = factor(np.stack(np.meshgrid(*held, indexing="ij"), axis=-1))
+    np.testing.assert_allclose(table.at(*asked) / table._explained(*asked), expected)
+    check = {"role": "check", "depth": 1.0, "width": 1.0, "side": 32}
+    check["latency_ms"] = table.latency_ms[-1, -1, -1] / 2
+    assert table.error_at([check]) == pytest.approx(1.0)
+
+
+def test_one_measured_network_gives_latencies_above_zero_for_all(work: Work) -> None:
+    levels = np.ones(1), np.ones(1), np.array([32.0])
+    found = rows(np.full((1, 1, 1), 3.0), [axis.tolist() for axis in levels])
+    table = LatencyTable.from_rows(found, work)
+    assert table.at(*levels)[0, 0, 0] == pytest.approx(3)
+    assert (table.at(*everywhere(work)) > 0).all()
 
 
 def test_real_networks_are_timed_and_read_back(tmp_path: Path) -> None:
     dense = prune3d.build("resnet8", 10, 16)
     told: list[str] = []
     options = LatencyOptions(batch_size=2, runs=3)
-    found = measure_table(dense, ["layer1.0"], 3, range(1, 17), 1, options, told.append)
+    structure = analyze(dense)
+    found = measure_table(dense, ["layer1.0"], 3, structure.sides, 1, options, told.append)
     LATENCIES.write(tmp_path / "latency.csv", found)
-    table = read_latencies(tmp_path / "latency.csv")
+    work = Work(structure, ["layer1.0"], 1)
+    table = read_latencies(tmp_path / "latency.csv", work)
     assert table.depth.tolist() == [2 / 3, 1.0]
     assert table.width.tolist() == sorted(WIDTHS)
     assert (table.side.min(), table.side.max()) == (4, 16)
     assert np.all(table.latency_ms > 0)
     assert table.error is not None
     assert table.device and len(told) == 2
+    smaller = Work(replace(structure, sides=structure.sides[:-1]), ["layer1.0"], 1)
+    with pytest.raises(UserError, match=r"latency\.csv has images of 16 pixels, which the network"):
+        read_latencies(tmp_path / "latency.csv", smaller)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from torch import nn
 import prune3d
 from prune3d.costs.ratios import kept_channels
 from prune3d.costs.structure import Structure
+from prune3d.costs.work import Work
 from prune3d.errors import PruningError
 from prune3d.optimize import Budget
 from prune3d.optimize.policies import (
@@ -273,13 +274,14 @@ def product_of(lattice_depth: Any, width: Any, side: Any) -> np.ndarray:
 def test_latency_budgets_use_the_table(structure: Structure) -> None:
     depth, width = np.array([2, 5, 9]) / 9, np.array([0.1, 0.5, 1.0])
     side = np.array([8.0, 20.0, 32.0])
-    table = LatencyTable(depth, width, side, product_of(depth, width, side), "a device", None)
+    work = Work(structure, ORDER, 1)
+    table = LatencyTable(depth, width, side, product_of(depth, width, side), "a device", work)
     found = optimum(SURFACES[0], samples(0.3), structure, {"latency_ms": 0.5}, latencies=table)
     at = (np.array([found["depth"]]), np.array([found["width_asked"]]))
-    expected = product_of(*at, np.array([32 * found["resolution"]]))[0, 0, 0]
+    expected = table.at(*at, np.array([32 * found["resolution"]]))[0, 0, 0]
     assert found["latency_ms"] == pytest.approx(expected)
     assert 0.97 * 0.5 <= found["latency_ms"] <= 0.5
-    part = {"latency": 0.5 / (1.2 * 1.1)}
+    part = {"latency": 0.5 / product_of(np.ones(1), np.ones(1), np.array([32.0]))[0, 0, 0]}
     same = optimum(SURFACES[0], samples(0.3), structure, part, latencies=table)
     assert same["index"] == found["index"]
     with pytest.raises(ValueError, match="does not know the dense network's ms"):

@@ -257,11 +257,16 @@ class Level:
         Parameters at each width, shape (W,).
     width
         Mean ratio of the channels kept in the groups that are left, shape (W,).
+    inputs, outputs
+        Channels that each layer reads and writes at each width, shape (layers, W); zero where it is
+        gone.
     """
 
     weights: Floats
     params: Floats
     width: Floats
+    inputs: Floats
+    outputs: Floats
 
 
 def compose(structure: Structure, removed: Collection[str], kept: dict[str, Counts]) -> Level:
@@ -280,16 +285,16 @@ def compose(structure: Structure, removed: Collection[str], kept: dict[str, Coun
     present = np.array([la.block not in removed for la in layers])
     writers = present[:, None] & (arrays.writes > 0) & (arrays.area > 0)[:, None]
     channels = _merged(structure, removed, kept, writers)
-    inputs = arrays.fixed_reads[:, None] + arrays.reads @ channels
-    outputs = arrays.fixed_writes[:, None] + arrays.writes @ channels
-    weights = np.where(present[:, None], arrays.area[:, None] * inputs * outputs, 0.0)
+    inputs = present[:, None] * (arrays.fixed_reads[:, None] + arrays.reads @ channels)
+    outputs = present[:, None] * (arrays.fixed_writes[:, None] + arrays.writes @ channels)
+    weights = arrays.area[:, None] * inputs * outputs
     extra = np.where(present[:, None], arrays.extra[:, None] * outputs + arrays.fixed[:, None], 0.0)
     params = (arrays.stored[:, None] * weights + extra).sum(0)
     alive = writers.any(0)
     dense = np.array(list(structure.groups.values()), dtype=float)
     total = dense[alive].sum()
     width = channels[alive].sum(0) / total if total else np.ones(channels.shape[1])
-    return Level(weights, params, width)
+    return Level(weights, params, width, inputs, outputs)
 
 
 def _merged(

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from prune3d.costs.lattice import Lattice
 from prune3d.costs.structure import Structure, enumerate_lattice
 from prune3d.costs.structure_file import read_removal_order, read_structure
+from prune3d.costs.work import Work
 from prune3d.errors import PruningError
 from prune3d.optimize import (
     Budget,
@@ -134,7 +135,7 @@ def read_candidates(
         known,
         order,
         options,
-        read_latencies(latency) if latency else None,
+        read_latencies(latency, Work(known, order, options.round_to)) if latency else None,
     )
 
 

@@ -1,8 +1,8 @@
-"""How long pruned networks take on this device: measured on some, interpolated to all.
+"""How long pruned networks take on this device: measured on some, foretold of all.
 
-Real networks are pruned to a coarse grid of depths, widths and image sides and timed. In between
-latency is interpolated linearly in each; below the smallest width it is that of the smallest.
-Some more networks are timed to tell how far off that is.
+Real networks are pruned to a coarse grid of depths, widths and image sides and timed. What their
+layers have to do (`prune3d.costs.work`) explains their times up to a factor, which is interpolated
+linearly between them and held beyond. Some more networks are timed to tell how far off that is.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from prune3d.costs.work import Work
 from prune3d.files import damaged
 from prune3d.pruning.runtimes import TITLES
 from prune3d.pruning.timing import LatencyOptions, latency, where_measured
@@ -62,8 +64,10 @@ class LatencyTable:
         Shape (depths, widths, sides).
     device
         Its name.
+    work
+        What the networks have to do.
     error
-        Median relative error of the interpolation at the networks measured besides, or None.
+        Median relative error at the networks measured besides, or None.
     """
 
     depth: NDArray[np.float64]
@@ -71,10 +75,11 @@ class LatencyTable:
     side: NDArray[np.float64]
     latency_ms: NDArray[np.float64]
     device: str
-    error: float | None
+    work: Work
+    error: float | None = None
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Mapping[str, Any]]) -> LatencyTable:
+    def from_rows(cls, rows: Sequence[Mapping[str, Any]], work: Work) -> LatencyTable:
         """Make a table from rows of `LatencyRow`."""
         grid = [row for row in rows if row["role"] == "grid"]
         depth, width, side = (
@@ -87,13 +92,13 @@ class LatencyTable:
                 for levels, name in ((depth, "depth"), (width, "width"), (side, "side"))
             )
             values[d, w, s] = float(row["latency_ms"])
-        table = cls(depth, width, side, values, str(rows[0]["device"]), None)
+        table = cls(depth, width, side, values, str(rows[0]["device"]), work)
         return replace(table, error=table.error_at(rows))
 
     def at(
         self, depth: NDArray[np.float64], width: NDArray[np.float64], side: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Interpolate to all combinations.
+        """Foretell all combinations.
 
         Parameters
         ----------
@@ -103,13 +108,13 @@ class LatencyTable:
         Returns
         -------
         ndarray of shape (D, W, S)
-            Milliseconds.
+            Milliseconds; at the grid those measured.
         """
-        values = self.latency_ms
         known, asked = (self.depth, self.width, self.side), (depth, width, side)
+        factor = self.latency_ms / self._explained(*known)
         for axis in range(3):
-            values = _interpolate(values, known[axis], asked[axis], axis)
-        return values
+            factor = _interpolate(factor, known[axis], asked[axis], axis)
+        return factor * self._explained(*asked)
 
     def error_at(self, rows: Sequence[Mapping[str, Any]]) -> float | None:
         """Return the median relative error at the rows that are no part of the grid."""
@@ -121,21 +126,49 @@ class LatencyTable:
                 errors.append(abs(float(self.at(*place)[0, 0, 0]) / measured - 1))
         return statistics.median(errors) if errors else None
 
+    @cached_property
+    def _ms_by_term(self) -> NDArray[np.float64]:
+        """Milliseconds for one of each term of the work, fitted to the grid.
 
-def read_latencies(path: str | Path) -> LatencyTable:
-    """Read a ``latency.csv``.
+        By least squares in the relative errors, none negative.
+        """
+        from scipy.optimize import nnls
+
+        terms = self.work.at(self.depth, self.width, self.side).reshape(self.latency_ms.size, -1)
+        largest = np.maximum(terms.max(0), 1)
+        parts = terms / largest / self.latency_ms.reshape(-1, 1)
+        return nnls(parts, np.ones(len(parts)))[0] / largest
+
+    def _explained(
+        self, depth: NDArray[np.float64], width: NDArray[np.float64], side: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the milliseconds by the terms alone, shape (D, W, S)."""
+        by_depth = [
+            self.work.at(depth[d : d + 1], width, side)[0] @ self._ms_by_term
+            for d in range(len(depth))
+        ]
+        # Where none of the fitted terms is left, what was interpolated tells the time.
+        return np.maximum(np.stack(by_depth), self.latency_ms.min() / 10)
+
+
+def read_latencies(path: str | Path, work: Work) -> LatencyTable:
+    """Read a ``latency.csv`` of the networks of which the work is known.
 
     Raises
     ------
     UserError
-        If it is missing, damaged, of another format, or its grid has gaps.
+        If it is missing, damaged, of another format, its grid has gaps, or a side is none that the
+        network can take.
     """
     rows = LATENCIES.read(path)
     places = [(row["depth"], row["width"], row["side"]) for row in rows if row["role"] == "grid"]
     levels = [len(set(axis)) for axis in zip(*places, strict=True)]
     if not places or len(set(places)) != len(places) or len(places) != math.prod(levels):
         raise damaged(path, "does not hold every network of its grid once")
-    return LatencyTable.from_rows(rows)
+    strange = {row["side"] for row in rows} - set(work.structure.sides)
+    if strange:
+        raise damaged(path, f"has images of {min(strange)} pixels, which the network cannot take")
+    return LatencyTable.from_rows(rows, work)
 
 
 def measure_table(
