@@ -24,15 +24,18 @@ def deliver(
     program: Annotated[
         bool, typer.Option("--program", help="Write model.pt2 as well, for torch alone.")
     ] = False,
-    licence: Annotated[str, typer.Option(help="Of the network, for the card.")] = "not stated",
-    threads: Annotated[int, typer.Option(min=1, help="Of the CPU, for the times.")] = 1,
-    runs: Annotated[int, typer.Option(min=1, help="Passes, of which the median is told.")] = 30,
+    licence: Annotated[
+        str, typer.Option(help="Licence of the network, for the card.")
+    ] = "not stated",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the CPU, for the times.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="Passes of which the median is taken.")] = 30,
     code: Code = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a folder that stands alone: the network, ONNX files, and a card, README.md.
+    """Write a folder that stands alone, with ONNX files and a card.
 
-    model.onnx takes normalized images, pictures.onnx uint8 RGB pictures of any size.
+    The card, README.md, says what the network is and how it is used. model.onnx takes normalized
+    images, pictures.onnx uint8 RGB pictures of any size.
 
     \b
     Examples:

@@ -36,7 +36,9 @@ def inspect(
     keep: Keep = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what can be pruned and what not and why; MACs and parameters by layer.
+    """Say what can be pruned, what not and why, and what layers cost.
+
+    Costs are MACs (multiply-accumulates for an image) and parameters.
 
     \b
     Examples:
@@ -103,7 +105,9 @@ def cost(
     code: Code = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count MACs for an image and parameters of networks, and what is left of the dense ones.
+    """Count the MACs for an image and the parameters of networks.
+
+    MACs are multiply-accumulates; of a pruned network their ratio to the dense one is told, too.
 
     \b
     Examples:

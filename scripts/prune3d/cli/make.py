@@ -24,7 +24,7 @@ from prune3d.cli.networks import (
 )
 from prune3d.cli.output import show
 from prune3d.errors import UserError
-from prune3d.pruning.options import PruningOptions
+from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA, PruningOptions
 
 DEFAULTS = PruningOptions()
 Ratio = float | None
@@ -33,7 +33,9 @@ Ratio = float | None
 def prune(
     network: Network,
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
-    macs: Annotated[Ratio, typer.Option(help="Ratio of the dense MACs, by width.")] = None,
+    macs: Annotated[
+        Ratio, typer.Option(help="Ratio of the dense MACs, to which width is fitted.")
+    ] = None,
     depth: Annotated[Ratio, typer.Option(help="Ratio of the blocks.")] = None,
     width: Annotated[Ratio, typer.Option(help="Ratio of the channels.")] = None,
     resolution: Annotated[Ratio, typer.Option(help="Ratio of the image side.")] = None,
@@ -47,12 +49,12 @@ def prune(
     remove: Annotated[
         list[str] | None, typer.Option(help="Block that goes first; may be given several times.")
     ] = None,
-    block_criterion: Annotated[str, typer.Option(help="See docs/models.md.")] = (
-        DEFAULTS.block_criterion
-    ),
-    channel_criterion: Annotated[str, typer.Option(help="See docs/models.md.")] = (
-        DEFAULTS.channel_criterion
-    ),
+    block_criterion: Annotated[
+        str, typer.Option(help=f"How blocks are scored: {', '.join(BLOCK_CRITERIA)}.")
+    ] = DEFAULTS.block_criterion,
+    channel_criterion: Annotated[
+        str, typer.Option(help=f"How channels are scored: {', '.join(CHANNEL_CRITERIA)}.")
+    ] = DEFAULTS.channel_criterion,
     keep: Keep = None,
     round_to: Annotated[
         int, typer.Option(min=1, help="Channels in multiples of it; 8 is faster.")
@@ -128,7 +130,7 @@ def export(
     code: Code = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a network as ONNX and compare its outputs with the original's.
+    """Write a network as ONNX and compare it with the original.
 
     Where the file to write ends in .pt2 it is a program of torch.export instead.
 

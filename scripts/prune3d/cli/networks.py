@@ -22,22 +22,28 @@ Network = Annotated[
     str, typer.Argument(metavar="NETWORK", help="Name, path/to/file.py:function, or model file.")
 ]
 Classes = Annotated[
-    int | None, typer.Option("--classes", min=2, max=2**20, help="Of a named network.")
+    int | None,
+    typer.Option("--classes", min=2, max=2**20, help="Number of classes of a named network."),
 ]
 Side = Annotated[
     int | None, typer.Option("--side", min=1, help="Image side in pixels of a named network.")
 ]
 Channels = Annotated[
-    int | None, typer.Option("--channels", min=1, help="Of the images of a named network [3].")
+    int | None,
+    typer.Option("--channels", min=1, help="Channels of the images of a named network [3]."),
 ]
-Weights = Annotated[Path | None, typer.Option("--weights", help="State_dict of a named network.")]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", help="File of a named network's weights (a state_dict).")
+]
 Code = Annotated[
     str | None,
     typer.Option("--code", help="path/to/file.py:function that builds a model file's network."),
 ]
 Keep = Annotated[
     list[str] | None,
-    typer.Option("--keep", help="Pattern of layers that stay as they are; several times."),
+    typer.Option(
+        "--keep", help="Pattern of layers that stay as they are; may be given several times."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prune3d.cli.networks import AsJson, Given, Network, Side, is_model_file, open_network
+from prune3d.cli.networks import AsJson, Given, Side, is_model_file, open_network
 from prune3d.cli.output import show
 from prune3d.errors import UserError
 from prune3d.models.registry import is_own, own_file, own_name
@@ -37,16 +37,18 @@ ONCE, PER_SAMPLE, PER_POLICY = 24, 2, 6
 
 def new(
     pictures: Annotated[Path, typer.Argument(metavar="PICTURES", help="Class folders.")],
-    network: Network,
+    network: Annotated[
+        str, typer.Argument(metavar="NETWORK", help="Name, or path/to/file.py:function.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Config to write.")],
     side: Side = None,
     macs: Annotated[float, typer.Option(help="Budget: ratio of the dense MACs.")] = 0.5,
     as_json: AsJson = False,
 ) -> None:
-    """Look at pictures and a network, and write a config for the workflow.
+    """Write a config for your own pictures and network.
 
-    The side of the images is, unless given, the middle one of the pictures' shorter sides, at most
-    224 pixels.
+    It looks at both first. The side of the images is, unless given, the middle one of the
+    pictures' shorter sides, at most 224 pixels.
 
     \b
     Examples:

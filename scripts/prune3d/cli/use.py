@@ -21,7 +21,9 @@ def evaluate(
     code: Code = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge a network on pictures in class folders (of train and test, those in test).
+    """Judge a network on pictures in class folders.
+
+    Where the folder holds ``train`` and ``test`` (or ``val``), those in the latter are taken.
 
     \b
     Examples:
@@ -90,17 +92,20 @@ def latency(
         typer.Option(help="What runs it [onnxruntime for ONNX files, else torch]."),
     ] = None,
     batch: Annotated[
-        list[int] | None, typer.Option(min=1, help="Images a pass; several times [1 and 32].")
+        list[int] | None,
+        typer.Option(min=1, help="Images a pass; may be given several times [1 and 32]."),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of the CPU.")] = 1,
-    runs: Annotated[int, typer.Option(min=1, help="Passes, of which the median is told.")] = 30,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the CPU.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="Passes of which the median is taken.")] = 30,
     classes: Classes = None,
     side: Side = None,
     channels: Channels = None,
     code: Code = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time a network on this machine's CPU, or with tensorrt on its GPU.
+    """Time a network on this machine.
+
+    On its CPU, or with the runtime tensorrt on its GPU.
 
     \b
     Examples:

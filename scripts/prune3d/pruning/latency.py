@@ -137,7 +137,7 @@ class LatencyTable:
         terms = self.work.at(self.depth, self.width, self.side).reshape(self.latency_ms.size, -1)
         largest = np.maximum(terms.max(0), 1)
         parts = terms / largest / self.latency_ms.reshape(-1, 1)
-        return nnls(parts, np.ones(len(parts)))[0] / largest
+        return nnls(parts, np.ones(len(parts)), maxiter=1000)[0] / largest
 
     def _explained(
         self, depth: NDArray[np.float64], width: NDArray[np.float64], side: NDArray[np.float64]
