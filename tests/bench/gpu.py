@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import argparse
 import gc
-import io
 import statistics
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -31,6 +31,7 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 
 import training  # noqa: E402
+from decoders import PICTURES, bench_decoders, box_of, write_pictures  # noqa: E402
 from prune3d import build, cost, prune  # noqa: E402
 from prune3d.data.images import ImageSet  # noqa: E402
 from prune3d.models.assembly import get_spec  # noqa: E402
@@ -333,54 +334,30 @@ def variants(bench: Bench) -> None:
 
 
 def decoders(bench: Bench) -> None:
-    """Time decoders of JPEG pictures of ImageNet's usual size, to squares of 224."""
-    import numpy as np
-    from PIL import Image
+    """Time decoders of JPEG pictures of ImageNet's usual size, the GPU's among them."""
+    count = 4 if bench.tiny else PICTURES
+    bench_decoders(bench.say, count)
+    if bench.device.type != "cuda":
+        return
+    from torchvision.io import ImageReadMode, decode_jpeg, read_file
+    from torchvision.transforms.v2.functional import resized_crop
 
-    from prune3d.data.pictures import decode_square
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_pictures(Path(folder), count)
 
-    rng = np.random.default_rng(0)
-    small = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
-    picture = Image.fromarray(small).resize((500, 375), Image.Resampling.BICUBIC)
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=90)
-    path = bench.out / "picture.jpg"
-    path.write_bytes(stream.getvalue())
-    count = 20 if bench.tiny else 200
-    torch.set_num_threads(1)
+        def on_gpu() -> None:
+            data = [read_file(str(path)) for path in paths]
+            found = decode_jpeg(data, mode=ImageReadMode.RGB, device=bench.device)
+            for seed, image in enumerate(found):
+                left, top, right, bottom = (round(v) for v in box_of(seed))
+                part = (top, left, bottom - top, right - left)
+                resized_crop(image, *part, size=[224, 224], antialias=True)
 
-    def pillow() -> None:
-        for _ in range(count):
-            decode_square(path, 224, 0.875)
-
-    def resized(image: torch.Tensor) -> torch.Tensor:
-        square = image[:, :, (image.shape[2] - image.shape[1]) // 2 :][:, :, : image.shape[1]]
-        return F.interpolate(square[None].float(), (224, 224), mode="bilinear", antialias=True)
-
-    def on_cpu() -> None:
-        from torchvision.io import ImageReadMode, decode_jpeg, read_file
-
-        for _ in range(count):
-            resized(decode_jpeg(read_file(str(path)), mode=ImageReadMode.RGB))
-
-    def on_gpu() -> None:
-        from torchvision.io import ImageReadMode, decode_jpeg, read_file
-
-        data = [read_file(str(path)) for _ in range(count)]
-        for image in decode_jpeg(data, mode=ImageReadMode.RGB, device=bench.device):
-            resized(image)
-
-    works = {"Pillow, one core": pillow, "torchvision, one core": on_cpu}
-    if bench.device.type == "cuda":
-        works["torchvision, the GPU and one core"] = on_gpu
-    for name, work in works.items():
         try:
-            bench.say(
-                f"JPEG of 500x375 to 224x224, {name}: {bench.rate(work, count):,.0f} images/s"
-            )
+            rate = bench.rate(on_gpu, count)
+            bench.say(f"  random part, resized to 224: the GPU and one core {rate:,.0f}")
         except Exception as error:
-            bench.say(f"JPEG, {name}: {type(error).__name__}: {error}")
-    torch.set_num_threads(training.threads())
+            bench.say(f"  the GPU: {type(error).__name__}: {error}")
 
 
 def profile(bench: Bench) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from decoders import bench_decoders
 from training import bench_training
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,26 +212,13 @@ def bench_optimizer() -> None:
 
 
 def bench_data() -> None:
-    """Draw glyphs, and check and decode a picture file."""
-    import tempfile
-
-    from PIL import Image
-
+    """Draw glyphs, and decode picture files."""
     from prune3d.data.glyphs import TRAIN, draw
-    from prune3d.data.pictures import decode_square
     from prune3d.data.settings import GlyphSettings
 
     how = GlyphSettings()
     show("draw 1,000 glyphs of 32x32", median_seconds(lambda: draw(how, 32, TRAIN, 0, 1000)))
-    small = np.random.default_rng(0).integers(0, 256, (12, 15, 3), dtype=np.uint8)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "a.jpg"
-        Image.fromarray(small).resize((500, 400), Image.Resampling.BICUBIC).save(path, quality=90)
-        for side in (224, 112, 1):
-            show(
-                f"decode a JPEG picture of 500x400 to {side}x{side}",
-                median_seconds(lambda side=side: decode_square(path, side), 20),
-            )
+    bench_decoders()
 
 
 if __name__ == "__main__":

@@ -134,6 +134,29 @@ def test_a_random_crop_is_what_torchvision_enlarges(tmp_path: Path) -> None:
         assert (crop.int() - expected.int()).abs().float().mean() < 6
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_crop_of_a_jpeg_decoded_at_a_part_of_its_size_looks_the_same(
+    tmp_path: Path, orientation: int
+) -> None:
+    pixels = smooth().permute(1, 2, 0).numpy()
+    picture = Image.fromarray(pixels).resize((640, 480), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[274] = orientation
+    stored = picture.transpose(Image.Transpose.ROTATE_90) if orientation == 6 else picture
+    stored.save(tmp_path / "a.jpg", quality=95, exif=exif)
+    picture.save(tmp_path / "a.png")
+    sizes = []
+    for seed in range(8):
+        left, top, right, bottom = _random_box(640, 480, 0.3, random.Random(seed))
+        sizes.append(min(right - left, bottom - top))
+        for side in (30, 200, 400):
+            found = decode_crop(tmp_path / "a.jpg", side, 0.3, seed).astype(int)
+            whole = decode_crop(tmp_path / "a.png", side, 0.3, seed)
+            assert np.abs(found - whole).max() <= 8
+    # At an eighth, at a half, and whole.
+    assert max(sizes) / 30 > 8 and max(sizes) / 200 > 2 and min(sizes) < 400
+
+
 def test_a_draw_for_a_batch_is_the_draws_for_its_parts() -> None:
     images = image_set().images
     how = Augmentation(3, True, 5, 0.2)

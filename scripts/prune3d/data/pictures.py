@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from prune3d.errors import UserError
 
@@ -21,6 +22,7 @@ Image.MAX_IMAGE_PIXELS = None
 TRIES = 10
 WIDEST = 4 / 3
 LIMIT_VARIABLE = "PRUNE3D_MAX_MEGAPIXELS"
+Shortest = Callable[[int, int], int]
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B")
 _COLOURS = ("1", "L", "P", "RGB", "RGBX", "RGBA", "LA", "PA", "RGBa", "La", "CMYK", "YCbCr")
 
@@ -67,8 +69,16 @@ def decode_crop(path: Path, side: int, area: float, seed: int) -> NDArray[np.uin
     seed
         The same gives the same part.
     """
-    picture = read_picture(path)
-    box = _random_box(picture.width, picture.height, area, random.Random(seed))
+
+    def draw(width: int, height: int) -> tuple[float, float, float, float]:
+        return _random_box(width, height, area, random.Random(seed))
+
+    def shortest(width: int, height: int) -> int:
+        left, top, right, bottom = draw(width, height)
+        return math.ceil(side * min(width, height) / min(right - left, bottom - top))
+
+    picture = read_picture(path, shortest)
+    box = draw(*picture.size)
     square = picture.resize((side, side), Image.Resampling.BILINEAR, box=box)
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
@@ -89,7 +99,7 @@ def _random_box(
     return left, top, left + across, top + down
 
 
-def read_picture(path: Path, shortest: int = 0) -> Image.Image:
+def read_picture(path: Path, shortest: int | Shortest = 0) -> Image.Image:
     """Read a picture as RGB, turned upright as its EXIF entry says.
 
     Grey becomes three equal channels, palettes and CMYK become RGB, 16 bits become 8, and
@@ -101,7 +111,8 @@ def read_picture(path: Path, shortest: int = 0) -> Image.Image:
         The file.
     shortest
         A JPEG file may be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side keeps
-        this many pixels, which is faster; 0 for its full size.
+        this many pixels, which is faster; 0 for its full size. Or a function of the upright
+        picture's width and height that gives the number.
 
     Raises
     ------
@@ -110,14 +121,18 @@ def read_picture(path: Path, shortest: int = 0) -> Image.Image:
     """
     try:
         with Image.open(path, formats=FORMATS) as file:
-            if shortest:
-                file.draft(None, (shortest, shortest))
+            needed = shortest if isinstance(shortest, int) else shortest(*_upright_size(file))
+            if needed:
+                file.draft(None, (needed, needed))
             _check_size(file, path)
             _check_complete(file, path)
             # A camera's MPO file is a JPEG whose further frames are previews.
             if getattr(file, "is_animated", False) and file.format != "MPO":
                 raise UserError(f"{path} has several frames; allowed is a single picture.")
-            return _to_rgb(ImageOps.exif_transpose(file), path)
+            # In place, and no conversion without need: each copies all pixels.
+            file.load()
+            ImageOps.exif_transpose(file, in_place=True)
+            return _to_rgb(file, path)
     except (UserError, MemoryError):
         raise
     except FileNotFoundError:
@@ -127,6 +142,11 @@ def read_picture(path: Path, shortest: int = 0) -> Image.Image:
         raise UserError(
             f"{path} is not a readable picture ({reason}); replace or remove it."
         ) from None
+
+
+def _upright_size(file: Image.Image) -> tuple[int, int]:
+    turned = file.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    return (file.height, file.width) if turned else file.size
 
 
 def megapixel_limit() -> float:
@@ -184,4 +204,4 @@ def _to_rgb(picture: Image.Image, path: Path) -> Image.Image:
         layer = picture.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
