@@ -107,6 +107,20 @@ def test_a_page_has_the_cells_of_its_table_and_the_list_below() -> None:
     assert [p.text for p in root.iter("p")] == ["A paragraph."]
 
 
+def test_columns_of_names_are_aligned_left_with_their_headings_and_numbers_right() -> None:
+    rows = [
+        ["1", "half", "-0.3 [-1, 1]", "5.35 G", "-"],
+        ["2", "-", "-", "0", "a long reason " * 3],
+    ]
+    text = markdown(["seed", "budget", "difference", "cost", "reason"], rows)
+    root = ET.fromstring(page("t", text).partition("\n")[2])
+    expected = [True, True, False, False, True]
+    for row in root.iter("tr"):
+        assert ["name" in cell.get("class", "").split() for cell in row] == expected
+    *_, last = root.iter("td")
+    assert "text" in last.get("class", "").split()
+
+
 def test_preformatted_text_keeps_its_lines() -> None:
     assert "<pre>a:\n  b: &lt;1&gt;</pre>" in page("t", preformatted("a:\n  b: <1>"))
 
@@ -148,14 +162,15 @@ def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
     )
     write_report(given, SimpleNamespace(**output), NETWORKS, {"seeds": [0], "run": ["digits"]})
     assert all(path.stat().st_size for path in output.values())
-    assert "<td>too large</td>" in output["warnings"].read_text()
+    assert ">too large</td>" in output["warnings"].read_text()
     assert "The dense network *is* behind." in output["warnings"].read_text()
-    assert "<td>digits</td><td>7</td><td>d100_w30_r100</td>" in output["warnings"].read_text()
-    assert "<td>width</td>" in output["warnings"].read_text()
+    wreck = '<td class="name">digits</td><td>7</td><td class="name">d100_w30_r100</td>'
+    assert wreck in output["warnings"].read_text()
+    assert ">width</td>" in output["warnings"].read_text()
     shown = output["ablations"].read_text()
     for name, what in ABLATED.items():
-        assert f"<p>Experiment digits, {what}:</p>\n" in shown
-        assert f"<th>digits_ablation_{name}</th>" in shown
+        assert f"<h2>digits: {what}</h2>\n" in shown
+        assert f"<th>digits_ablation_{name}</th>" in shown  # a column of numbers
     assert shown.count("<p>How to read it.</p>") == len(ABLATED)
     configuration = output["configuration"].read_text()
     assert "2.9.9" in configuration and "seeds:\n- 0" in configuration

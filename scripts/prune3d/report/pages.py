@@ -12,13 +12,15 @@ from prune3d.report.text import markdown
 _STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 1rem; color: #1a1a1a; background: #fff; }
 h1 { font-size: 1.25rem; margin: 0 0 .75rem; }
+h2 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: .5rem 0 1rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; }
+th, td { padding: .25rem .5rem; border-bottom: 1px solid #ddd; text-align: right; }
 td { vertical-align: top; white-space: nowrap; }
-th { border-bottom: 2px solid #888; text-align: left; }
-td:first-child { text-align: left; }
-td.text { text-align: left; min-width: 14rem; white-space: normal; }
+th { border-bottom: 2px solid #888; vertical-align: bottom; }
+.name { text-align: left; }
+td.text { min-width: 14rem; white-space: normal; }
+@media (max-width: 600px) { th { white-space: nowrap; } }
 ul { padding-left: 1.2rem; max-width: 60rem; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 """
@@ -34,7 +36,8 @@ def page(title: str, text: str) -> str:
     title
         Its heading.
     text
-        Tables and lists in Markdown as `prune3d.report.text` writes them, and paragraphs.
+        Tables and lists in Markdown as `prune3d.report.text` writes them, headings of the second
+        level, and paragraphs.
     """
     body = "\n".join(_blocks(text))
     heading = html.escape(title)
@@ -70,6 +73,8 @@ def _blocks(text: str) -> Iterator[str]:
             lines = [line for line in lines if not line.startswith("|")]
         if lines and lines[0].startswith("    "):
             yield f"<pre>{html.escape(chr(10).join(line[4:] for line in lines))}</pre>"
+        elif lines and lines[0].startswith("## "):
+            yield f"<h2>{html.escape(lines[0][3:])}</h2>"
         elif lines and lines[0].startswith("- "):
             items = "".join(f"<li>{_linked(line[2:])}</li>" for line in lines if line)
             yield f"<ul>{items}</ul>"
@@ -83,14 +88,28 @@ def _cells(line: str) -> list[str]:
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
     header, _, *body = rows
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    lines = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in body)
+    names = [_are_names(i, [row[i] for row in body]) for i in range(len(header))]
+    head = "".join(
+        f"<th{_class(named)}>{html.escape(cell)}</th>"
+        for cell, named in zip(header, names, strict=True)
+    )
+    lines = "".join(f"<tr>{''.join(map(_cell, row, names))}</tr>\n" for row in body)
     return f'<div class="wide"><table>\n<tr>{head}</tr>\n{lines}</table></div>'
 
 
-def _cell(text: str) -> str:
-    kind = ' class="text"' if len(text) > _LONGEST_NAME and " " in text else ""
-    return f"<td{kind}>{_linked(text)}</td>"
+def _are_names(column: int, cells: Sequence[str]) -> bool:
+    """Tell whether a column has names or sentences: the first one, or one that begins so."""
+    return column == 0 or any(cell[:1].isalpha() for cell in cells)
+
+
+def _cell(text: str, named: bool) -> str:
+    is_long = named and len(text) > _LONGEST_NAME and " " in text
+    return f"<td{_class(named, 'text' if is_long else '')}>{_linked(text)}</td>"
+
+
+def _class(named: bool, more: str = "") -> str:
+    words = " ".join(word for word in ("name" if named else "", more) if word)
+    return f' class="{words}"' if words else ""
 
 
 def _linked(text: str) -> str:

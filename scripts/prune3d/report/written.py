@@ -78,7 +78,7 @@ def _name(path: str) -> str:
 
 def _ablation(path: str) -> str:
     experiment, _, ablation = _name(path).partition("_ablation_")
-    return f"Experiment {experiment}, {ABLATED[ablation]}:\n\n{read_text(path)}"
+    return f"## {experiment}: {ABLATED[ablation]}\n\n{read_text(path)}"
 
 
 def _warnings(warnings: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]]) -> str:
