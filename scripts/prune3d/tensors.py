@@ -25,6 +25,8 @@ from prune3d.files import atomic_path, unwritable
 Header = dict[str, Any]
 KEY = "prune3d"
 AGAIN = "delete it and run again what wrote it, such as the same snakemake command"
+# Of files that may be the user's own.
+OTHER = f"name another, or, if prune3d wrote it, {AGAIN}"
 T = TypeVar("T")
 
 
@@ -122,7 +124,7 @@ def _check_format(path: str | Path, header: Header, file_format: str) -> None:
     found = str(header.get("format", ""))[:60]
     if not found.startswith(f"{kind} "):
         raise CheckpointError(
-            f"{path} is a safetensors file, but not one of '{file_format}'; {AGAIN}."
+            f"{path} is a safetensors file, but not one of '{file_format}'; {OTHER}."
         )
     if found != file_format:
         raise CheckpointError(
@@ -169,5 +171,5 @@ def _open(path: str | Path) -> Iterator[Any]:
         raise CheckpointError(f"{path} does not exist.") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path} is truncated or not a safetensors file ({in_short(error)}); {AGAIN}."
+            f"{path} is truncated or not a safetensors file ({in_short(error)}); {OTHER}."
         ) from None

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from prune3d.cli.networks import AsJson, Code, naming
+from prune3d.cli.networks import AsJson, Code, check_not_onnx, naming
 from prune3d.cli.output import show
+from prune3d.errors import UserError
 
 BATCHES = (1, 32)
 
@@ -57,6 +58,9 @@ def deliver(
     from prune3d.report.card import Card
     from prune3d.report.latencies import Timed, Timing
 
+    check_not_onnx(file)
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output} is no folder; name another.")
     model = load(file, code=code)
     # Nothing is written before all is made.
     with TemporaryDirectory() as folder:

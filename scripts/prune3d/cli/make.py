@@ -19,6 +19,7 @@ from prune3d.cli.networks import (
     Side,
     Weights,
     check_not_itself,
+    check_not_onnx,
     naming,
     open_network,
 )
@@ -153,6 +154,7 @@ def export(
     from prune3d.export.program import SUFFIX, export_program
     from prune3d.models.checkpoint import load
 
+    check_not_onnx(file)
     target = output or file.with_suffix(".onnx")
     check_not_itself(file, target)
     model = load(file, code=code)

@@ -67,8 +67,7 @@ def open_network(name: str, given: Given) -> nn.Module:
     UserError
         If there is no such network, or what is given does not go with it.
     """
-    if name.endswith(".onnx"):
-        raise UserError(f"{name} is an ONNX file; give the .safetensors file of the network.")
+    check_not_onnx(name)
     if name.endswith(".py"):
         raise UserError(f"{name} names no function in it; write {name}:function.")
     if is_model_file(name):
@@ -109,6 +108,18 @@ def _load(name: str, given: Given) -> nn.Module:
         if getattr(given, option) is not None:
             raise UserError(f"--{option} is for named networks; {name} says it itself.")
     return load(name, code=given.code)
+
+
+def check_not_onnx(file: str | Path) -> None:
+    """Refuse an ONNX file where a model file is wanted.
+
+    Raises
+    ------
+    UserError
+        In one sentence.
+    """
+    if str(file).endswith(".onnx"):
+        raise UserError(f"{file} is an ONNX file; give the .safetensors file of the network.")
 
 
 def check_not_itself(given: str | Path, output: Path) -> None:

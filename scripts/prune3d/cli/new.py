@@ -125,9 +125,10 @@ def _look_at(pictures: Path) -> dict[str, int]:
     """Return counts of classes and pictures, and the middle of the shorter sides in pixels."""
     from PIL import Image
 
-    from prune3d.data.folders import class_names, layout, list_pictures
+    from prune3d.cli.pictures import parts_of
+    from prune3d.data.folders import class_names, list_pictures
 
-    train, test = layout(pictures)
+    train, test = parts_of(pictures)
     classes = class_names(train)
     listed = list_pictures(train, train, classes)
     count = len(listed.names)

@@ -19,6 +19,19 @@ if TYPE_CHECKING:
     from prune3d.data.images import ImageSplits
 
 
+def parts_of(folder: Path) -> tuple[Path, Path | None]:
+    """Return the folders of training and of test pictures, see `prune3d.data.folders.layout`.
+
+    Raises
+    ------
+    UserError
+        If it is no folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder; give one that holds a folder for each class.")
+    return layout(folder)
+
+
 def labelled(
     folder: Path, classes: Sequence[str] | None, num_classes: int
 ) -> tuple[list[Path], NDArray[np.int64]]:
@@ -39,7 +52,7 @@ def labelled(
     UserError
         If a folder is no class of the network, or the names are not known and their number differs.
     """
-    train, test = layout(folder)
+    train, test = parts_of(folder)
     place = test or train
     if test is None and train != folder:
         raise UserError(f"{folder} has a folder 'train' and neither 'test' nor 'val'; give one.")
@@ -73,7 +86,7 @@ def some_inputs(file: Path, folder: Path) -> list[NDArray[np.float32]]:
     from prune3d.export.int8 import CALIBRATED
 
     classifier = open_classifier(file)
-    train, _ = layout(folder)
+    train, _ = parts_of(folder)
     found = list_pictures(train, train, class_names(train))
     chosen = np.linspace(0, len(found.names) - 1, min(len(found.names), CALIBRATED))
     return [classifier.read(found.path(int(i))) for i in chosen]
@@ -98,6 +111,7 @@ def splits_for(model: nn.Module, folder: Path, normalization: str) -> ImageSplit
     from prune3d.models.assembly import get_spec
     from prune3d.models.meaning import get_meaning, set_meaning
 
+    parts_of(folder)
     spec, meaning = get_spec(model), get_meaning(model)
     if spec.in_channels != 3:
         raise UserError(

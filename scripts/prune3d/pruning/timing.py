@@ -188,7 +188,7 @@ def _ready_file(path: Path, options: LatencyOptions) -> Pass:
     if len(shape) != 4 or not all(isinstance(size, int) for size in shape):
         raise UserError(
             f"{path} takes inputs of shape {given.shape}; only batches of images of a fixed size "
-            "can be timed."
+            "can be timed, so give a file without resizing inside."
         )
     kind = np.uint8 if given.type == "tensor(uint8)" else np.float32
     import onnxruntime
