@@ -147,7 +147,9 @@ def test_frozen_parameters_stay_frozen(tmp_path: Path) -> None:
     assert all(p.requires_grad for p in prune3d.load(file).parameters())
 
 
-@pytest.mark.parametrize("name", ["operators", "folded", "tied", "twice", "remembers", "aux_dict"])
+@pytest.mark.parametrize(
+    "name", ["operators", "folded", "tied", "twice", "remembers", "aux_dict", "dynamic"]
+)
 def test_every_operator_is_counted_as_torch_counts_it(name: str) -> None:
     model = build(name)
     structure = analyze(model)
@@ -166,6 +168,13 @@ def test_a_cost_that_torch_counts_differently_is_refused_with_both_numbers() -> 
         analyze(model)
     assert {str(one), str(two - one)} <= set(re.findall(r"\d+", str(refused.value)))
     assert "depends on how many there are" in str(refused.value)
+
+
+def test_sides_at_which_logits_are_no_numbers_are_not_taken() -> None:
+    structure = analyze(build("divides_by_variance"))
+    # The stem halves sides, rounding up: of one and two pixels a single one is left.
+    assert structure.sides == tuple(range(3, SIDE + 1))
+    assert structure.no_onnx is None
 
 
 def test_sides_at_which_an_auxiliary_head_fails_are_not_taken() -> None:

@@ -217,19 +217,28 @@ def legal_sides(model: nn.Module) -> tuple[int, ...]:
 def takes_side(model: nn.Module, side: int) -> bool:
     """Tell whether a network takes an image of a side in pixels, also while it is trained.
 
-    Auxiliary heads, which run while training only, may need a larger one.
+    Auxiliary heads, which run while training only, may need a larger one; and at a pixel or two
+    there may be no variance, so that logits are no numbers.
     """
     spec = get_spec(model)
     images = torch.zeros(2, spec.in_channels, side, side)
     try:
         pass_image(model, images[:1])
         if spec.name not in MODELS:
+            if not _gives_numbers(model, side) and _gives_numbers(model, spec.image_size):
+                return False
             copied = copy_network(model, spec.name).train()
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 copied(images.to(next(model.parameters()).device))
     except Exception:
         return False
     return True
+
+
+def _gives_numbers(model: nn.Module, side: int) -> bool:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, get_spec(model).in_channels, side, side, generator=generator)
+    return bool(torch.isfinite(pass_image(model, images)).all())
 
 
 def pass_image(model: nn.Module, images: torch.Tensor) -> torch.Tensor:

@@ -74,7 +74,7 @@ class _Terms:
         made = [at.get(module, 0) for at in macs]
         block = next((b.name for b in self.blocks if b.holds(module)), None)
         attends = isinstance(self.modules[module], nn.MultiheadAttention)
-        weight = None if attends else self._weight(owned, made)
+        weight = None if attends else self._weight(owned, made, macs)
         layers: dict[str, Layer] = {}
         fixed = 0
         if weight is not None:
@@ -102,14 +102,21 @@ class _Terms:
             layers["rest"] = _as_it_is(module, block, fixed, rest, self._by_heads(module, rest))
         return list(layers.values())
 
-    def _weight(self, owned: Mapping[str, Tensor], made: Sequence[int]) -> str | None:
-        """Return the tensor whose whole passes are the MACs, if there is one."""
+    def _weight(
+        self, owned: Mapping[str, Tensor], made: Sequence[int], macs: Sequence[dict[str, int]]
+    ) -> str | None:
+        """Return the tensor whose whole passes are the MACs, if there is one.
+
+        One that has some under its own name is another operator's.
+        """
         if not any(made):
             return None
         fits = [
             name
             for name, tensor in owned.items()
-            if tensor.dim() > 1 and all(count % tensor.numel() == 0 for count in made)
+            if tensor.dim() > 1
+            and all(count % tensor.numel() == 0 for count in made)
+            and not any(at.get(name) for at in macs)
         ]
         pruned = [name for name in fits if name in self.pruned]
         return max(pruned or fits, key=lambda name: owned[name].numel(), default=None)

@@ -146,6 +146,42 @@ def operators(num_classes: int) -> nn.Module:
     return Operators(num_classes)
 
 
+class Dynamic(nn.Module):
+    """Convolves each image by a kernel and a bias of its own, both mixed from several."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.stem, self.head, self.mix = stem(), head(8, num_classes), nn.Linear(8, 3)
+        self.weight = nn.Parameter(torch.randn(3, 8, 8, 3, 3) * 0.1)
+        self.bias = nn.Parameter(torch.zeros(3, 8))
+
+    def forward(self, x):
+        x = self.stem(x)
+        n, c, h, w = x.shape
+        shares = self.mix(x.mean((2, 3))).softmax(1)
+        weight = torch.mm(shares, self.weight.view(3, -1)).view(n * 8, c, 3, 3)
+        bias = torch.mm(shares, self.bias).view(-1)
+        x = F.conv2d(x.reshape(1, n * c, h, w), weight, bias, padding=1, groups=n)
+        return self.head(x.view(n, 8, h, w))
+
+
+def dynamic(num_classes: int) -> nn.Module:
+    return Dynamic(num_classes)
+
+
+class Spread(nn.Module):
+    """Divides by a variance, of which one pixel has none."""
+
+    def forward(self, x):
+        squares = (x - x.mean((2, 3), keepdim=True)).square()
+        variance = squares.sum((2, 3), keepdim=True) / (x.shape[2] * x.shape[3] - 1)
+        return x * torch.sigmoid(squares / (variance + 1e-4))
+
+
+def divides_by_variance(num_classes: int) -> nn.Module:
+    return nn.Sequential(stem(), Spread(), *head(8, num_classes))
+
+
 class Folded(nn.Module):
     """Folds quarters of the image into the batch."""
 
