@@ -37,7 +37,7 @@ def test_what_is_no_file_of_a_final_network_is_refused() -> None:
 
 def test_the_patterns_of_rules_give_the_files_of_a_run() -> None:
     run, names = Run("digits", 1), {"budget": "half", "policy": "dwr", "point": "d50_w50_r50"}
-    names |= {"round": "first", "place": "3"}
+    names |= {"round": "first", "place": "3", "step": "2"}
     wildcards = {"experiment": "digits", "seed": 1, **names}
     assert paths.RUN.format(**wildcards) == run.folder
     assert f"{paths.DENSE}/a".format(**wildcards) == run.dense("a")
@@ -46,6 +46,7 @@ def test_the_patterns_of_rules_give_the_files_of_a_run() -> None:
     assert f"{paths.BUDGET}/a".format(**wildcards) == run.budget("half", "a")
     assert f"{paths.FINAL}/a".format(**wildcards) == run.final("half", "dwr", "a")
     assert f"{paths.TRIAL}/a".format(**wildcards) == run.trial("half", "first", 3, "a")
+    assert f"{paths.STEP}/a".format(**wildcards) == run.step("half", "dwr", 2, "a")
     made = f"{paths.BENCHMARKS}/prune_final/{{budget}}_{{policy}}.tsv".format(**wildcards)
     assert made == run.benchmark("prune_final", "half", "dwr")
     for name, pattern in paths.CONSTRAINTS.items():
