@@ -297,7 +297,8 @@ def test_a_process_that_fails_is_told_in_one_sentence(
     begun = time.monotonic()
     with pytest.raises(TrainingError, match=f"^{sentence}"):
         train(of(own, name), images, OWN_RECIPE, 3, compute=TWO)
-    assert time.monotonic() - begun < 60
+    # Far less than gloo waits for a process that is gone.
+    assert time.monotonic() - begun < 300
 
 
 @pytest.mark.slow
