@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LEVELS = 4  # of each dimension
 USUAL_MULTIPLE = 8  # as in config/config.yaml
 EPOCHS = {"dense": 30, "finetune": 10, "final": 30}
-LOOKED_AT, TIMED = 200, 16
+LOOKED_AT, TIMED = 200, 32
 TRIALS = RerankOptions(candidates=2, keep=2, part=0.2)  # as in config/config.yaml
 # Jobs: made once, for each sample, and for each policy that prunes.
 ONCE, PER_SAMPLE, PER_POLICY = 24, 2, 6
@@ -154,15 +154,18 @@ def _hours(model: nn.Module, images: int, levels: Mapping[str, list[float]], mac
     import torch
 
     from prune3d.models.assembly import get_spec
+    from prune3d.pruning.timing import LatencyOptions, threads_of
 
     spec = get_spec(model)
     batch = torch.zeros(TIMED, spec.in_channels, spec.side, spec.side)
     model.train()
     taken = []
-    for _ in range(3):
-        begun = time.perf_counter()
-        model(batch).sum().backward()
-        taken.append(time.perf_counter() - begun)
+    with threads_of(LatencyOptions(threads=1)):
+        for _ in range(4):
+            # Of the processor, which a busy machine does not lengthen.
+            begun = time.process_time()
+            model(batch).sum().backward()
+            taken.append(time.process_time() - begun)
     powers = {"depth": 1, "width": 2, "resolution": 2}
     # The dense network is a sample and, as a control, trained as final networks are.
     samples = 1 + sum(level ** powers[axis] for axis, some in levels.items() for level in some)
@@ -180,10 +183,11 @@ def _jobs(levels: Mapping[str, list[float]]) -> int:
 
 
 def _start() -> float:
-    """Return the seconds in which a job's process starts, most of them torch's."""
-    begun = time.perf_counter()
+    """Return the processor's seconds in which a job's process starts, most of them torch's."""
+    before = os.times()
     subprocess.run([sys.executable, "-c", "import torch"], check=False)
-    return time.perf_counter() - begun
+    after = os.times()
+    return after.children_user + after.children_system - sum(before[2:4])
 
 
 def _pruning_policies(levels: Mapping[str, list[float]]) -> list[str]:
