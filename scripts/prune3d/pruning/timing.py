@@ -160,7 +160,13 @@ def latency_of_file(path: Path, options: LatencyOptions) -> float:
         If it is no usable ONNX file, does not take a batch of images of one size, or there is no
         TensorRT.
     """
-    return statistics.median(milliseconds([_ready_file(path, options)], options.runs)[:, 0])
+    return latencies_of_files([path], options)[0]
+
+
+def latencies_of_files(paths: Sequence[Path], options: LatencyOptions) -> list[float]:
+    """Time several ONNX files in turns; see `latency_of_file`."""
+    passes = [_ready_file(path, options) for path in paths]
+    return [statistics.median(taken) for taken in milliseconds(passes, options.runs).T]
 
 
 def _ready_as_onnx(model: nn.Module, side: int, options: LatencyOptions) -> Pass:

@@ -96,5 +96,5 @@ def readable(summary: Sequence[Mapping[str, Any]]) -> str:
         ]
         for row in summary
     ]
-    note = "- Both forms in ONNX Runtime on the CPU, one after the other; means over the seeds."
+    note = "- Both forms in ONNX Runtime on the CPU, timed in turns; means over the seeds."
     return f"{markdown(header, cells)}\n{note}\n"
