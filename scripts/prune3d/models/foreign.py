@@ -50,17 +50,11 @@ def adopt(model: nn.Module, name: str, image_shape: tuple[int, int, int]) -> nn.
                 f"{part} is a TorchScript network, which cannot be changed; give the network that "
                 "was scripted or traced."
             )
-    for key, value in (*model.named_parameters(), *model.named_buffers()):
-        if value.is_meta or value.is_inference():
-            how = "on the meta device" if value.is_meta else "in inference mode"
-            raise UserError(
-                f"'{key}' of {name} was made {how}, so that it cannot be given values; build the "
-                "network without."
-            )
-    if any(value.device.type != "cpu" for value in model.parameters()):
+    if any(value.device.type not in ("cpu", "meta") for value in model.parameters()):
         model = model.cpu()
     if any(is_lazy(p) for p in (*model.parameters(), *model.buffers())):
         pass_images(model, name, torch.zeros(2, *image_shape))
+    _refuse_without_values(model, name)
     _refuse_other_precision(model, name)
     if any(isinstance(m, nn.SyncBatchNorm) for m in model.modules()):
         _without_waiting(model, name, image_shape)
@@ -258,6 +252,16 @@ class _Passing(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.get_submodule(self.name)(*args, **kwargs)
+
+
+def _refuse_without_values(model: nn.Module, name: str) -> None:
+    for key, value in (*model.named_parameters(), *model.named_buffers()):
+        if value.is_meta or value.is_inference():
+            how = "on the meta device" if value.is_meta else "in inference mode"
+            raise UserError(
+                f"'{key}' of {name} was made {how}, so that it cannot be given values; build the "
+                "network without."
+            )
 
 
 def _refuse_other_precision(model: nn.Module, name: str) -> None:
