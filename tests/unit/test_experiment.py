@@ -375,10 +375,11 @@ def test_rules_ask_by_the_names_of_wildcards() -> None:
 @pytest.mark.parametrize(
     ("modules", "slow"),
     [
-        # Planning; and what chooses a rival's target and judges claims, which take no fit.
+        # Planning; what chooses a rival's target and judges claims, which take no fit; cards.
         ("prune3d.workflow.experiment, prune3d.workflow.plan", ("torch", "scipy", "snakemake")),
         ("prune3d.optimize.rivals", ("torch", "sklearn", "scipy.stats")),
         ("prune3d.report.claims, prune3d.report.published", ("torch", "sklearn", "scipy.stats")),
+        ("prune3d.report.delivery", ("torch", "onnx", "onnxruntime")),
     ],
 )
 def test_what_runs_often_imports_nothing_that_it_does_not_need(

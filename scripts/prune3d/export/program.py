@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 
 import torch
@@ -78,8 +77,3 @@ def export_program(model: nn.Module, path: str | Path) -> float:
 def write_reason(path: str | Path, reason: str) -> None:
     """Write a file that says why there is no program."""
     write_text(path, f"{reason.rstrip('.')}.\n")
-
-
-def why_no_program(path: str | Path) -> str | None:
-    """Return why a file holds no program, None if it does."""
-    return None if zipfile.is_zipfile(path) else Path(path).read_text(encoding="utf-8").strip()

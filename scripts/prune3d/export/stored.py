@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prune3d.data.images import Images
 from prune3d.export.classifier import open_session
+
+if TYPE_CHECKING:
+    from prune3d.data.images import Images
 
 
 def why_no_network(path: str | Path) -> str | None:
@@ -17,6 +21,11 @@ def why_no_network(path: str | Path) -> str | None:
 
     file = onnx.load(path)
     return None if file.graph.node else str(file.doc_string)
+
+
+def why_no_program(path: str | Path) -> str | None:
+    """Return why a file holds no program, None if it does."""
+    return None if zipfile.is_zipfile(path) else Path(path).read_text(encoding="utf-8").strip()
 
 
 def inputs_of(images: Images, file: str | Path) -> list[NDArray[np.float32]]:

@@ -8,56 +8,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cache
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 from torch import nn
 
 from prune3d.errors import CheckpointError, UserError
 from prune3d.models.assembly import rebuild, spec_to_save
-from prune3d.models.lineage import Step, get_lineage, set_lineage
-from prune3d.models.meaning import Meaning, get_meaning, set_meaning
+from prune3d.models.description import FORMAT, Header, description_schema
+from prune3d.models.lineage import get_lineage, set_lineage
+from prune3d.models.meaning import get_meaning, set_meaning
 from prune3d.models.registry import MODELS, is_own
 from prune3d.models.spec import NetworkSpec
 from prune3d.models.weights import check_shared
 from prune3d.tensors import AGAIN, digest, parse_as, read_arrays, read_header, write_arrays
 
-FORMAT = "prune3d model 4"
 UNREACHABLE = "prune3d unreachable 2"
-_BESIDE = ("digest", "format")  # of the header, beside what describes the network
 # Numbers in the largest image on which a loaded network is tried.
 LARGEST_TRIAL = 2**23
 # What building by a specification raises that does not fit its network.
 EXPECTED = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a model file holds beside the weights.
-
-    Attributes
-    ----------
-    spec
-        How the network is built.
-    lineage
-        What it has cost.
-    meaning
-        What its inputs and outputs mean.
-    """
-
-    spec: NetworkSpec
-    lineage: tuple[Step, ...]
-    meaning: Meaning
-
-
-@cache
-def _schema() -> TypeAdapter[Header]:
-    return TypeAdapter(Header)
 
 
 def save(model: nn.Module, path: str | Path) -> None:
@@ -118,7 +91,7 @@ def load(
     known, content = header.pop("digest", None), {k: header[k] for k in header if k != "format"}
     if known != digest(content, arrays):
         raise _changed(path)
-    described = parse_as(_schema(), content, path)
+    described = parse_as(description_schema(), content, path)
     try:
         model = _restore(described, arrays, code)
     except UserError as error:
@@ -129,18 +102,6 @@ def load(
             f"{str(error)[:300]}); {AGAIN}."
         ) from None
     return model.to(device).eval()
-
-
-def describe(path: str | Path) -> Header:
-    """Read what a model file says of its network, and build none.
-
-    Raises
-    ------
-    CheckpointError
-        As `load`, if the file or its header is not right; weights are not read.
-    """
-    header = read_header(path, FORMAT)
-    return parse_as(_schema(), {k: header[k] for k in header if k not in _BESIDE}, path)
 
 
 def _restore(

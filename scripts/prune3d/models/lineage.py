@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
-from torch import nn
 
 from prune3d.models.attached import attach, attached
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 

@@ -1,22 +1,23 @@
-"""The folder of a final network: ONNX files, whatever of them can be written, and the card."""
+"""The folder of a final network: ONNX files, whatever of them can be written, and the card.
+
+The card needs no torch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from prune3d.errors import UserError
-from prune3d.export import ExportError, export, export_unreachable
-from prune3d.export.pictures_inside import take_pictures
-from prune3d.export.program import why_no_program
-from prune3d.export.stored import why_no_network
-from prune3d.models.checkpoint import describe
+from prune3d.export.stored import why_no_network, why_no_program
+from prune3d.models.description import describe
 from prune3d.report.card import Card, score_of
 from prune3d.report.latencies import Timing
+
+if TYPE_CHECKING:
+    from torch import nn
 
 MODEL, PICTURES, PROGRAM = "model.onnx", "pictures.onnx", "model.pt2"
 
@@ -55,6 +56,9 @@ def write_onnx(model: nn.Module, files: Files) -> dict[str, str]:
     dict
         For each file that could not be written, why.
     """
+    from prune3d.export import ExportError, export, export_unreachable
+    from prune3d.export.pictures_inside import take_pictures
+
     try:
         export(model, files.onnx)
     except ExportError as error:
@@ -70,6 +74,8 @@ def write_onnx(model: nn.Module, files: Files) -> dict[str, str]:
 
 def write_nothing(reason: str, files: Files) -> None:
     """Write ONNX files that say why there is no network."""
+    from prune3d.export import export_unreachable
+
     export_unreachable(files.onnx, reason)
     export_unreachable(files.pictures, reason)
 
