@@ -77,7 +77,7 @@ class Project:
             env=environment(),
             capture_output=True,
             text=True,
-            timeout=900,
+            timeout=1800,
             check=False,
         )
 
