@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from campaign import content_of, run
 from kinds import KINDS, target
 
@@ -33,6 +35,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main() -> int:
     """Run the command and return its exit status."""
     given = parse(sys.argv[1:])
+    # A fork waits for ever for the OpenMP threads that its parent had.
+    torch.set_num_threads(1)
     faults = 0
     for kind in given.kinds or list(KINDS):
         with tempfile.TemporaryDirectory(prefix="prune3d-fuzz-") as folder:
