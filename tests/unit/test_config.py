@@ -252,8 +252,8 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
             ["sampling", "d100_w100_r100", "d100_w100_r95"],
         ),
         (
-            {"defaults__pruning__round_to": 64, "defaults__sampling__width": [0.8, 0.6, 0.45]},
-            ["sampling", "d100_w100_r100 and d100_w80_r100 give the same network"],
+            {"defaults__pruning__round_to": 64, "defaults__sampling__width": [0.999, 0.6, 0.45]},
+            ["sampling", "d100_w100_r100 and d100_w99.9_r100 give the same network"],
         ),
         (
             {"defaults__sampling__width": [0.8, 0.6, 0.45, 0.4501]},

@@ -98,7 +98,19 @@ def test_channels_are_multiples_between_one_and_all_and_grow_with_the_width(
         assert kept[-1] == size
         assert kept.min() >= 1
         assert np.all(np.diff(kept) >= 0)
-        assert np.all((kept % round_to == 0) | (kept == size))
+        fits_twice = [d for d in range(1, round_to + 1) if round_to % d == 0 and 2 * d <= size]
+        assert np.all((kept % max(fits_twice, default=1) == 0) | (kept == size))
+
+
+@pytest.mark.parametrize(
+    ("channels", "round_to", "multiple", "half"),
+    [(16, 8, 1, 8), (15, 8, 1, 8), (8, 8, 1, 4), (6, 8, 1, 4), (3, 8, 1, 2), (12, 8, 3, 6)],
+)
+def test_half_of_a_small_group_can_go(
+    channels: int, round_to: int, multiple: int, half: int
+) -> None:
+    kept = kept_channels({"a": channels}, np.array([0.5, 1.0]), round_to, {"a": multiple})["a"]
+    assert kept.tolist() == [half, channels]
 
 
 def test_all_groups_are_returned_in_their_order() -> None:

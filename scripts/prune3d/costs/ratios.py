@@ -50,8 +50,8 @@ def kept_channels(
     widths
         Ratios in (0, 1], shape (W,).
     round_to
-        Channels are kept in multiples of this, at least one multiple. A group keeps all of its
-        channels at a ratio of 1, and where it has no more than one multiple.
+        Channels are kept in multiples of this, or of a divisor in small groups, see `step_of`; at
+        least one multiple. A group keeps all of its channels at a ratio of 1.
     multiples
         For some groups, what the kept channels must be a multiple of beside that.
 
@@ -62,7 +62,7 @@ def kept_channels(
     """
     same_size: dict[tuple[int, int], list[str]] = {}
     for name, channels in groups.items():
-        step = math.lcm(round_to, (multiples or {}).get(name, 1))
+        step = step_of(channels, round_to, (multiples or {}).get(name, 1))
         same_size.setdefault((channels, step), []).append(name)
     kept = {}
     for (channels, step), names in same_size.items():
@@ -73,6 +73,26 @@ def kept_channels(
             whole = np.minimum(np.maximum(units, 1) * step, channels)
             kept[name] = np.where(widths >= 1, channels, whole)
     return {name: kept[name] for name in groups}
+
+
+def step_of(channels: int, round_to: int, multiple: int = 1) -> int:
+    """Return in multiples of what the channels of a group are kept.
+
+    It is the multiple that is asked for, or the largest divisor of it of which the group has two:
+    of a group of one multiple nothing could go.
+
+    Parameters
+    ----------
+    channels
+        Of the group in the dense network.
+    round_to
+        What is asked for.
+    multiple
+        What the kept channels must be a multiple of in any case.
+    """
+    divisors = (d for d in range(round_to, 0, -1) if round_to % d == 0)
+    steps = (math.lcm(divisor, multiple) for divisor in divisors)
+    return next((step for step in steps if 2 * step <= channels), multiple)
 
 
 def side_of(resolution: float, image_size: int, smallest: int = 1) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from prune3d.costs.ratios import step_of
 from prune3d.costs.structure import Structure, compose
 from prune3d.data.images import ImageSplits
 from prune3d.models.assembly import get_spec
@@ -149,7 +150,7 @@ class _Ladder:
 
     @classmethod
     def of(cls, group: ChannelGroup, scores: Tensor, round_to: int, unit: float) -> _Ladder:
-        step = math.lcm(round_to, group.multiple)
+        step = step_of(group.channels, round_to, group.multiple)
         runs = scores.detach().cpu().double().view(-1, group.multiple).mean(1).sort().values.numpy()
         ends = range(step // group.multiple, len(runs), step // group.multiple)
         merits = np.array([part.mean() for part in np.split(runs, ends)]) / unit

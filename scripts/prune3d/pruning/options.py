@@ -40,7 +40,8 @@ class PruningOptions:
     channel_criterion
         A name in `CHANNEL_CRITERIA`, or one's own.
     round_to
-        Channels are kept in multiples of this.
+        Channels are kept in multiples of this, or of a divisor in small groups; see
+        `prune3d.costs.ratios.step_of`.
     probe_images
         Training images, at most, on which blocks and channels are scored and batch-norm statistics
         estimated.
