@@ -224,13 +224,13 @@ def test_an_overlay_shares_nothing_with_its_parts() -> None:
         ({"defaults__pruning__steps": 991}, ["pruning.steps", "991", "at most 100"]),
         (
             {"defaults__pruning__steps": 21},
-            ["pruning.steps is 21", "at most final.epochs, 20"],
+            ["pruning.steps is 21", "at most final.epochs, 16"],
         ),
         ({"defaults__dense__schedule": "rewind"}, ["dense", "schedule is rewind", "one_cycle"]),
         ({"defaults__dense__distillation": 0.5}, ["dense", "distillation is 0.5", "is 0"]),
         (
             {"defaults__finetune__schedule": "rewind", "defaults__finetune__epochs": 31},
-            ["finetune", "schedule is rewind", "epochs is 31", "at most dense.epochs, 30"],
+            ["finetune", "schedule is rewind", "epochs is 31", "at most dense.epochs, 25"],
         ),
         ({"defaults__dense__schedule": "linear"}, ["dense.schedule", "one of cosine, step"]),
         ({"defaults__dense__decay_at": [0.5, 1]}, ["dense.decay_at[1]", "below 1"]),

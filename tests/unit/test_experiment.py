@@ -54,7 +54,7 @@ def test_a_training_depends_on_keys_with_an_effect_alone() -> None:
     assert made({"dense": {"epochs": 31}}).training("finetune") == settings
     rewound = {"finetune": {"schedule": "rewind"}}
     before = made(rewound).training("finetune")
-    assert before["original_epochs"] == 30
+    assert before["original_epochs"] == 25
     assert made({**rewound, "dense": {"epochs": 31}}).training("finetune") != before
     other = {"finetune": {"schedule": "rewind", "learning_rate": 0.3}}
     assert made(other).training("finetune") == before
@@ -188,7 +188,7 @@ def test_training_from_scratch_follows_the_recipe_of_the_dense_network() -> None
     one = made({"dense": {"learning_rate": 0.33}, "final": {"epochs": 7, "distillation": 0.5}})
     settings = one.final_training("scratch_budget")
     assert (settings["scratch"], settings["more_epochs"]) == ("budget", 7)
-    assert settings["learning_rate"] == 0.33 and settings["epochs"] == 30
+    assert settings["learning_rate"] == 0.33 and settings["epochs"] == 25
     assert one.final_teacher("0", "scratch_epochs") == []
     assert one.final_teacher("0", "dwr") == "results/digits/seed0/dense/model.safetensors"
     fine = one.final_training("width")
@@ -204,7 +204,7 @@ def test_training_from_scratch_has_its_recipe_where_the_dense_network_is_given(
     (tmp_path / "weights.safetensors").touch()
     given = made({"model": {"checkpoint": str(tmp_path / "weights.safetensors")}})
     assert given.training("dense") == made().training("dense")
-    assert given.final_training("scratch_epochs")["epochs"] == 30
+    assert given.final_training("scratch_epochs")["epochs"] == 25
 
 
 STEPS = ("width_step", "side_step")
@@ -217,7 +217,7 @@ def test_trials_of_the_second_round_come_after_those_of_the_first() -> None:
     assert (len(first), len(second)) == (4, 2)
     assert one.trials_before("0", "macs25", "second") == first
     assert one.trials_before("0", "macs25", "first") == []
-    assert one.trial()["part"] == 0.2 and one.trial()["epochs"] == 20
+    assert one.trial()["part"] == 0.2 and one.trial()["epochs"] == 16
     assert made({"rerank": {"candidates": 0}}).trials("second", "0", "macs25") == []
 
 
