@@ -151,9 +151,9 @@ def _check_gradients(model: nn.Module, name: str, images: Tensor) -> None:
         return
     try:
         # oneDNN's gradients of some convolutions write outside their memory; see the trainings.
-        with torch.backends.mkldnn.flags(enabled=False), torch.random.fork_rng(devices=[]):
-            with torch.enable_grad():
-                model.train()(images).sum().backward()
+        without = torch.backends.mkldnn.flags(enabled=False)
+        with without, torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            model.train()(images).sum().backward()
     except Exception as error:
         raise UserError(
             f"{name} cannot be trained: its gradients cannot be computed ({what_failed(error)})."
