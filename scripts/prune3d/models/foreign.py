@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -150,14 +151,23 @@ def _check_gradients(model: nn.Module, name: str, images: Tensor) -> None:
     if not any(parameter.requires_grad for parameter in model.parameters()):
         return
     try:
-        # oneDNN's gradients of some convolutions write outside their memory; see the trainings.
-        without = torch.backends.mkldnn.flags(enabled=False)
-        with without, torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        with _without_onednn(), torch.enable_grad(), torch.random.fork_rng(devices=[]):
             model.train()(images).sum().backward()
     except Exception as error:
         raise UserError(
             f"{name} cannot be trained: its gradients cannot be computed ({what_failed(error)})."
         ) from error
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """Compute without oneDNN, whose gradients of some convolutions write outside their memory."""
+    # `flags` would set what the user is then warned of.
+    before, *_ = torch.backends.mkldnn.set_flags(_enabled=False)
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.set_flags(_enabled=before)
 
 
 def _check_same_state(model: nn.Module, again: nn.Module, name: str) -> None:
