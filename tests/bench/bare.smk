@@ -17,13 +17,13 @@ wildcard_constraints:
 
 rule all:
     input:
-        expand(R + "/budgets/{final}/model.onnx", run=RUNS, final=FINALS),
+        expand(R + "/budgets/{final}/card", run=RUNS, final=FINALS),
         "results/resources",
 
 
 rule resources:
     input:
-        expand(R + "/budgets/{final}/model.onnx", run=RUNS, final=FINALS),
+        expand(R + "/budgets/{final}/card", run=RUNS, final=FINALS),
         expand(R + "/budgets/{final}/metrics", run=RUNS, final=FINALS),
         "results/table",
     output:
@@ -38,9 +38,9 @@ rule table:
             R + "/budgets/{final}/{file}",
             run=RUNS,
             final=FINALS,
-            file=["metrics", "provenance"],
+            file=["metrics", "history", "provenance"],
         ),
-        expand(R + "/dense/{file}", run=RUNS, file=["metrics", "test", "blocks"]),
+        expand(R + "/dense/{file}", run=RUNS, file=["metrics", "test", "blocks", "history", "provenance"]),
         expand(R + "/samples/{point}/provenance", run=RUNS, point=POINTS[:-1]),
         expand(R + "/predictor/validation", run=RUNS),
     output:
@@ -253,5 +253,18 @@ rule export:
         R + "/budgets/{final}/model",
     output:
         R + "/budgets/{final}/model.onnx",
+        R + "/budgets/{final}/pictures.onnx",
+    shell:
+        "touch {output}"
+
+
+rule card:
+    input:
+        R + "/budgets/{final}/model",
+        R + "/budgets/{final}/metrics",
+        R + "/budgets/{final}/model.onnx",
+        R + "/budgets/{final}/pictures.onnx",
+    output:
+        R + "/budgets/{final}/card",
     shell:
         "touch {output}"

@@ -24,6 +24,6 @@ def test_a_dry_run_of_a_thousand_jobs_is_not_much_slower_than_a_bare_one(tmp_pat
     # The same jobs, so that it is the same work; tables and a figure a budget have no counterpart.
     jobs = snakemake(bare, *plain).jobs
     assert 0 <= snakemake(ours, *full).jobs - jobs <= 0.03 * jobs
-    # Calls, since seconds differ with what else a machine does; `make bench` compares those. 1.85
+    # Calls, since seconds differ with what else a machine does; `make bench` compares those. 1.80
     # times as many as measured: jobs have more files, and the config is checked.
     assert count_calls(ours, *full) < 2.0 * count_calls(bare, *plain)
