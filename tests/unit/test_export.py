@@ -61,7 +61,7 @@ def test_a_file_that_computes_something_else_is_refused(
         def run(self, names: None, given: dict[str, np.ndarray]) -> list[np.ndarray]:
             return [np.zeros((len(given["images"]), 10), np.float32)]
 
-    monkeypatch.setattr("prune3d.export.onnx_file._session", lambda path: Wrong())
+    monkeypatch.setattr("prune3d.export.onnx_file.start_session", lambda path: Wrong())
     with pytest.raises(UserError, match="the ONNX file of resnet14 differs from the network by"):
         export(pruned, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

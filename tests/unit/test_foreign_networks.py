@@ -187,7 +187,7 @@ def test_sides_at_which_an_auxiliary_head_fails_are_not_taken() -> None:
 
 def composed(structure: Structure) -> tuple[np.ndarray, float]:
     """Return the weights of each layer and the parameters of the dense network."""
-    level = compose(structure, (), structure.kept(np.ones(1)) or {"": np.ones(1)})
+    level = compose(structure, (), structure.kept(np.ones(1)))
     return level.weights[:, 0], float(level.params[0])
 
 

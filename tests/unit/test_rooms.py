@@ -12,7 +12,7 @@ import pytest
 
 from rooms import LIBRARY, MODULES, ROOMS, imported, name_of, room_of
 
-GROUND = ("errors", "seeds", "files", "records", "tensors", "progress", "_version")
+GROUND = ("errors", "seeds", "files", "records", "tensors", "progress", "processes", "_version")
 
 
 def level(module: str) -> int:

@@ -144,8 +144,12 @@ class Structure:
     frozen: tuple[FrozenChannels, ...] = ()
 
     def kept(self, widths: Floats, round_to: int = 1) -> dict[str, Counts]:
-        """Return the channels that each group keeps at each width; see `kept_channels`."""
-        return kept_channels(self.groups, widths, round_to, self.multiples)
+        """Return the channels that each group keeps at each width; see `kept_channels`.
+
+        Where there are no groups, one without a name stands for the widths.
+        """
+        kept = kept_channels(self.groups, widths, round_to, self.multiples)
+        return kept or {"": np.ones(len(widths), dtype=np.int64)}
 
     @property
     def fewest_blocks(self) -> int:
@@ -363,7 +367,7 @@ def enumerate_lattice(
         widths and sides are in the order given. Realized ratios: blocks kept, mean ratio of the
         channels kept in the groups that are left, pixels.
     """
-    kept = structure.kept(widths, round_to) or {"": np.ones(len(widths), dtype=np.int64)}
+    kept = structure.kept(widths, round_to)
     columns = [structure.sides.index(side) for side in sides]
     positions = structure.arrays.positions[columns]
     order = list(removal_order)[: structure.blocks - structure.fewest_blocks]

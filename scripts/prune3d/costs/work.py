@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from prune3d.costs.ratios import kept_blocks
 from prune3d.costs.structure import Level, Structure, compose
 
 Floats = NDArray[np.float64]
@@ -60,12 +61,12 @@ class Work:
             See `TERMS`.
         """
         structure = self.structure
-        kept = structure.kept(width, self.round_to) or {"": np.ones(len(width), dtype=np.int64)}
+        kept = structure.kept(width, self.round_to)
         positions = structure.arrays.positions[[structure.sides.index(int(s)) for s in side]]
         blocks = max(structure.blocks, 1)
         levels = []
         for ratio in depth:
-            gone = self.removal_order[: blocks - round(float(ratio) * blocks)]
+            gone = self.removal_order[: blocks - kept_blocks(float(ratio), blocks, 1)]
             levels.append(self._terms(compose(structure, gone, kept), positions))
         return np.stack(levels)
 

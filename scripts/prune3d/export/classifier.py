@@ -143,7 +143,7 @@ def open_session(path: Path, threads: int | None = None, providers: Sequence[str
         If it is missing or damaged, holds no network, or ONNX Runtime is not installed.
     """
     try:
-        import onnxruntime
+        import onnxruntime  # noqa: F401
     except ImportError:
         raise UserError(
             f"{path} needs onnxruntime, which is not installed; install onnxruntime."
@@ -151,17 +151,24 @@ def open_session(path: Path, threads: int | None = None, providers: Sequence[str
 
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist or is no file.")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    if threads is not None:
-        options.intra_op_num_threads = threads
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+        session = start_session(path, threads, providers)
     except Exception as error:  # ONNX Runtime's are of many types
         raise CheckpointError(f"{path} is no usable ONNX file ({what_failed(error)}).") from None
     if not session.get_inputs():
         raise CheckpointError(f"{path} holds no network: {session.get_modelmeta().description}.")
     return session
+
+
+def start_session(path: Path, threads: int | None = None, providers: Sequence[str] = CPU) -> Any:
+    """Return a session of ONNX Runtime for a file; its own errors are raised, and not printed."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
 
 
 def told_by(session: Any, path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from prune3d.errors import UserError, what_failed
+from prune3d.export.classifier import start_session
 from prune3d.export.decisions import decisions
 from prune3d.export.equivalents import Equivalents
 from prune3d.files import atomic_path
@@ -112,7 +113,7 @@ def _write_and_compare(model: nn.Module, side: int, path: Path) -> float:
     for fixed_sides in (True, False):
         try:
             _write(model, _images(model, TRACED_IMAGES, side), path, Equivalents(fixed_sides))
-            session = _session(path)
+            session = start_session(path)
             counts = (TRACED_IMAGES, OTHER_IMAGES)
             return max(_difference(model, session, _images(model, n, side)) for n in counts)
         except Exception as error:  # the exporter's are of many types
@@ -194,11 +195,3 @@ def _difference(model: nn.Module, session: Any, images: torch.Tensor) -> float:
             f"{difference:.3g} in its logits for {count} images."
         )
     return difference
-
-
-def _session(path: Path) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors are raised; else they are printed as well
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -162,7 +162,7 @@ def _check_pruned(pruned: nn.Module, structure: Structure, width: float) -> None
         If the numbers differ.
     """
     spec, measured = get_spec(pruned), cost(pruned)
-    kept = structure.kept(np.array([width])) or {"": np.array([1])}
+    kept = structure.kept(np.array([width]))
     level = compose(structure, spec.removed_blocks, kept)
     at = structure.sides.index(spec.side)
     expected = int((structure.arrays.positions[at] @ level.weights)[0]), int(level.params[0])

@@ -117,7 +117,7 @@ def width_for(model: nn.Module, macs: float, options: PruningOptions) -> float:
     spec = get_spec(model)
     structure = analyze(model, sorted({spec.side, spec.image_size}))
     widths = np.arange(1000, 0, -1) / 1000
-    kept = structure.kept(widths, options.round_to) or {"": np.ones(len(widths), dtype=np.int64)}
+    kept = structure.kept(widths, options.round_to)
     level = compose(structure, spec.removed_blocks, kept)
     ratios = structure.arrays.positions[0] @ level.weights / cost_of_dense(model)
     within = np.flatnonzero(ratios <= macs)

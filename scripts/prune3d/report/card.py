@@ -1,4 +1,4 @@
-"""The card of a network: a README that says what it is and how it is used."""
+"""The card of a network: a README that says what it is and how it is used. Needs no torch."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ import torch
 
 from prune3d.errors import TrainingError, UserError
 from prune3d.files import read_json
+from prune3d.processes import signal_name
 from prune3d.tensors import read_arrays
 from prune3d.train import interrupt
 from prune3d.train.order import write_order
@@ -166,9 +167,8 @@ def _raise_cause(folder: Path, ended: Sequence[int | None]) -> None:
 def _end(code: int) -> str:
     if code >= 0:
         return f"ended with status {code}"
-    name = signal.Signals(-code).name
     short = ", as the system does where memory runs out" if -code == signal.SIGKILL else ""
-    return f"was ended by {name}{short}"
+    return f"was ended by {signal_name(-code)}{short}"
 
 
 def _errors(folder: Path, rank: int) -> Path:

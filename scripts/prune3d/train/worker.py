@@ -7,7 +7,6 @@ so that several trainings on one machine need no ports.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -22,6 +21,7 @@ import torch.distributed as dist
 from prune3d.data.loader import Shard
 from prune3d.errors import TrainingError, UserError, what_failed
 from prune3d.files import write_json
+from prune3d.processes import die_with
 from prune3d.tensors import write_arrays
 from prune3d.train import interrupt
 from prune3d.train.order import Order, make_task, read_order, remove_files
@@ -31,12 +31,11 @@ FORMAT = "prune3d weights 1"
 OUTCOME = "outcome"
 # What a failed process tells.
 REFUSED, DIVERGED, FAILED = "refused", "diverged", "failed"
-PR_SET_PDEATHSIG = 1
 
 
 def main(path: Path, parent: int) -> None:
     """Do one process's part; a failure is told in a file beside the order."""
-    _end_with(parent)
+    die_with(parent)
     shard = Shard(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     # A batch system may tell every process to end; the first decides when.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -102,14 +101,6 @@ def _tell(folder: Path, shard: Shard, error: Exception) -> None:
         )
     failure = {"kind": kind, "sentence": sentence, "seconds": time.time()}
     write_json(folder / f"failed.{shard.rank}", failure)
-
-
-def _end_with(parent: int) -> None:
-    """Have the system kill this process when the one that started it is gone."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            sys.exit(1)
 
 
 if __name__ == "__main__":

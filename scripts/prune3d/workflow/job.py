@@ -24,12 +24,13 @@ from prune3d import __version__
 from prune3d.costs.rounding_file import ROUNDING
 from prune3d.errors import UserError, one_line
 from prune3d.files import PLACE, remove_partial
+from prune3d.processes import signal_name
 from prune3d.seeds import derive_seed
 from prune3d.train import interrupt
 from prune3d.workflow.attempts import COMPLETED, TERMINATED, AttemptLog
 from prune3d.workflow.devices import TakenDevices, take_gpus
 from prune3d.workflow.lock import WriterLock
-from prune3d.workflow.watch import ASKED, explain_death, go_on_in_child, name_of
+from prune3d.workflow.watch import ASKED, explain_death, go_on_in_child
 
 if TYPE_CHECKING:
     import torch
@@ -152,7 +153,7 @@ class Job:
         if number not in ASKED:
             log.error("%s %s", self._name, explain_death(number))
         if self._attempts is not None:
-            self._attempts.end(TERMINATED if number in ASKED else f"died of {name_of(number)}")
+            self._attempts.end(TERMINATED if number in ASKED else f"died of {signal_name(number)}")
 
     def _tell_end(self, error: BaseException | None) -> None:
         if error is None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
 from types import FrameType
 
-PR_SET_PDEATHSIG = 1
+from prune3d.processes import die_with, signal_name
+
 # How users and batch systems end a job: nothing that needs an explanation.
 ASKED = frozenset(
     getattr(signal, name)
@@ -39,7 +39,7 @@ def go_on_in_child() -> int | None:
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGINT, before)
-        _die_with(waiting)
+        die_with(waiting)
         return None
 
     def pass_on(number: int, frame: FrameType | None) -> None:
@@ -53,16 +53,9 @@ def go_on_in_child() -> int | None:
     sys.exit(os.waitstatus_to_exitcode(status))
 
 
-def _die_with(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
 def explain_death(number: int) -> str:
     """Return what a signal that nobody sent on purpose means, and what to try."""
-    name = name_of(number)
+    name = signal_name(number)
     if number == signal.SIGKILL:
         return (
             f"was ended by {name}, as the system does where memory runs out: no fault of the "
@@ -73,11 +66,3 @@ def explain_death(number: int) -> str:
         f"died of {name} within a library: no fault of the config but of the library, of the "
         f"machine{room}; run again, and where it dies again set `compute.channels_last: never`."
     )
-
-
-def name_of(number: int) -> str:
-    """Return the name of a signal, such as ``SIGSEGV``."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
