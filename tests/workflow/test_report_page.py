@@ -41,7 +41,7 @@ return {
 def report(own_finished: Project) -> Path:
     """The report of the tiny run with all that may be in it, as `make report` writes it."""
     path = own_finished.folder / "results/report.html"
-    more = {"latency": {"table": True}, "ablations": ["degree", "samples"]}
+    more = {"latency": {"finals": True}, "ablations": ["degree", "samples"]}
     config = own_finished.with_config("whole", {"defaults": more})
     wanted = ["--", "all", "results/report/landing.rst"]
     page = ["--report", "results/report.html"]
