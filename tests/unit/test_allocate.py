@@ -106,6 +106,20 @@ def test_channels_stay_in_multiples(make_network: Make) -> None:
     assert 0.95 * limit <= prune3d.cost(pruned).macs <= limit
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_budget_is_used_where_one_channel_costs_much(seed: int) -> None:
+    """In the stream of a narrow network that has lost most blocks."""
+    torch.manual_seed(seed)
+    model = prune3d.build("resnet32_wd2", 4, 24)
+    blocks = [f"layer{stage}.{i}" for stage in (1, 2, 3) for i in (1, 2, 3, 4)]
+    shape: Any = {"depth": 4 / 15, "removal_order": blocks[:11]}
+    options = {"channel_criterion": "l1"}
+    uniform = prune3d.prune(model, width=0.986, options=PruningOptions(**options), **shape)
+    pruned = cut(model, width=0.986, options=options, **shape)
+    limit = prune3d.cost(uniform).macs
+    assert 0.98 * limit <= prune3d.cost(pruned).macs <= limit
+
+
 def test_equal_scores_keep_equal_shares() -> None:
     """Scales that no training has changed yet are all 1."""
     model = prune3d.build("resnet14", 10, 16)

@@ -27,6 +27,10 @@ from prune3d.pruning.width import keep_highest, known_groups, score_channels, un
 
 LEAST = 0.1  # of a group's channels that stay whatever their scores
 MOST_BACK = 200  # steps below the threshold that are tried once more
+ENOUGH = 0.98  # of the MACs that may be used, below which another order is tried
+MOST_SPARED = 8  # groups that are spared from a step on for that
+
+Gone = NDArray[np.int64]  # steps that each group loses
 
 
 def prune_allocated(
@@ -76,7 +80,8 @@ def allocate(
 ) -> dict[str, int]:
     """Return how many channels each group keeps at the lowest threshold that costs no more.
 
-    Where that leaves MACs unused, channels just below it stay as well.
+    Where that leaves MACs unused, channels just below it stay as well; where it still leaves some,
+    since one step costs much, that step and what is below it in its group may stay, and others go.
 
     A group keeps at least `LEAST` of its channels, or its uniform share where that is less.
 
@@ -112,24 +117,47 @@ def allocate(
         }
         return {**uniform, **own}
 
-    def first(steps: int) -> NDArray[np.int64]:
-        return np.bincount(owners[:steps], minlength=len(ladders))
-
-    def fits(gone: NDArray[np.int64]) -> bool:
-        return macs_of(structure, spec.removed_blocks, without(gone)) <= limit
+    def macs(gone: Gone) -> int:
+        return macs_of(structure, spec.removed_blocks, without(gone))
 
     # Without any step of theirs all groups keep their fewest, no more than their uniform share.
     limit = macs_of(structure, spec.removed_blocks, uniform)
+    best = np.full(len(ladders), len(owners))
+    for _ in range(1 + MOST_SPARED):
+        steps, gone = _below_threshold(owners, len(ladders), lambda gone: macs(gone) <= limit)
+        best = max((one for one in (best, gone) if macs(one) <= limit), key=macs)
+        if macs(best) >= ENOUGH * limit:
+            break
+        # The last step that went costs much: its group is spared, so that cheaper steps go.
+        last = max(0, steps - 1)
+        spared = (np.arange(len(owners)) >= last) & (owners == owners[last])
+        owners = owners[~spared]
+        if not len(owners):
+            break
+    return without(best)
+
+
+def _below_threshold(
+    owners: NDArray[np.int64], groups: int, fits: Callable[[Gone], bool]
+) -> tuple[int, Gone]:
+    """Return how many steps of an order go, and of each group, at the lowest threshold that fits.
+
+    Of those that go, some of the most important come back where more than needed had gone. All go
+    where nothing fits.
+    """
+
+    def first(steps: int) -> Gone:
+        return np.bincount(owners[:steps], minlength=groups)
+
     low, high = 0, len(owners)
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(first(middle)) else (middle + 1, high)
     gone = first(low)
-    # The last step may have cost much: those that are cheaper come back, the most important first.
     for owner in owners[max(0, low - MOST_BACK) : low][::-1]:
-        back = gone - (np.arange(len(ladders)) == owner)
+        back = gone - (np.arange(groups) == owner)
         gone = back if fits(back) else gone
-    return without(gone)
+    return low, gone
 
 
 @dataclass(frozen=True)
