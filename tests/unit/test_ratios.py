@@ -104,7 +104,10 @@ def test_channels_are_multiples_between_one_and_all_and_grow_with_the_width(
 
 @pytest.mark.parametrize(
     ("channels", "round_to", "multiple", "half"),
-    [(16, 8, 1, 8), (15, 8, 1, 8), (8, 8, 1, 4), (6, 8, 1, 4), (3, 8, 1, 2), (12, 8, 3, 6)],
+    [
+        *((16, 8, 1, 8), (15, 8, 1, 8), (8, 8, 1, 4), (6, 8, 1, 4), (3, 8, 1, 2), (12, 8, 3, 6)),
+        (16, 8 * 10**9, 1, 8),  # at once
+    ],
 )
 def test_half_of_a_small_group_can_go(
     channels: int, round_to: int, multiple: int, half: int

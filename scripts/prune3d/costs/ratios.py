@@ -90,7 +90,7 @@ def step_of(channels: int, round_to: int, multiple: int = 1) -> int:
     multiple
         What the kept channels must be a multiple of in any case.
     """
-    divisors = (d for d in range(round_to, 0, -1) if round_to % d == 0)
+    divisors = (d for d in range(min(round_to, channels // 2), 0, -1) if round_to % d == 0)
     steps = (math.lcm(divisor, multiple) for divisor in divisors)
     return next((step for step in steps if 2 * step <= channels), multiple)
 
