@@ -51,24 +51,38 @@ def test_every_tensor_is_the_beginning_of_that_of_a_new_dense_network(
     new = prune3d.build(name, 10, 32).state_dict()
     assert {name: tensor.shape for name, tensor in pruned.state_dict().items()} == before
     for key, tensor in pruned.state_dict().items():
-        assert torch.equal(tensor, new[key][tuple(map(slice, tensor.shape))]), key
+        begun = new[key][tuple(map(slice, tensor.shape))]
+        factor = tensor.norm() / begun.norm() if begun.any() else 1.0
+        torch.testing.assert_close(tensor.float(), begun * factor, msg=key)
+        assert tensor.shape != new[key].shape or torch.equal(tensor, begun), key
     assert not any((p == 7).any() for p in pruned.parameters())
     assert get_lineage(pruned) == ()
     assert pruned.eval()(torch.randn(2, 3, 32, 32)).isfinite().all()
 
 
-def test_weights_are_as_large_as_the_networks_own_code_makes_them() -> None:
-    """Not as torch's default, which is the root of six smaller for the CIFAR ResNets."""
-    model = prune3d.prune(prune3d.build("resnet20", 10, 32), width=0.5)
+@pytest.mark.parametrize(
+    ("dense", "width", "narrow"),
+    [
+        ("resnet20", 0.5, "resnet20_wd2"),  # by outputs; torch's default is the root of six smaller
+        (f"{OWN / 'laws.py'}:wide_default", 0.25, f"{OWN / 'laws.py'}:narrow_default"),
+        (f"{OWN / 'laws.py'}:wide_xavier", 0.25, f"{OWN / 'laws.py'}:narrow_xavier"),
+        (f"{OWN / 'laws.py'}:wide_fixed", 0.25, f"{OWN / 'laws.py'}:narrow_fixed"),
+    ],
+)
+def test_weights_are_as_large_as_the_networks_own_code_makes_them_at_this_width(
+    dense: str, width: float, narrow: str
+) -> None:
+    model = prune3d.prune(prune3d.build(dense, 10, 32), width=width)
     fill(model, 7.0)
     initialize(model, 0)
-    own = prune3d.build("resnet20", 10, 32)
+    own = prune3d.build(narrow, 10, 32)
     for name, layer in model.named_modules():
-        if isinstance(layer, nn.Conv2d) and layer.weight.numel() > 2000:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
             like = own.get_submodule(name).weight
-            assert float(layer.weight.detach().std()) == pytest.approx(
-                float(like.detach().std()), rel=0.1
-            )
+            assert layer.weight.shape == like.shape
+            error = 4 * like.numel() ** -0.5
+            ratio = float(layer.weight.detach().std()) / float(like.detach().std())
+            assert ratio == pytest.approx(1, rel=error), name
 
 
 def test_seeds_differ_and_the_same_seed_gives_the_same(
