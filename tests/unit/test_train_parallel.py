@@ -211,6 +211,12 @@ class Net(nn.Module):
         pass
 
 
+class Leaving(Net):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.left_out = nn.Linear(8, classes)
+
+
 class Broken(Net):
     def fail(self):
         raise RuntimeError("nothing goes in process 1")
@@ -228,6 +234,10 @@ class Silent(Net):
 
 def make(num_classes):
     return Net(num_classes)
+
+
+def leaving(num_classes):
+    return Leaving(num_classes)
 
 
 def broken(num_classes):
@@ -280,6 +290,22 @@ def test_two_processes_train_ones_own_pruned_network_with_a_penalty(
     assert torch.equal(ends[1]["stem.0.weight"], frozen)
     difference = (ends[1]["conv.weight"] - plain.state_dict()["conv.weight"]).abs().max()
     assert difference > 1e-3
+
+
+@pytest.mark.slow
+def test_layers_that_the_forward_pass_leaves_out_stay_in_two_processes(
+    own: Path, images: ImageSet
+) -> None:
+    before = of(own, "leaving").state_dict()
+    ends = []
+    for compute in (Compute(), TWO):
+        model = of(own, "leaving")
+        train(model, images, OWN_RECIPE, 3, compute=compute)
+        ends.append(model.state_dict())
+    for name, value in ends[0].items():
+        torch.testing.assert_close(ends[1][name], value, rtol=1e-4, atol=1e-5)
+        if name.startswith("left_out"):
+            assert torch.equal(ends[1][name], before[name])
 
 
 @pytest.mark.slow

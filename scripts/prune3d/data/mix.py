@@ -141,8 +141,8 @@ def mix(images: Tensor, drawn: MixDraw, step: Tensor) -> Tensor:
     """
     own = images.float()
     other = own.roll(1, 0)
-    blend = drawn.blends[step]
-    top, left, below, right = drawn.boxes[:, step]
+    blend = _of_step(drawn.blends, step)
+    top, left, below, right = _of_step(drawn.boxes, step)
     place = torch.arange(images.shape[-1], device=images.device)
     rows, columns = (place >= top) & (place < below), (place >= left) & (place < right)
     return torch.where(rows[:, None] & columns, other, blend * own + (1 - blend) * other)
@@ -150,4 +150,12 @@ def mix(images: Tensor, drawn: MixDraw, step: Tensor) -> Tensor:
 
 def mix_labels(labels: Tensor, drawn: MixDraw, step: Tensor) -> Mixed:
     """Return the second label of the images that `mix` makes; see there."""
-    return Mixed(labels.roll(1, 0), drawn.shares[step])
+    return Mixed(labels.roll(1, 0), _of_step(drawn.shares, step))
+
+
+def _of_step(numbers: Tensor, step: Tensor) -> Tensor:
+    """Return the numbers of a step from those of all, which lie along the last axis.
+
+    An index that is a tensor without axes would be read by the processor.
+    """
+    return numbers.index_select(-1, step.view(1)).squeeze(-1)

@@ -5,6 +5,7 @@ On GPUs it is `torch.nn.SyncBatchNorm`, which runs nowhere else; on a CPU one of
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
@@ -45,6 +46,34 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             self.running_var.lerp_(square / (count - 1), part)
 
 
+class SynchronizedBatchNorm(nn.SyncBatchNorm):
+    """Torch's, where a process may have no image of a batch."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return normalized activations of the same shape, (n, channels, height, width)."""
+        # Without images torch sends zeros of the input's dtype; all others send float32.
+        return super().forward(input if len(input) else input.float())
+
+
+class _Activated(nn.Module):
+    """What timm's ``BatchNormAct2d`` does beside normalizing."""
+
+    act: nn.Module
+    drop: nn.Module
+
+    def forward(self, input: Tensor) -> Tensor:
+        output: Tensor = self.act(self.drop(super().forward(input)))
+        return output
+
+
+class ActivatedSharedBatchNorm2d(_Activated, SharedBatchNorm2d):
+    """The same with an activation, on a CPU."""
+
+
+class ActivatedSynchronizedBatchNorm(_Activated, SynchronizedBatchNorm):
+    """The same with an activation, on GPUs."""
+
+
 def share_batch_norm(model: nn.Module, device: torch.device) -> None:
     """Turn every batch norm of a network into a shared one, in place; its tensors stay.
 
@@ -62,7 +91,9 @@ def share_batch_norm(model: nn.Module, device: torch.device) -> None:
     """
     for name, module in model.named_modules():
         if type(module) is nn.BatchNorm2d:
-            _share(module, device)
+            _share(module, device, SynchronizedBatchNorm, SharedBatchNorm2d)
+        elif _is_activated(module):
+            _share(module, device, ActivatedSynchronizedBatchNorm, ActivatedSharedBatchNorm2d)
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
             raise UserError(
                 f"layer '{name}' is a {type(module).__name__}, which cannot be trained in several "
@@ -70,13 +101,21 @@ def share_batch_norm(model: nn.Module, device: torch.device) -> None:
             )
 
 
-def _share(module: nn.BatchNorm2d, device: torch.device) -> None:
+def _is_activated(module: nn.Module) -> bool:
+    # Loaded where a network of timm's is.
+    timm = sys.modules.get("timm.layers")
+    return timm is not None and type(module) is timm.BatchNormAct2d
+
+
+def _share(
+    module: nn.Module, device: torch.device, on_gpus: type[nn.Module], on_cpu: type[nn.Module]
+) -> None:
     # The object stays, whoever else holds it, and so do its tensors and hooks.
     if device.type == "cuda":
-        module.__class__ = nn.SyncBatchNorm  # type: ignore[assignment]
+        module.__class__ = on_gpus
         module.process_group = None  # type: ignore[assignment]  # all processes
     else:
-        module.__class__ = SharedBatchNorm2d
+        module.__class__ = on_cpu
 
 
 def _shared_statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

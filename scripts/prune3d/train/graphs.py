@@ -184,9 +184,11 @@ def _why_not(step: Step, loader: TrainingLoader, before: Snapshot) -> str | None
     step.rewind()
     operations = []
     for _ in range(2):
-        with _Operations() as seen:
+        with _Operations(step.total.device) as seen:
             step.forward(size, pixels)
         operations.append(seen.names)
+        if seen.read is not None:
+            return f"a step reads a number from a tensor{seen.read}"
     changed = before.difference()
     if operations[0] != operations[1]:
         return changed or "the network's operations differ from one step to the next"
@@ -194,15 +196,28 @@ def _why_not(step: Step, loader: TrainingLoader, before: Snapshot) -> str | None
 
 
 class _Operations(TorchDispatchMode):
-    """Notes the operations of torch that run, with the shapes that they are given."""
+    """Notes the operations of torch that run, with the shapes that they are given.
 
-    def __init__(self) -> None:
+    Attributes
+    ----------
+    names
+        Of the operations, with the shapes.
+    read
+        Where a number is read from a tensor on the device, for which the processor waits, or None.
+    """
+
+    def __init__(self, device: torch.device) -> None:
         super().__init__()
+        self._device = device
         self.names: list[tuple[str, tuple[torch.Size, ...]]] = []
+        self.read: str | None = None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        shapes = tuple(arg.shape for arg in args if isinstance(arg, Tensor))
-        self.names.append((str(func), shapes))
+        tensors = [arg for arg in args if isinstance(arg, Tensor)]
+        self.names.append((str(func), tuple(tensor.shape for tensor in tensors)))
+        reads = func is torch.ops.aten._local_scalar_dense.default
+        if reads and self.read is None and tensors[0].device == self._device:
+            self.read = _place(traceback.extract_stack())
         return func(*args, **(kwargs or {}))
 
 
@@ -212,8 +227,11 @@ def _tell(error: BaseException) -> str:
     while error.__context__ is not None:
         error = error.__context__
     text = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
+    return text + _place(traceback.extract_tb(error.__traceback__))
+
+
+def _place(frames: traceback.StackSummary) -> str:
+    """Return the last of some frames that is outside of torch and prune3d, in brackets."""
     ours = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
-    frames = traceback.extract_tb(error.__traceback__)
     foreign = [frame for frame in frames if not frame.filename.startswith(ours)]
-    place = f" ({foreign[-1].filename}, line {foreign[-1].lineno})" if foreign else ""
-    return f"{text}{place}"
+    return f" ({foreign[-1].filename}, line {foreign[-1].lineno})" if foreign else ""

@@ -16,6 +16,7 @@ from prune3d.data.augment import Augmentation
 from prune3d.data.loader import Layout, Shard, TrainingLoader
 from prune3d.data.mix import Mixing
 from prune3d.errors import TrainingError
+from prune3d.models import MODELS
 from prune3d.models.assembly import get_spec
 from prune3d.seeds import derive_seed
 from prune3d.train.averaging import WeightAverage
@@ -152,7 +153,10 @@ class Trainer:
     def _capture(self) -> Callable[[int, Tensor | None], None]:
         """Return what takes the steps: captured where that is wanted, possible, and worth it."""
         record = recorder(self._task.compute, self._plan)
-        if record is None or self._shard.processes > 1:
+        if record is None:
+            return self._step
+        if self._shard.processes > 1:
+            log.info("training without a CUDA graph: several processes share the batches")
             return self._step
         state, device = self._state, self._plan.device
         networks = {"network": state.model, "teacher": self._teacher}
@@ -192,6 +196,8 @@ class Trainer:
                 model,
                 device_ids=[device.index] if device.type == "cuda" else None,
                 broadcast_buffers=False,
+                # Networks of other people's may have layers that the forward pass leaves out.
+                find_unused_parameters=get_spec(model).name not in MODELS,
             )
         elif self._plan.folds:
             fold_batch_norms(model)
