@@ -214,12 +214,13 @@ def test_an_erased_rectangle_has_the_mean_colour_and_the_rest_stays() -> None:
         assert torch.equal(changed[i][:, ~hole], images.images[i][:, ~hole])
 
 
+@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("kind", ["randaugment", "trivialaugment"])
-def test_policies_are_torchvisions_with_a_seed_for_each_image(kind: str) -> None:
+def test_policies_are_torchvisions_with_a_seed_for_each_image(kind: str, workers: int) -> None:
     from torchvision.transforms import InterpolationMode, v2
 
     images = image_set(9)
-    layout = Layout(4, 16, NOTHING, auto_augment=kind)
+    layout = Layout(4, 16, NOTHING, workers=workers, auto_augment=kind)
     generator = torch.Generator().manual_seed(3)
     batches = list(TrainingLoader(images, layout, CPU).epoch(generator))
     generator.manual_seed(3)

@@ -13,7 +13,13 @@ import pytest
 
 from prune3d.errors import UserError
 from prune3d.workflow import devices
-from prune3d.workflow.devices import DeviceSlots, jobs_per_gpu, take_gpus, visible_gpus
+from prune3d.workflow.devices import (
+    DeviceSlots,
+    gpus_asked,
+    jobs_per_gpu,
+    take_gpus,
+    visible_gpus,
+)
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 # Argument: folder, GPUs, places on each, seconds.
@@ -166,3 +172,23 @@ def test_a_user_without_a_name_has_a_folder(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     assert devices.slots_folder().name == f"prune3d-gpus-{os.getuid()}"
+
+
+@pytest.mark.parametrize(
+    ("resources", "count"),
+    [
+        ({}, 0),
+        ({"gpu": 2}, 2),
+        ({"gpu": 0, "gres": "'gpu:1'"}, 1),
+        ({"gpu": 0, "gres": "gpu:4"}, 4),
+        ({"gres": "gpu:a100:4"}, 4),
+        ({"gres": "gpu"}, 1),
+        ({"gres": "gpu:a100"}, 1),
+        ({"gres": "craynetwork:1,gpu:2"}, 2),
+        ({"gres": "license:3"}, 0),
+    ],
+)
+def test_gpus_are_asked_for_by_number_or_as_generic_resources(
+    resources: dict[str, object], count: int
+) -> None:
+    assert gpus_asked(resources) == count

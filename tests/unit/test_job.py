@@ -135,6 +135,16 @@ def test_the_digest_changes_with_what_the_job_depends_on(
     assert digest(tmp_path, **changes) != digest(tmp_path)
 
 
+def test_the_digest_is_the_same_on_another_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that is preempted goes on where there is a place, whatever GPU that has."""
+    before = digest(tmp_path)
+    assert digest(tmp_path, threads=8) == before
+    monkeypatch.setattr(Job, "device", lambda self: torch.device("cuda", 3))
+    assert digest(tmp_path) == before
+
+
 def test_the_digest_changes_with_the_content_of_inputs_not_their_name(tmp_path: Path) -> None:
     before = digest(tmp_path)
     (tmp_path / "other").write_bytes(b"images")

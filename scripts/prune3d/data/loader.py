@@ -89,7 +89,7 @@ class Layout:
     shard
         The part of each batch that is wanted.
     workers
-        Processes that decode picture files; 0 decodes in this one.
+        Processes that decode picture files and apply `auto_augment`; 0 does so in this one.
     memory_format
         Of the inputs.
     teacher_side
@@ -120,8 +120,9 @@ class TrainingLoader:
     """Batches of an epoch, again and again.
 
     Images in memory are moved to the device where they fit beside the network, and are augmented
-    there at full size, then resized. Picture files are decoded and resized by worker processes
-    ahead of their use, and augmented at the smaller side with lengths scaled alike.
+    there at full size, then resized. Worker processes apply `auto_augment` and decode and resize
+    picture files ahead of their use; these are augmented at the smaller side with lengths scaled
+    alike.
 
     The order of an epoch and its random numbers are moved to the device once, into tensors that
     stay where they are, and a batch is made from them by operations on the device alone: what makes
@@ -143,14 +144,19 @@ class TrainingLoader:
         how = layout.augmentation
         self._source: _Source
         self._side = images.side
+        policy = _policy(layout, images.mean)
         if isinstance(images, ImageFiles):
-            self._source = _Files(images, layout, device)
+            area = layout.augmentation.crop_area
+            decoder = _Decoder(images, layout.largest_side, area, policy)
+            self._source = _Ahead(decoder, layout, device, area < 1 or policy is not None)
             self._side = layout.largest_side
             how = how.behind_decoder(self._side / images.side)
-        elif layout.auto_augment == "none" and fits(images, device):
+        elif policy is not None:
+            self._source = _Ahead(_Changer(images.images.cpu(), policy), layout, device, True)
+        elif fits(images, device):
             self._source = _Resident(images.images.to(device))
         else:
-            self._source = _Host(images.images, device, _policy(layout, images.mean))
+            self._source = _Host(images.images, device)
         self._how, self._channels = how, images.channels
         self._scales = scales(images.mean, images.spread, device)
         self._fill = _mean_colour(images.mean).to(device)
@@ -303,36 +309,31 @@ class _Resident:
 
 class _Host:
     pixels: Tensor | None = None
+    seeded = False
 
-    def __init__(self, pixels: Tensor, device: torch.device, policy: AutoAugment | None) -> None:
-        self._pixels, self._device, self._policy = pixels.cpu(), device, policy
-        self.seeded = policy is not None
+    def __init__(self, pixels: Tensor, device: torch.device) -> None:
+        self._pixels, self._device = pixels.cpu(), device
 
     def read(self, parts: Sequence[Tensor], seeds: Sequence[Tensor] | None) -> Iterator[Tensor]:
-        for i, part in enumerate(parts):
+        for part in parts:
             found = self._pixels.index_select(0, part)
-            if self._policy is not None and seeds is not None:
-                for image, seed in zip(found, seeds[i].tolist(), strict=True):
-                    image.copy_(self._policy(image, seed))
             if self._device.type == "cuda":
                 found = found.pin_memory()
             yield found.to(self._device, non_blocking=True)
 
 
-class _Files:
+class _Ahead:
+    """What worker processes make of single images ahead of its use."""
+
     pixels: Tensor | None = None
 
-    def __init__(self, files: ImageFiles, layout: Layout, device: torch.device) -> None:
+    def __init__(self, reader: Any, layout: Layout, device: torch.device, seeded: bool) -> None:
         from torch.utils.data import DataLoader
 
-        self._device = device
-        area = layout.augmentation.crop_area
-        policy = _policy(layout, files.mean)
-        self.seeded = area < 1 or policy is not None
+        self._device, self.seeded = device, seeded
         self._parts = _Parts()
-        on_host = files.with_batches_on(torch.device("cpu"))
         self._loader: Any = DataLoader(
-            _Decoder(on_host, layout.largest_side, area, policy),  # type: ignore[arg-type]
+            reader,
             batch_sampler=self._parts,
             num_workers=layout.workers,
             collate_fn=_unchanged,  # type: ignore[arg-type]
@@ -370,7 +371,8 @@ class _Decoder:
     def __init__(
         self, files: ImageFiles, side: int, area: float, policy: AutoAugment | None
     ) -> None:
-        self._files, self._side, self._area, self._policy = files, side, area, policy
+        self._files = files.with_batches_on(torch.device("cpu"))
+        self._side, self._area, self._policy = side, area, policy
 
     def __getitems__(self, pairs: list[list[int]]) -> Tensor | str:
         try:
@@ -389,6 +391,19 @@ class _Decoder:
             image = self._files.decode(index, self._side)
         # Other numbers than those of the crop.
         return image if self._policy is None else self._policy(image, seed ^ 1)
+
+
+class _Changer:
+    """Images in memory as DataLoader's data set, each changed by a policy."""
+
+    def __init__(self, pixels: Tensor, policy: AutoAugment) -> None:
+        self._pixels, self._policy = pixels, policy
+
+    def __getitems__(self, pairs: list[list[int]]) -> Tensor:
+        found = self._pixels[[index for index, _ in pairs]]
+        for image, (_, seed) in zip(found, pairs, strict=True):
+            image.copy_(self._policy(image, seed))
+        return found
 
 
 def _unchanged(batch: Tensor | str) -> Tensor | str:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from prune3d.workflow.programs import ask
 
@@ -50,6 +50,16 @@ def visible_gpus(environment: Mapping[str, str], installed: int) -> tuple[str, .
             break
         names.append(name)
     return tuple(names)
+
+
+def gpus_asked(resources: Mapping[str, Any]) -> int:
+    """Return how many GPUs a job asks for, by ``gpu`` or by generic resources as ``gpu:a100:4``."""
+    asked = int(resources.get("gpu", 0))
+    generic = str(resources.get("gres") or "").strip("'\"").split(",")
+    for kind, *rest in (part.split(":") for part in generic):
+        if kind == "gpu":
+            asked += int(rest[-1]) if rest and rest[-1].isdigit() else 1
+    return asked
 
 
 def jobs_per_gpu(environment: Mapping[str, str]) -> int:

@@ -28,7 +28,7 @@ from prune3d.processes import signal_name
 from prune3d.seeds import derive_seed
 from prune3d.train import interrupt
 from prune3d.workflow.attempts import COMPLETED, TERMINATED, AttemptLog
-from prune3d.workflow.devices import TakenDevices, take_gpus
+from prune3d.workflow.devices import TakenDevices, gpus_asked, take_gpus
 from prune3d.workflow.lock import WriterLock
 from prune3d.workflow.watch import ASKED, explain_death, go_on_in_child
 
@@ -85,7 +85,7 @@ class Job:
         self.wildcards, self.resources = snakemake.wildcards, snakemake.resources
         self.threads = int(snakemake.threads)
         self.rule = str(snakemake.rule)
-        self.gpus = int(getattr(snakemake, "resources", {}).get("gpu", 0))
+        self.gpus = gpus_asked(getattr(snakemake, "resources", {}))
         # Only for what has no part in the results; the rest comes as parameters.
         self.config = getattr(snakemake, "config", {})
         self._snakemake = snakemake
@@ -292,12 +292,13 @@ class Job:
         return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
 
     def digest(self) -> str:
-        """Return a SHA-256 of the parameters, the inputs' contents, the device and the versions."""
+        """Return a SHA-256 of the parameters, the inputs' contents and the versions.
+
+        The next attempt may get another GPU, or other threads: it goes on there.
+        """
         known = {
             "params": self.params,
             "wildcards": dict(self.wildcards.items()),
-            "threads": self.threads,
-            "device": describe_device(self.device()),
             "versions": {"prune3d": __version__, **versions()},
         }
         sha = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode())
