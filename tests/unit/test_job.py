@@ -173,17 +173,6 @@ def test_the_digest_changes_with_the_versions_of_packages(
     assert digest(tmp_path) != before
 
 
-def test_the_digest_changes_with_the_device(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    digests = []
-    for kind, name in (("cpu", ""), ("cuda", "Some GPU"), ("cuda", "Another GPU")):
-        monkeypatch.setattr(Job, "device", lambda job, kind=kind: torch.device(kind))
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, name=name: name)
-        digests.append(digest(tmp_path))
-    assert len(set(digests)) == 3
-
-
 def test_the_digest_does_not_change_with_outputs_or_log(tmp_path: Path) -> None:
     output = OutputFiles(fromdict={"model": "elsewhere"})
     assert digest(tmp_path, output=output, log=Log([])) == digest(tmp_path)
