@@ -82,7 +82,7 @@ def _ablation(path: str) -> str:
 
 
 def _warnings(warnings: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]]) -> str:
-    told = [row["warning"] for row in warnings] or ["No dense network is behind."]
+    told = [row["warning"] for row in warnings] or ["None of an experiment as a whole."]
     text = "".join(f"- {one}\n" for one in told)
     if not left_out:
         return f"{text}\n\nEvery policy reached every budget.\n"
