@@ -168,6 +168,8 @@ def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
     ablations = [tmp_path / f"digits_ablation_{name}.md" for name in ABLATED]
     for path in ablations:
         path.write_text(markdown(["a", path.stem], [["x", "1"]]) + "\nHow to read it.\n")
+    compared = tmp_path / "ablations.md"
+    compared.write_text(markdown(["experiment", "difference"], [["distilled", "+1.00"]]))
     run = tmp_path / "results/digits/seed0/dense/provenance.json"
     known = {"prune3d": "0.1", "python": "3.11", "machine": "m", "versions": {"torch": "2.9.9"}}
     PROVENANCE.write(run, {**known, "seconds": {"job": 1.0}, "steps": {}})
@@ -180,6 +182,7 @@ def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
         **files,
         texts=texts,
         ablations=[str(path) for path in ablations],
+        compared=[str(compared)],
         provenance=[str(run)],
         validation=[str(validation)],
     )
@@ -190,6 +193,7 @@ def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
     wreck = '<td class="name">digits</td><td>7</td><td class="name">d100_w30_r100</td>'
     assert wreck in output["warnings"].read_text()
     assert ">width</td>" in output["warnings"].read_text()
+    assert ">distilled</td><td>+1.00</td>" in output["choices"].read_text()
     shown = output["ablations"].read_text()
     for name, what in ABLATED.items():
         assert f"<h2>digits: {what}</h2>\n" in shown
