@@ -43,6 +43,7 @@ BRIEF: dict[str, Any] = {
     "sampling": {"levels": 2, "holdout": []},
     "predictor": {"degree": 1},
     "rerank": {"candidates": 0},
+    "latency": {"throughput_batch_size": 2, "runs": 3},
     "budgets": [{"name": BUDGET, "macs": 0.25}],
 }
 AT_OPTIMUM = [name for name in COMPARED if POLICIES[name].uses == OPTIMUM]
@@ -110,6 +111,13 @@ def test_every_policy_is_in_the_table_with_the_budget_used(
         # Fifteen blocks and twenty-four sides alone may come no nearer to the budget.
         least = 0.97 * 0.25 if "width" in POLICIES[name].axes else 0.15
         assert least <= float(rows[name]["macs_ratio"]) <= 0.25, name
+
+
+@pytest.mark.slow
+def test_every_final_network_is_timed(compared: Project, rows: dict[str, dict[str, str]]) -> None:
+    assert all(float(rows[name]["latency_ms"]) > 0 for name in ("dense", *COMPARED))
+    with (compared.folder / f"{RUN}/latency.csv").open() as stream:
+        assert {row["runtime"] for row in csv.DictReader(stream)} == {"onnxruntime"}
 
 
 @pytest.mark.slow
