@@ -82,6 +82,19 @@ def test_channels_are_in_the_order_of_what_was_penalized(compared: Project, name
     assert shapes[0] != shapes[1]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PENALIZED)
+def test_sparse_training_that_made_nothing_sparse_is_told(compared: Project, name: str) -> None:
+    dense = compared.folder / f"results/{name}/seed0/dense/metrics.json"
+    penalty = EXPERIMENTS[name]["model"]["sparsity"]["penalty"]
+    found = json.loads(dense.read_text())["near_zero"]
+    assert set(found) == {penalty}
+    with (compared.folder / "results/tables/warnings.csv").open() as stream:
+        told = [row["warning"] for row in csv.DictReader(stream) if row["experiment"] == name]
+    about = [text for text in told if f"policy {PENALIZED[name]} prunes" in text]
+    assert len(about) == (found[penalty] == 0)
+
+
 @pytest.fixture(scope="module")
 def rows(compared: Project) -> dict[str, dict[str, str]]:
     with (compared.folder / "results/tables/runs.csv").open() as stream:
