@@ -33,6 +33,7 @@ DELIVERED = [
     f"{TABLES}/policies.csv",
     f"{TABLES}/claims.csv",
     f"{TABLES}/published.csv",
+    *([f"{TABLES}/ablations.csv"] if PLAN.compared else []),
     *([f"{TABLES}/predictors.csv", f"{TABLES}/forecasts.csv"] if PLAN.method else []),
     *expand(f"{FIGURES}/policies.{{kind}}", kind=["pdf", "png"]),
     *expand(

@@ -73,6 +73,7 @@ localrules:
     tabulate_forecasts,
     tabulate_policies,
     tabulate_claims,
+    tabulate_ablations,
     tabulate_published,
     plot_policies,
     tabulate_recovery,

@@ -7,7 +7,7 @@
 #           {run}/budgets/{budget}/{policy}/history.csv
 # outputs:  {run}/budgets/{budget}/{policy}/target.json of the rivals, target_provenance.json
 #           tables/policies.{csv,md,tex}, runs.csv, left_out.csv, warnings.csv, failed.csv
-#           tables/claims.{csv,md}, published.{csv,md}
+#           tables/claims.{csv,md}, published.{csv,md}, ablations.{csv,md}
 #           figures/{policies,ranking,profiles}.{pdf,png}
 #           tables/recovery.{csv,md}, figures/{experiment}_recovery.{pdf,png}: part of the report but
 #           not of `all`
@@ -133,6 +133,25 @@ rule tabulate_claims:
         code=digest_of("tabulate_claims", "report/claims.yaml"),
     script:
         "../scripts/tabulate_claims.py"
+
+
+rule tabulate_ablations:
+    input:
+        f"{TABLES}/runs.csv",
+    output:
+        csv=f"{TABLES}/ablations.csv",
+        md=f"{TABLES}/ablations.md",
+    log:
+        "results/logs/tabulate_ablations.log",
+    benchmark:
+        "results/benchmarks/tabulate_ablations.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=digest_of("tabulate_ablations"),
+        settings={"compared": PLAN.compared},
+    script:
+        "../scripts/tabulate_ablations.py"
 
 
 rule tabulate_published:

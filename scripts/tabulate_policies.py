@@ -6,10 +6,12 @@ with Job(snakemake) as job:
     from prune3d.report.failures import find_failures, sentence
     from prune3d.report.forecast_table import FORECASTS
     from prune3d.report.policies import compare, write_tables
+    from prune3d.report.sparse_training import find_unsparse
     from prune3d.report.warnings import find_warnings
 
     comparison = compare(job.input.final, job.input.dense, job.input.longer, job.input.timed)
     warnings = find_warnings(job.input.final, job.input.dense, job.input.samples, job.input.longer)
+    warnings += find_unsparse(job.input.final, job.input.dense)
     forecasts = [row for path in job.input.forecasts for row in FORECASTS.read(path)]
     failed = find_failures(job.input.final, forecasts)
     write_tables(comparison, warnings, failed, job.output)

@@ -7,7 +7,7 @@ with Job(snakemake) as job:
     from prune3d.models import build
     from prune3d.models.meaning import Meaning, set_meaning
     from prune3d.models.weights import load_weights
-    from prune3d.pruning.sparsity import Sparsity, channel_penalty
+    from prune3d.pruning.sparsity import Sparsity, channel_penalty, near_zero
     from prune3d.workflow.config import check_structure
     from prune3d.workflow.session import Session
 
@@ -23,8 +23,9 @@ with Job(snakemake) as job:
     if weights:
         load_weights(model, weights[0])
         session.keep(model)
+        sparsity = None
     else:
         sparsity = job.read(Sparsity, seed=job.seed("sparsity"))
         session.train(model, "dense", penalty=channel_penalty(model, sparsity))
-    session.write_metrics(model)
+    session.write_metrics(model, near_zero=near_zero(model, sparsity))
     job.write_provenance(job.output.provenance, seconds=session.seconds)

@@ -94,6 +94,40 @@ def test_only_the_experiments_to_run_are_returned() -> None:
     assert names == ["resnet110", shipped()["defaults"]["model"]["name"]]
 
 
+def comparing(**settings: Any) -> dict[str, Any]:
+    """Return a config of two experiments, the second compared with the first."""
+    config = changed(experiments={"base": {}, "own": {"compared_with": "base", **settings}})
+    return {**config, "run": ["base", "own"]}
+
+
+def test_an_experiment_may_be_compared_with_another_or_with_none() -> None:
+    assert load_experiments(comparing(), SCHEMA)["own"]["compared_with"] == "base"
+    load_experiments(comparing(policies=["width", "depth"]), SCHEMA)
+    # Its own name, as where the defaults name the experiment that all are compared with.
+    load_experiments(changed(defaults__compared_with="digits"), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"compared_with": "bse"}, "'bse' that is run; there are: base, own."),
+        ({"policies": ["width", "greedy", "dwr"]}, "'base' lacks the policy greedy; allowed is"),
+        ({"budgets": [{"name": "macs25", "macs": 0.2}]}, "'base' has other budgets; allowed is"),
+        (
+            {"data": {"name": "glyphs", "side": 8}},
+            "'base' has the data set digits, 'own' has glyphs; allowed",
+        ),
+    ],
+)
+def test_an_experiment_is_compared_with_one_that_has_what_it_has(
+    settings: dict[str, Any], told: str
+) -> None:
+    message = refusal(comparing(**settings))
+    assert message.startswith("experiment 'own', compared_with: ") and told in message
+    # One that is there but not run makes nothing to compare with.
+    assert "'base' that is run" in refusal({**comparing(), "run": ["own"]})
+
+
 def test_an_overlay_merges_sections_and_replaces_lists() -> None:
     base = {"a": {"b": 1, "c": [1, 2]}, "d": {"e": 1}, "f": 1}
     top = {"a": {"c": [3]}, "d": 5, "f": {"g": 1}, "h": {}}

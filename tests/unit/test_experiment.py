@@ -281,6 +281,17 @@ def test_ablations_that_are_asked_for_are_part_of_the_run() -> None:
     assert not any("d100_w100_r100" in path or "/other/" in path for path in trained)
 
 
+def test_experiments_that_are_compared_with_another_have_a_table_of_that() -> None:
+    config = {**made().config, "compared_with": "other"}
+    plan = Plan({name: Experiment(name, config, (5,)) for name in ("digits", "other")})
+    assert plan.compared == [["digits", "other"]]
+    assert "choices" in plan.pages
+    assert "results/benchmarks/tabulate_ablations.tsv" in plan.benchmarks()
+    alone = Plan({"digits": made()})
+    assert alone.compared == [] and "choices" not in alone.pages
+    assert "results/benchmarks/tabulate_ablations.tsv" not in alone.benchmarks()
+
+
 def test_code_of_ones_own_is_an_input() -> None:
     file = f"{next(OWN.glob('*.py'))}"
     named = f"{file}:{_first_function(Path(file))}"

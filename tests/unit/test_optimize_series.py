@@ -13,6 +13,7 @@ from prune3d.optimize.series import BUDGETS, OPTIMA, budgets_of, optima_over_bud
 from prune3d.predictor import LowRankPolynomialRegressor, bootstrap
 from prune3d.report.budget_figures import draw_pareto
 from prune3d.report.figures import Style
+from prune3d.report.policy_figures import look
 from prune3d.sampling.table import Samples
 
 FLOOR = 0.97
@@ -113,6 +114,7 @@ def test_the_figure_has_optimum_and_band_of_every_seed_and_all_finals() -> None:
         assert list(panel.lines[0].get_ydata()) == [row[name] for row in rows[:BUDGETS]]
     lines = {line.get_label(): line for line in panels[3].lines}
     assert list(lines["dwr, measured"].get_ydata()) == [80.0]
+    assert lines["dwr, measured"].get_color() == look("dwr")["color"]
     assert list(lines["other policies, measured"].get_xdata()) == [24.0, 25.0]
     assert "dwr, measured" not in {
         line.get_label() for line in draw_pareto(rows, [], Style((12.0, 3.2), 60)).axes[3].lines

@@ -85,6 +85,29 @@ def test_many_cases_are_told_by_their_numbers() -> None:
     assert "**Warnings:** none." in text
 
 
+def test_the_paper_run_on_glyphs_is_told_case_by_case() -> None:
+    config = yaml.safe_load((ROOT / "config/paper/glyphs.yaml").read_text(encoding="utf-8"))
+    runs = config["experiments"]
+    cases = [(name, b["name"]) for name in config["run"] for b in runs[name]["budgets"]]
+    rows = [
+        policy(own, budget, top1, experiment=name)
+        for name, budget in cases
+        for own, top1 in (("dwr", 0.9), ("width", 0.89))
+    ]
+    lines = landing(NETWORKS, rows, CLAIMS, [], [], [], SPENT).splitlines()
+    told = [line for line in lines if "dwr has 90.00" in line]
+    assert len(told) == len(cases) and len([x for x in lines if x.startswith("- ")]) <= 10
+
+
+@pytest.mark.parametrize("rival", ["depth", "random_point", "random_point_best", "dwr_allocated"])
+def test_no_control_is_the_best_rival(rival: str) -> None:
+    controls = ("random_channels", "random_blocks", "scratch_epochs", "scratch_budget")
+    rows = [policy("dwr", "quarter", 0.9), policy(rival, "quarter", 0.88)]
+    rows += [policy(name, "quarter", 0.95) for name in (*controls, "dense_longer")]
+    text = landing(NETWORKS, rows, CLAIMS, [], [], [], SPENT)
+    assert f"the best rival is {rival}".replace("_", r"\_") in text
+
+
 def test_nothing_that_a_run_names_is_markup() -> None:
     from docutils.core import publish_parts
 
@@ -145,6 +168,8 @@ def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
     ablations = [tmp_path / f"digits_ablation_{name}.md" for name in ABLATED]
     for path in ablations:
         path.write_text(markdown(["a", path.stem], [["x", "1"]]) + "\nHow to read it.\n")
+    compared = tmp_path / "ablations.md"
+    compared.write_text(markdown(["experiment", "difference"], [["distilled", "+1.00"]]))
     run = tmp_path / "results/digits/seed0/dense/provenance.json"
     known = {"prune3d": "0.1", "python": "3.11", "machine": "m", "versions": {"torch": "2.9.9"}}
     PROVENANCE.write(run, {**known, "seconds": {"job": 1.0}, "steps": {}})
@@ -157,6 +182,7 @@ def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
         **files,
         texts=texts,
         ablations=[str(path) for path in ablations],
+        compared=[str(compared)],
         provenance=[str(run)],
         validation=[str(validation)],
     )
@@ -167,6 +193,7 @@ def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
     wreck = '<td class="name">digits</td><td>7</td><td class="name">d100_w30_r100</td>'
     assert wreck in output["warnings"].read_text()
     assert ">width</td>" in output["warnings"].read_text()
+    assert ">distilled</td><td>+1.00</td>" in output["choices"].read_text()
     shown = output["ablations"].read_text()
     for name, what in ABLATED.items():
         assert f"<h2>digits: {what}</h2>\n" in shown

@@ -12,6 +12,7 @@ import pytest
 from prune3d.report import policies
 from prune3d.report.figures import Style
 from prune3d.report.policy_figures import draw_policies
+from prune3d.report.sparse_training import find_unsparse
 from prune3d.report.warnings import WARNINGS, Pair, find_warnings, judge, lead
 from prune3d.sampling.metrics_file import METRICS, TEST
 from prune3d.sampling.table import SAMPLES, sample_row
@@ -156,3 +157,35 @@ def test_tables_that_are_no_inputs_are_not_read(tmp_path: Path) -> None:
     # As an earlier config of the same experiment may have left it.
     assert (tmp_path / "mine/seed0/samples.csv").exists()
     assert [row["networks"] for row in find_warnings(finals, dense, [])] == [1]
+
+
+@pytest.mark.parametrize(
+    ("policy", "parts", "where"),
+    [
+        ("slimming", [{"batchnorm_l1": 0.0}, {"batchnorm_l1": 0.3}], "1 of 2"),
+        ("group_norm", [{"group_norm": 0.0}, {"group_norm": 0.0}], "2 of 2"),
+        ("slimming", [{"batchnorm_l1": 0.1}, {"batchnorm_l1": 0.3}], None),
+        # Weights from a file, of which more is known; and what no penalty is needed for.
+        ("slimming", [{"batchnorm_l1": 0.2, "group_norm": 0.0}], None),
+        ("width", [{"batchnorm_l1": 0.0}], None),
+        ("slimming", [{}], None),
+    ],
+)
+def test_a_policy_that_needs_sparse_training_is_warned_of_where_nothing_is_sparse(
+    tmp_path: Path, policy: str, parts: list[dict[str, float]], where: str | None
+) -> None:
+    about = dict.fromkeys(("depth", "width", "resolution", "macs", "macs_ratio", "params"), 1)
+    known = {**about, "image_passes": 1, "cost_macs": 1}
+    known["selection"] = {"top1": 0.9, "top5": 1.0, "loss": 1.0, "images": 100}
+    dense, finals = [], []
+    for seed, near_zero in enumerate(parts):
+        run = tmp_path / f"results/mine/seed{seed}"
+        dense.append(run / "dense/metrics.json")
+        METRICS.write(dense[-1], {**known, "near_zero": near_zero})
+        finals += [run / f"budgets/{budget}/{policy}/metrics.json" for budget in ("half", "few")]
+    rows = find_unsparse(finals, dense)
+    assert len(rows) == (where is not None)
+    WARNINGS.write(tmp_path / "w.csv", rows)
+    for row in WARNINGS.read(tmp_path / "w.csv"):
+        assert row["experiment"] == "mine" and row["network"] is None
+        assert f"policy {policy} prunes" in row["warning"] and f"in {where} dense" in row["warning"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import prune3d
 from prune3d.data.images import ImageSplits
 from prune3d.errors import PruningError
 from prune3d.pruning.dense import channel_groups
-from prune3d.pruning.sparsity import ChannelPenalty, Sparsity, channel_penalty
+from prune3d.pruning.sparsity import ChannelPenalty, Sparsity, channel_penalty, near_zero
 
 OWN = Path(__file__).parent / "own"
 
@@ -139,3 +140,74 @@ def test_training_with_a_penalty_makes_scales_smaller(digits: ImageSplits) -> No
         norms = [m.weight.detach().abs() for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
         scales[strength] = float(torch.cat(norms).mean())
     assert scales[0.02] < 0.7 * scales[0.0]
+
+
+def layers_of(model: nn.Module, kind: type[nn.Module]) -> dict[str, nn.Module]:
+    return {name: layer for name, layer in model.named_modules() if isinstance(layer, kind)}
+
+
+def test_scales_near_zero_are_counted_by_the_largest_of_the_network(make_network) -> None:
+    model = make_network("resnet8")
+    norms = list(layers_of(model, nn.BatchNorm2d).values())
+    with torch.no_grad():
+        for norm in norms:
+            norm.weight.fill_(-1.0)
+        norms[0].weight[0] = 10.0
+        # Small in a layer all of which is small, too.
+        norms[-1].weight.fill_(0.099)
+        norms[1].weight[:3] = 0.101
+    total = sum(len(norm.weight) for norm in norms)
+    found = near_zero(model, Sparsity("batchnorm_l1", strength=0.0))
+    assert found == {"batchnorm_l1": pytest.approx(len(norms[-1].weight) / total)}
+    assert near_zero(model, Sparsity()) == {}
+
+
+def test_filters_near_zero_are_counted(make_network) -> None:
+    model = make_network("resnet8")
+    filters = [conv.weight for conv in layers_of(model, nn.Conv2d).values()]
+    with torch.no_grad():
+        for weight in filters:
+            weight.fill_(1.0)
+        filters[2][:2] *= 1e-4
+    total = sum(len(weight) for weight in filters)
+    found = near_zero(model, Sparsity("group_lasso"))
+    assert found == {"group_lasso": pytest.approx(2 / total)}
+
+
+def test_channels_count_as_a_whole_where_their_norms_are_penalized(make_network) -> None:
+    model = make_network("resnet8")
+    graph = channel_groups(model)
+    group = min(graph, key=lambda one: len(one.members))
+    assert near_zero(model, Sparsity("group_norm")) == {"group_norm": 0.0}
+    *others, last = group.members
+    with torch.no_grad():
+        for member in others:
+            member.weight[member.positions[0]] = 0.0
+    # What reads the channel is not near 0 yet.
+    assert near_zero(model, Sparsity("group_norm")) == {"group_norm": 0.0}
+    with torch.no_grad():
+        last.weight[last.positions[0]] = 0.0
+    total = sum(one.channels for one in graph)
+    assert near_zero(model, Sparsity("group_norm")) == {"group_norm": pytest.approx(1 / total)}
+
+
+def test_only_what_was_penalized_counts(make_network) -> None:
+    model = make_network("resnet8")
+    sparsity = Sparsity("batchnorm_l1", 0.1, fraction=0.5, seed=3)
+    penalty = channel_penalty(model, sparsity)
+    assert penalty is not None
+    layers = dict(model.named_parameters())
+    with torch.no_grad():
+        for part in (part for group in penalty.groups for part in group):
+            layers[part.parameter][part.positions.flatten()] = 0.0
+    assert near_zero(model, sparsity) == {"batchnorm_l1": 1.0}
+    [rest] = near_zero(model, replace(sparsity, fraction=1.0)).values()
+    assert 0.4 < rest < 0.6
+
+
+def test_of_weights_from_a_file_every_penalty_that_can_act_counts(make_network) -> None:
+    kinds = {"batchnorm_l1", "group_lasso", "group_norm"}
+    assert near_zero(make_network("resnet8")) == dict.fromkeys(kinds, 0.0)
+    computed = prune3d.build("resnet8", 10, 16, 3)
+    nn.utils.parametrizations.weight_norm(computed.layer1[0].conv1)
+    assert set(near_zero(computed)) == {"batchnorm_l1"}

@@ -42,7 +42,9 @@ def report(own_finished: Project) -> Path:
     """The report of the tiny run with all that may be in it, as `make report` writes it."""
     path = own_finished.folder / "results/report.html"
     more = {"latency": {"finals": True}, "ablations": ["degree", "samples"]}
-    config = own_finished.with_config("whole", {"defaults": more})
+    other = {"final": {"distillation": 0.5}, "policies": ["width"], "compared_with": "digits"}
+    both = {"digits": more, "distilled": {**other, "latency": more["latency"]}}
+    config = own_finished.with_config("whole", {"run": list(both), "experiments": both})
     wanted = ["--", "all", "results/report/landing.rst"]
     page = ["--report", "results/report.html"]
     page += ["--report-metadata", "results/report/metadata.yaml"]

@@ -164,6 +164,8 @@ EXPECTED: dict[str, Rerun] = {
     "defaults.budgets": Rerun([{"name": "half", "macs": 0.4}], TARGETS, ALL),
     "defaults.policies": Rerun(["dwr", "depth", "width"], TABLES),
     "defaults.ablations": Rerun(["degree"], {"ablate_predictor"}),
+    # Its own name is none.
+    "defaults.compared_with": Rerun("digits", set()),
     "defaults.licence": Rerun("MIT", {"write_card"}),
     "defaults.export_program": Rerun(True, {"export_program", "write_card"}),
     "tensorboard": Rerun(True, set()),

@@ -43,6 +43,7 @@ BRIEF: dict[str, Any] = {
     "sampling": {"levels": 2, "holdout": []},
     "predictor": {"degree": 1},
     "rerank": {"candidates": 0},
+    "latency": {"throughput_batch_size": 2, "runs": 3},
     "budgets": [{"name": BUDGET, "macs": 0.25}],
 }
 AT_OPTIMUM = [name for name in COMPARED if POLICIES[name].uses == OPTIMUM]
@@ -81,6 +82,19 @@ def test_channels_are_in_the_order_of_what_was_penalized(compared: Project, name
     assert shapes[0] != shapes[1]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PENALIZED)
+def test_sparse_training_that_made_nothing_sparse_is_told(compared: Project, name: str) -> None:
+    dense = compared.folder / f"results/{name}/seed0/dense/metrics.json"
+    penalty = EXPERIMENTS[name]["model"]["sparsity"]["penalty"]
+    found = json.loads(dense.read_text())["near_zero"]
+    assert set(found) == {penalty}
+    with (compared.folder / "results/tables/warnings.csv").open() as stream:
+        told = [row["warning"] for row in csv.DictReader(stream) if row["experiment"] == name]
+    about = [text for text in told if f"policy {PENALIZED[name]} prunes" in text]
+    assert len(about) == (found[penalty] == 0)
+
+
 @pytest.fixture(scope="module")
 def rows(compared: Project) -> dict[str, dict[str, str]]:
     with (compared.folder / "results/tables/runs.csv").open() as stream:
@@ -110,6 +124,13 @@ def test_every_policy_is_in_the_table_with_the_budget_used(
         # Fifteen blocks and twenty-four sides alone may come no nearer to the budget.
         least = 0.97 * 0.25 if "width" in POLICIES[name].axes else 0.15
         assert least <= float(rows[name]["macs_ratio"]) <= 0.25, name
+
+
+@pytest.mark.slow
+def test_every_final_network_is_timed(compared: Project, rows: dict[str, dict[str, str]]) -> None:
+    assert all(float(rows[name]["latency_ms"]) > 0 for name in ("dense", *COMPARED))
+    with (compared.folder / f"{RUN}/latency.csv").open() as stream:
+        assert {row["runtime"] for row in csv.DictReader(stream)} == {"onnxruntime"}
 
 
 @pytest.mark.slow

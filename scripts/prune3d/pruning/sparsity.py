@@ -6,8 +6,9 @@ regularization (arXiv 2009.01395) leaves the channels that are to stay alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from prune3d.models.assembly import get_spec
 from prune3d.pruning.channels.groups import ChannelGroup, Member
 from prune3d.pruning.dense import channel_groups
 
+# Of the network's largest scale or norm, below which one is near 0.
+NEAR_ZERO = 0.01
 SPREAD = 4.0  # group_norm: the least channel of a group is drawn 2^4 times as hard as the largest
 
 
@@ -32,10 +35,18 @@ def _slope_of_filters(values: list[Tensor]) -> list[Tensor]:
 
 def _slope_of_groups(values: list[Tensor]) -> list[Tensor]:
     """Half the slope of the squares, weighted by the channel's size: as in the authors' code."""
-    sizes = torch.stack([value.square().sum(1) for value in values]).mean(0).sqrt()
+    sizes = _size_of_groups(values)
     lack = (sizes.max() - sizes) / (sizes.max() - sizes.min()).clamp_min(1e-12)
     factors = torch.exp2(SPREAD * lack)[:, None]
     return [factors * value for value in values]
+
+
+def _size_of_each(values: list[Tensor]) -> Tensor:
+    return torch.cat([value.norm(dim=1) for value in values])
+
+
+def _size_of_groups(values: list[Tensor]) -> Tensor:
+    return torch.stack([value.square().sum(1) for value in values]).mean(0).sqrt()
 
 
 # From the weights of a group's channels, one of shape (channels, weights) for each of its slices.
@@ -119,19 +130,34 @@ class ChannelPenalty:
         """Add the gradient in place; parameters without a gradient are left alone."""
         parameters = dict(model.named_parameters())
         slope, strength = _SLOPES[self.sparsity.penalty], self.sparsity.strength
-        places = self._places_on(next(model.parameters()).device)
         with torch.no_grad():
-            for group, positions in zip(self.groups, places, strict=True):
-                values = [
-                    parameters[part.parameter].movedim(part.axis, 0)[place].flatten(1)
-                    for part, place in zip(group, positions, strict=True)
-                ]
+            for group, positions, values in self._penalized(model, parameters):
                 for part, place, change in zip(group, positions, slope(values), strict=True):
                     gradient = parameters[part.parameter].grad
                     if gradient is not None:
                         rows = gradient.movedim(part.axis, 0)
                         change = (strength * change).view(place.numel(), *rows.shape[1:])
                         rows.index_add_(0, place.flatten(), change.to(rows.dtype))
+
+    def sizes(self, model: nn.Module) -> Tensor:
+        """Return the size of all that is penalized, shape (n,): scales, or norms of channels."""
+        together = self.sparsity.penalty in _TOGETHER
+        size = _size_of_groups if together else _size_of_each
+        with torch.no_grad():
+            groups = self._penalized(model, dict(model.named_parameters()))
+            return torch.cat([size(values) for _, _, values in groups])
+
+    def _penalized(
+        self, model: nn.Module, parameters: Mapping[str, Tensor]
+    ) -> Iterator[tuple[tuple[Slice, ...], list[Tensor], list[Tensor]]]:
+        """Yield the parts of each group with their places and values, (channels, weights) each."""
+        places = self._places_on(next(model.parameters()).device)
+        for group, positions in zip(self.groups, places, strict=True):
+            values = [
+                parameters[part.parameter].movedim(part.axis, 0)[place].flatten(1)
+                for part, place in zip(group, positions, strict=True)
+            ]
+            yield group, positions, values
 
     def _places_on(self, device: torch.device) -> list[list[Tensor]]:
         if device not in self._moved:
@@ -174,6 +200,36 @@ def channel_penalty(model: nn.Module, sparsity: Sparsity) -> ChannelPenalty | No
     if sparsity.penalty not in _TOGETHER:
         parts = _by_parameter(parts)
     return ChannelPenalty(sparsity, parts)
+
+
+def near_zero(model: nn.Module, sparsity: Sparsity | None = None) -> dict[str, float]:
+    """Return the part of what a penalty acts on that is at most `NEAR_ZERO` of the largest.
+
+    Parameters
+    ----------
+    model
+        A network built by prune3d.
+    sparsity
+        What was penalized in its training. None where that is not known: then each penalty counts,
+        on all channels.
+
+    Returns
+    -------
+    dict
+        Parts in [0, 1] by the names of the penalties that can act on the network.
+    """
+    asked = [Sparsity(kind) for kind in _SLOPES] if sparsity is None else [sparsity]
+    parts = {}
+    for one in asked:
+        with suppress(PruningError):
+            penalty = channel_penalty(model, replace(one, strength=1.0))
+            if penalty is not None:
+                parts[one.penalty] = _part_near_zero(penalty.sizes(model))
+    return parts
+
+
+def _part_near_zero(sizes: Tensor) -> float:
+    return float((sizes <= NEAR_ZERO * sizes.max()).double().mean())
 
 
 def _make_again(model: nn.Module, **settings: Any) -> ChannelPenalty | None:

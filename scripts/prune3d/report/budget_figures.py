@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from prune3d.optimize.registry import METHOD
 from prune3d.report.figures import COLORS, Style
+from prune3d.report.policy_figures import look
 from prune3d.sampling.tree import AXES
 
 Row = Mapping[str, Any]
@@ -88,7 +89,7 @@ def _draw_finals(panel: Axes, finals: Sequence[Row]) -> None:
         "other policies, measured": {"marker": "x", "color": "0.25", "zorder": 5},
         f"{METHOD}, measured": {
             "marker": "*",
-            "color": COLORS[1],
+            "color": look(METHOD)["color"],
             "markeredgecolor": "k",
             "markeredgewidth": 0.6,
             "zorder": 4,

@@ -14,6 +14,7 @@ PAGES = {
     "policies": (RESULTS, "Table: policies side by side"),
     "recovery": (RESULTS, "Table: accuracy over fine-tuning"),
     "latency": (RESULTS, "Table: latencies"),
+    "choices": (RESULTS, "Table: choices of training and pruning"),
     "claims": (CLAIMS, "Table: claims and verdicts"),
     "predictors": (FOUND, "Table: errors of the predictors"),
     "forecasts": (FOUND, "Table: accuracy foretold and measured"),

@@ -25,20 +25,20 @@ Row = dict[str, Any]
 
 
 class WarningRow(Record):
-    """An experiment whose dense network is behind."""
+    """An experiment whose results are not to be trusted; figures where its dense one is behind."""
 
     experiment: Name
-    networks: int
-    better: int
-    network: Name
-    dense_top1: Fraction
-    pruned_top1: Fraction
-    difference: Fraction
-    noise: float
+    networks: int | None = None
+    better: int | None = None
+    network: Name | None = None
+    dense_top1: Fraction | None = None
+    pruned_top1: Fraction | None = None
+    difference: Fraction | None = None
+    noise: float | None = None
     warning: Name
 
 
-WARNINGS = TableKind("warnings", 1, WarningRow, may_be_empty=True)
+WARNINGS = TableKind("warnings", 2, WarningRow, may_be_empty=True)
 # The chance to blame a dense network that is as good as all that are pruned from it.
 ERROR_RATE = 0.01
 # By how many standard errors fine-tuning alone may improve it.

@@ -42,8 +42,8 @@ def write_report(
     ----------
     files
         Paths of the tables ``policies``, ``claims``, ``left_out``, ``warnings``, ``failed`` and
-        ``resources``, lists ``texts`` and ``ablations`` of tables in Markdown, ``validation`` of
-        the predictors' errors and ``provenance`` of the dense networks.
+        ``resources``, lists ``texts``, ``ablations`` and ``compared`` of tables in Markdown,
+        ``validation`` of the predictors' errors and ``provenance`` of the dense networks.
     output
         Paths ``landing``, ``metadata`` and, by their names, of `prune3d.report.titles.PAGES`.
     networks
@@ -58,6 +58,8 @@ def write_report(
     pages = {name: read_text(path) for path in files.texts if (name := _name(path)) in PAGES}
     if files.ablations:
         pages["ablations"] = "\n\n".join(map(_ablation, files.ablations))
+    if files.compared:
+        pages["choices"] = read_text(files.compared[0])
     parts = (_failures(failed), _wrecks(files.validation))
     pages["warnings"] = "\n\n".join((_warnings(warnings, left_out), *parts))
     pages["resources"] = table_of(resources, COLUMNS)
@@ -82,7 +84,7 @@ def _ablation(path: str) -> str:
 
 
 def _warnings(warnings: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]]) -> str:
-    told = [row["warning"] for row in warnings] or ["No dense network is behind."]
+    told = [row["warning"] for row in warnings] or ["None of an experiment as a whole."]
     text = "".join(f"- {one}\n" for one in told)
     if not left_out:
         return f"{text}\n\nEvery policy reached every budget.\n"

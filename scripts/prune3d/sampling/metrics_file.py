@@ -58,6 +58,8 @@ class MetricsRecord(Excerpt):
     cost_macs: Cost | None = None
     selection: Judgement | None = None
     test: Judgement | None = None
+    # Of the dense network, by penalty; see `prune3d.pruning.sparsity.near_zero`.
+    near_zero: dict[Name, Fraction] | None = None
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> MetricsRecord:

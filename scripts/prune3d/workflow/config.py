@@ -80,7 +80,43 @@ def load_experiments(config: Config, schema: Config) -> dict[str, dict[str, Any]
         # What another experiment says may not go with the defaults of somebody who runs his own.
         if name in config["run"]:
             check_experiment(name, every[name])
+    for name in config["run"]:
+        _check_compared(name, every, config["run"])
     return {name: every[name] for name in config["run"]}
+
+
+def _check_compared(name: str, every: Mapping[str, Config], run: Sequence[str]) -> None:
+    """Refuse to compare an experiment with one that lacks what it has.
+
+    Raises
+    ------
+    ConfigError
+        In one sentence that names the experiment and the key.
+    """
+    own, other = every[name], every[name]["compared_with"]
+    if other in (None, name):
+        return
+    about = f"experiment '{name}', compared_with"
+    if other not in run:
+        raise ConfigError(
+            f"{about}: there is no experiment '{other}' that is run; there are: {', '.join(run)}."
+        )
+    reference = every[other]
+    if own["data"]["name"] != reference["data"]["name"]:
+        raise ConfigError(
+            f"{about}: '{other}' has the data set {reference['data']['name']}, '{name}' has "
+            f"{own['data']['name']}; allowed is an experiment with the same."
+        )
+    if own["budgets"] != reference["budgets"]:
+        raise ConfigError(
+            f"{about}: '{other}' has other budgets; allowed is an experiment with the same."
+        )
+    lacking = [policy for policy in own["policies"] if policy not in reference["policies"]]
+    if lacking:
+        raise ConfigError(
+            f"{about}: '{other}' lacks the policy {lacking[0]}; allowed is an experiment with all "
+            f"policies of '{name}'."
+        )
 
 
 def left_out(run: Sequence[str], given: Config) -> list[str]:

@@ -86,6 +86,12 @@ class Plan:
         ]
 
     @property
+    def compared(self) -> list[list[str]]:
+        """Name of each experiment that is compared with another, and of that other."""
+        named = ((name, one.config["compared_with"]) for name, one in self.experiments.items())
+        return [[name, other] for name, other in named if other not in (None, name)]
+
+    @property
     def tables(self) -> list[str]:
         """Names of the tables that are written for people."""
         found = ["predictors", "forecasts"] if self.method else []
@@ -104,7 +110,8 @@ class Plan:
     @property
     def pages(self) -> list[str]:
         """Names of the pages of the report."""
-        ablations = ["ablations"] if self.ablation_tables else []
+        ablations = ["choices"] if self.compared else []
+        ablations += ["ablations"] if self.ablation_tables else []
         return [*self.tables, *ablations, "warnings", "resources", "configuration"]
 
     @property
@@ -157,6 +164,7 @@ class Plan:
     def benchmarks(self) -> list[str]:
         """Return what Snakemake measures of every job but the one that sums them up."""
         names = ["tabulate_policies", "plot_policies", "tabulate_claims", "tabulate_published"]
+        names += ["tabulate_ablations"] if self.compared else []
         names += ["tabulate_predictors", "tabulate_forecasts"] if self.method else []
         names += ["tabulate_latency", "plot_latency"] if self.is_timed else []
         files = [f"results/benchmarks/{name}.tsv" for name in names]

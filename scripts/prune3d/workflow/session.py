@@ -107,15 +107,14 @@ class Session:
             processes=max(1, job.gpus) if on_gpu else 1,
         )
 
-    def write_metrics(self, model: nn.Module) -> None:
-        """Judge the network on the selection images and write its metrics."""
+    def write_metrics(self, model: nn.Module, **more: Any) -> None:
+        """Judge the network on the selection images and write its metrics, with more of them."""
         job = self._job
         images = load_images(job.input.selection).with_batches_on(job.device())
         selection = evaluate(model, images)
         add_step(model, Step("evaluate", len(images), cost(model).macs, self._stage))
-        METRICS.write(
-            job.output.metrics, {**network_metrics(model, self._stage), "selection": selection}
-        )
+        known = network_metrics(model, self._stage)
+        METRICS.write(job.output.metrics, {**known, "selection": selection, **more})
         job.say(f"selection accuracy {100 * selection['top1']:.2f} %")
 
     def write_unreachable(self, reason: str) -> None:
