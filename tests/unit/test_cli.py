@@ -28,6 +28,7 @@ from prune3d.optimize.rounds import RerankOptions
 from prune3d.train.evaluate import evaluate
 from prune3d.workflow.config import load_experiments, overlay
 from prune3d.workflow.experiment import Experiment
+from prune3d.workflow.paths import CONSTRAINTS, RESERVED
 from prune3d.workflow.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,13 +194,43 @@ def test_what_fails_leaves_nothing_and_loses_nothing(say: Say) -> None:
     assert not Path("new").exists()
 
 
-@pytest.mark.parametrize("command", ["evaluate small.onnx pictures", "latency small.onnx"])
-def test_without_onnx_runtime_it_is_named(
-    say: Say, monkeypatch: pytest.MonkeyPatch, command: str
+NEEDS_ONNX = [
+    "export dense.safetensors -o x.onnx",
+    "export dense.safetensors --bytes -o x.onnx",
+    "export dense.safetensors --int8 pictures -o x.onnx",
+    "deliver dense.safetensors -o x",
+    "latency dense.safetensors --runtime onnxruntime",
+]
+
+
+@pytest.mark.parametrize(
+    ("package", "command"),
+    [
+        *((package, line) for package in ("onnx", "onnxruntime") for line in NEEDS_ONNX),
+        ("onnxruntime", "evaluate small.onnx pictures"),
+        ("onnxruntime", "latency small.onnx"),
+    ],
+)
+def test_without_the_extra_its_name_is_told(
+    package: str, command: str, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, package, None)
     code, _, err = say(*command.split())
-    assert code == 1 and err.endswith("install onnxruntime.\n") and "defect" not in err
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"need {package}, which is not installed; install prune3d[onnx]." in err
+    assert not Path("x").exists() and not Path("x.onnx").exists()
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_without_the_extra_nothing_is_said_of_the_network(
+    package: str, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    own = f"{Path(__file__).parent}/own/foreign.py:tied"
+    code, out, err = say("inspect", own, "--classes", "4", "--side", "16", "--json")
+    assert (code, err) == (0, "") and json.loads(out)["no_onnx"] is None
+    assert say("new", "pictures", own, "--side", "16", "-o", "x.yaml")[0] == 0
+    assert "ONNX" not in Path("x.yaml").read_text()
 
 
 def test_a_new_config_keeps_channels_in_the_multiples_of_the_default_one(say: Say) -> None:
@@ -352,3 +383,17 @@ def test_a_new_config_fits_the_pictures_and_the_network(say: Say) -> None:
     assert settings["sampling"]["depth"] == [0.83, 0.67, 0.5, 0.33]
     code, _, err = say(*line)
     assert code == 1 and "exists" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["2024", "on", "null", "1e5", *RESERVED])
+def test_a_new_config_is_read_whatever_its_name_means_to_yaml(name: str, say: Say) -> None:
+    line = ["new", "pictures", "resnet14", "--side", "16", "-o", f"{name}.yaml"]
+    assert say(*line)[::2] == (0, "")
+    base, schema = (
+        yaml.safe_load((ROOT / "config" / file).read_text())
+        for file in ("config.yaml", "schema.yaml")
+    )
+    config = overlay(base, yaml.safe_load(Path(f"{name}.yaml").read_text(encoding="utf-8")))
+    (found,) = load_experiments(config, schema)
+    assert found.startswith(name) and re.fullmatch(CONSTRAINTS["experiment"], found)

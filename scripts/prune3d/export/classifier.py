@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prune3d.errors import CheckpointError, UserError, what_failed
+from prune3d.errors import CheckpointError, what_failed
+from prune3d.export.packages import READING, check_packages
 from prune3d.export.preprocessing import Preprocessing
 
 Floats = NDArray[np.float32]
@@ -142,13 +143,7 @@ def open_session(path: Path, threads: int | None = None, providers: Sequence[str
     UserError
         If it is missing or damaged, holds no network, or ONNX Runtime is not installed.
     """
-    try:
-        import onnxruntime  # noqa: F401
-    except ImportError:
-        raise UserError(
-            f"{path} needs onnxruntime, which is not installed; install onnxruntime."
-        ) from None
-
+    check_packages(READING)
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist or is no file.")
     try:

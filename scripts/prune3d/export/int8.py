@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from prune3d.errors import UserError, what_failed
 from prune3d.export.classifier import open_session
+from prune3d.export.packages import check_packages
 from prune3d.files import atomic_path
 
 # Images by which the ranges of 8-bit integers are set.
@@ -42,6 +43,7 @@ def quantize(source: str | Path, target: str | Path, images: Sequence[NDArray[np
     UserError
         If there are no images, or the file cannot be quantized.
     """
+    check_packages()
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process

@@ -8,6 +8,7 @@ from pathlib import Path
 from prune3d.data.source import SMALLEST_SPREAD
 from prune3d.errors import UserError
 from prune3d.export.classifier import open_session, told_by
+from prune3d.export.packages import check_packages
 from prune3d.export.preprocessing import Preprocessing
 from prune3d.files import atomic_path
 
@@ -33,6 +34,7 @@ def take_pictures(source: str | Path, target: str | Path) -> None:
     UserError
         If the source is no such file, or does not say how pictures become inputs.
     """
+    check_packages()
     import onnx
 
     source = Path(source)
