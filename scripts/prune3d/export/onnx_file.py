@@ -82,8 +82,8 @@ def write_at_side(model: nn.Module, side: int, path: Path) -> None:
 def why_not_onnx(model: nn.Module, sides: Iterable[int]) -> str | None:
     """Return why a network cannot be written as ONNX for images of some sides in pixels, or None.
 
-    It is written and compared, to a file that is deleted. Nothing is known where onnx or onnxruntime
-    is missing.
+    It is written and compared, to a file that is deleted. Where onnx or onnxruntime is missing,
+    nothing is known.
     """
     if missing() is not None:
         return None
