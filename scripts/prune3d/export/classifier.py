@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 BATCH = 64
 READERS = 4
 CPU = ("CPUExecutionProvider",)
-KNOWN = ("classes", "mean", "spread", "crop", "stored_side", "side")
+KNOWN = ("classes", "mean", "spread", "crop", "stored_side", "resize", "side")
 
 
 @dataclass(frozen=True)

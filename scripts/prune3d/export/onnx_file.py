@@ -45,8 +45,8 @@ def export(model: nn.Module, path: str | Path) -> float:
     path
         Name of the file. Its input ``images`` has shape (N, channels, side, side), N free; its
         output ``logits`` (N, classes). Its metadata tell, as JSON, what is known of ``classes``,
-        ``mean``, ``spread``, ``crop`` and ``stored_side``, see `prune3d.models.meaning.Meaning`,
-        and the ``side`` in pixels.
+        ``mean``, ``spread``, ``crop``, ``stored_side`` and ``resize``, see
+        `prune3d.models.meaning.Meaning`, and the ``side`` in pixels.
 
     Returns
     -------
@@ -132,8 +132,9 @@ def _write_and_compare(model: nn.Module, side: int, path: Path) -> float:
 
 def known_of(model: nn.Module) -> dict[str, Any]:
     """Return what a file tells of a network's inputs and outputs, see `export`."""
-    known = {k: value for k, value in asdict(get_meaning(model)).items() if value is not None}
-    return {**known, "side": get_spec(model).side}
+    meaning = get_meaning(model)
+    told = {**asdict(meaning), "resize": meaning.resize, "side": get_spec(model).side}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _tell_meaning(path: Path, known: Mapping[str, Any]) -> None:

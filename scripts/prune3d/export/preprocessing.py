@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from prune3d.data.source import SMALLEST_SPREAD
 from prune3d.errors import UserError
+from prune3d.models.meaning import RESIZE
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,15 @@ class Preprocessing:
         Raises
         ------
         UserError
-            If mean and spread are not known or are not those of the channels.
+            If mean and spread are not known or are not those of the channels, or pictures are
+            resized by another rule.
         """
+        resize = known.get("resize", RESIZE)
+        if resize != RESIZE:
+            raise UserError(
+                f"{file} says that pictures are resized by '{resize}'; this prune3d knows "
+                f"'{RESIZE}' alone."
+            )
         mean, spread = known.get("mean"), known.get("spread")
         if mean is None or spread is None:
             raise UserError(
