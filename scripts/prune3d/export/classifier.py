@@ -161,6 +161,10 @@ def start_session(path: Path, threads: int | None = None, providers: Sequence[st
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    # Where a processor's sums of 8-bit products overflow (x86-64 without VNNI): exact kernels.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    # Threads that wait for the next pass would take the processor from other sessions.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(str(path), options, providers=list(providers))

@@ -26,7 +26,9 @@ def quantize(source: str | Path, target: str | Path, images: Sequence[NDArray[np
     """Write an ONNX file whose convolutions and matrix products compute in 8-bit integers.
 
     Weights have a scale for each channel, activations one each, from the range that they have on
-    the images. The same images give the same file.
+    the images. The same images give the same file. Activations are unsigned and weights signed: on
+    x86-64 without VNNI it needs the session option ``session.x64quantprecision`` = ``1``, without
+    which ONNX Runtime's sums of products may overflow there; `open_session` sets it.
 
     Parameters
     ----------
