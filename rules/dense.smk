@@ -55,7 +55,7 @@ rule measure_rounding:
         "../envs/torch.yaml"
     threads: of("timing_threads")
     resources:
-        runtime=of("minutes", "once"),
+        runtime=of("timing_minutes", "multiples"),
         mem_mb=of("memory_mb", "once"),
         gpu=of("times_on_gpu"),
     params:

@@ -28,7 +28,7 @@ rule time_networks:
         "../envs/torch.yaml"
     threads: of("timing_threads")
     resources:
-        runtime=of("minutes", "once"),
+        runtime=of("timing_minutes", "finals"),
         mem_mb=of("memory_mb", "once"),
         gpu=of("times_on_gpu"),
     params:

@@ -27,7 +27,7 @@ rule measure_latency:
         "../envs/torch.yaml"
     threads: of("timing_threads")
     resources:
-        runtime=of("minutes", "once"),
+        runtime=of("timing_minutes", "grid"),
         mem_mb=of("memory_mb", "once"),
         gpu=of("times_on_gpu"),
     params:

@@ -5,9 +5,12 @@ from dataclasses import replace
 from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
+    from functools import partial
+    from pathlib import Path
+
     from prune3d.models.checkpoint import load, unreachable_reason
     from prune3d.pruning.realized import realized
-    from prune3d.pruning.timing import LatencyOptions, latency_of, where_measured
+    from prune3d.pruning.timing import LatencyOptions, Network, latencies_in_turns, where_measured
     from prune3d.report.latencies import TIMED
     from prune3d.sampling.metrics_file import TEST, read_metrics
     from prune3d.workflow.paths import final_of
@@ -23,13 +26,24 @@ with Job(snakemake) as job:
     judged += [read_metrics(path, final=True).get("test") for path in job.input.metrics]
     networks = [(None, "dense", job.input.dense)]
     networks += [(f.budget, f.policy, p) for f, p in zip(finals, job.input.finals, strict=True)]
+    there = [
+        (*network, test)
+        for network, test in zip(networks, judged, strict=True)
+        if unreachable_reason(network[2]) is None
+    ]
+    own = job.params["own_network"]
+    timed = [
+        Network(partial(load, path, device, own), Path(path).stat().st_size / 1e6)
+        for _, _, path, _ in there
+    ]
+    taken = {}
+    for name, size in sizes.items():
+        taken[name] = latencies_in_turns(timed, replace(options, batch_size=size))
+        job.say(f"{len(timed)} networks are timed with batches of {size}")
     rows = []
-    for (budget, policy, path), test in zip(networks, judged, strict=True):
-        if unreachable_reason(path) is not None:
-            continue
-        model = load(path, device, job.params["own_network"])
-        known = realized(model)
-        times = {n: latency_of(model, replace(options, batch_size=b)) for n, b in sizes.items()}
+    for place, (budget, policy, _, test) in enumerate(there):
+        known = realized(timed[place].load())
+        times = {name: values[place] for name, values in taken.items()}
         rows.append(
             {
                 "experiment": job.wildcards.experiment,
@@ -45,5 +59,4 @@ with Job(snakemake) as job:
                 **where_measured(options, device),
             }
         )
-        job.say(f"{budget or ''} {policy}: {times['latency_ms']:.3g} ms")
     TIMED.write(job.output[0], rows)

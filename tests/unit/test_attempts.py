@@ -15,7 +15,7 @@ import pytest
 from prune3d.data.registry import DatasetFacts
 from prune3d.report.resources import failures, in_words, summarize
 from prune3d.workflow.attempts import AttemptLog, parse_duration, read_attempts
-from prune3d.workflow.resources import Workload
+from prune3d.workflow.resources import Workload, timing_minutes
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -227,5 +227,8 @@ def test_requests_grow_with_the_experiment_and_the_attempt_within_bounds() -> No
     large = Workload.of(imagenet, 90, resident_gb=4.0)
     assert (large.minutes(1), large.memory_mb(1)) == (24 * 60, 12000)
     assert (large.minutes(5), large.memory_mb(9)) == (24 * 60, 64000)
+    # 156 engines of two minutes, or a VGG-16's passes on a CPU.
+    assert timing_minutes(156, 0, "tensorrt", "cuda", 1) == 10 + 312
+    assert timing_minutes(156, 33 * 224**2, "onnxruntime", "cpu", 1) == 10 + 57
     folder = DatasetFacts(side=64, channels=3, classes=5, images=None, test_images=None)
     assert Workload.of(folder, 1, 4.0).minutes(1) == 10 + 18

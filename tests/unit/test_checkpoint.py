@@ -17,9 +17,10 @@ from torch import nn
 import prune3d
 from prune3d.errors import CheckpointError, UserError
 from prune3d.models.checkpoint import load, save, save_unreachable, unreachable_reason
+from prune3d.models.description import FORMAT, describe
 from prune3d.models.lineage import Step, get_lineage, set_lineage
 from prune3d.models.meaning import Meaning, get_meaning, set_meaning
-from prune3d.tensors import digest
+from prune3d.tensors import digest, read_arrays, write_arrays
 
 Network = Callable[..., nn.Module]
 ORDER = ["layer1.1", "layer2.1"]
@@ -244,6 +245,23 @@ def test_what_inputs_and_outputs_mean_comes_back(tmp_path: Path, make_network: N
     save(prune3d.prune(model, width=0.5), tmp_path / "a.safetensors")
     assert get_meaning(load(tmp_path / "a.safetensors")) == meaning
     assert get_meaning(make_network()) == Meaning()
+
+
+def test_the_file_tells_how_pictures_are_resized_and_older_ones_are_read(
+    tmp_path: Path, make_network: Network
+) -> None:
+    new, old = tmp_path / "new.safetensors", tmp_path / "old.safetensors"
+    model = make_network()
+    save(model, new)
+    assert describe(new).resize is None
+    set_meaning(model, Meaning(None, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
+    save(model, new)
+    assert describe(new).resize == "central square, bilinear, antialiased"
+    arrays, header = read_arrays(new, FORMAT)
+    content = {key: header[key] for key in ("spec", "lineage", "meaning")}
+    write_arrays(old, arrays, FORMAT, {**content, "digest": digest(content, arrays)})
+    assert describe(old).resize is None
+    assert get_meaning(load(old)) == get_meaning(load(new))
 
 
 FORGED = [

@@ -9,13 +9,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
 from PIL import Image
+from safetensors.torch import save_file
 
 import prune3d
 from prune3d.cli.main import app, run
@@ -23,11 +26,12 @@ from prune3d.cli.new import TRIALS, USUAL_MULTIPLE
 from prune3d.data.images import ImageFiles, ImageSet
 from prune3d.data.pictures import decode_square
 from prune3d.models.lineage import Step, add_step
-from prune3d.models.meaning import Meaning, set_meaning
+from prune3d.models.meaning import Meaning, get_meaning, set_meaning
 from prune3d.optimize.rounds import RerankOptions
 from prune3d.train.evaluate import evaluate
 from prune3d.workflow.config import load_experiments, overlay
 from prune3d.workflow.experiment import Experiment
+from prune3d.workflow.paths import CONSTRAINTS, RESERVED
 from prune3d.workflow.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +60,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_step(dense, Step("train", 640, 1000, "dense"))
     prune3d.save(dense, folder / "dense.safetensors")
     prune3d.save(prune3d.build("resnet8", 4, 16).eval(), folder / "plain.safetensors")
+    torch.save(dense.state_dict(), folder / "weights.pth")
+    save_file(dense.state_dict(), folder / "weights.safetensors")
     small = prune3d.prune(dense, width=0.5, resolution=0.75)
     prune3d.save(small, folder / "small.safetensors")
     with pytest.raises(SystemExit) as ended:
@@ -171,9 +177,37 @@ def test_help_does_not_wait_for_torch() -> None:
         (["prune", "resnet8", "--depth", "0.7", "--remove", "elm", "-o", "x"], 1, "names elm"),
         (["cost", "network.py", "--classes", "4"], 1, "network.py:function"),
         (["cost", "resnet8", "--classes", "99999999"], 2, "--classes"),
+        (["cost", "resnet8", "--side", "1" + "0" * 30], 2, "--side"),
+        (["cost", "resnet8", "--channels", "1" + "0" * 30], 2, "--channels"),
+        (["latency", "resnet8", "--threads", "1" + "0" * 30], 2, "--threads"),
+        (["latency", "resnet8", "--batch", "1" + "0" * 30], 2, "--batch"),
+        (["latency", "resnet8", "--runs", "1" + "0" * 30], 2, "--runs"),
+        *(
+            (["prune", "resnet8", option, value, "--remove", "layer1.0", "-o", "x"], 1, told)
+            for option, told in (
+                ("--depth", "depth is"),
+                ("--width", "width is"),
+                ("--resolution", "resolution is"),
+                ("--macs", "macs is"),
+            )
+            for value in ("nan", "inf")
+        ),
+        # More than 47 bits can address.
+        (["latency", "resnet8", "--side", "100000", "--batch", "1048576"], 1, "too little memory"),
+        (["inspect", "weights.pth"], 1, "prune3d prune NAME --weights weights.pth."),
+        (["cost", "weights.safetensors"], 1, "prune3d prune NAME --weights weights.safetensors."),
+        (
+            ["prune", "resnet8", "--width", "0.5", "--channel-criterion", "taylor", "-o", "x"],
+            1,
+            "--channel-criterion taylor needs --pictures to score the channels on",
+        ),
         (["new", "pictures", "small.safetensors", "-o", "x.yaml"], 1, "model.checkpoint"),
         (["export", "plain.safetensors", "--bytes", "-o", "x.onnx"], 1, "plain.safetensors does"),
-        (["deliver", "plain.safetensors", "-o", "x"], 1, "plain.safetensors does"),
+        (
+            ["deliver", "plain.safetensors", "-o", "x", "--pictures", "pictures"],
+            1,
+            "plain.safetensors does not say mean",
+        ),
     ],
 )
 def test_what_goes_wrong_is_one_sentence(
@@ -193,13 +227,43 @@ def test_what_fails_leaves_nothing_and_loses_nothing(say: Say) -> None:
     assert not Path("new").exists()
 
 
-@pytest.mark.parametrize("command", ["evaluate small.onnx pictures", "latency small.onnx"])
-def test_without_onnx_runtime_it_is_named(
-    say: Say, monkeypatch: pytest.MonkeyPatch, command: str
+NEEDS_ONNX = [
+    "export dense.safetensors -o x.onnx",
+    "export dense.safetensors --bytes -o x.onnx",
+    "export dense.safetensors --int8 pictures -o x.onnx",
+    "deliver dense.safetensors -o x",
+    "latency dense.safetensors --runtime onnxruntime",
+]
+
+
+@pytest.mark.parametrize(
+    ("package", "command"),
+    [
+        *((package, line) for package in ("onnx", "onnxruntime") for line in NEEDS_ONNX),
+        ("onnxruntime", "evaluate small.onnx pictures"),
+        ("onnxruntime", "latency small.onnx"),
+    ],
+)
+def test_without_the_extra_its_name_is_told(
+    package: str, command: str, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, package, None)
     code, _, err = say(*command.split())
-    assert code == 1 and err.endswith("install onnxruntime.\n") and "defect" not in err
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"need {package}, which is not installed; install prune3d[onnx]." in err
+    assert not Path("x").exists() and not Path("x.onnx").exists()
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_without_the_extra_nothing_is_said_of_the_network(
+    package: str, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    own = f"{Path(__file__).parent}/own/foreign.py:tied"
+    code, out, err = say("inspect", own, "--classes", "4", "--side", "16", "--json")
+    assert (code, err) == (0, "") and json.loads(out)["no_onnx"] is None
+    assert say("new", "pictures", own, "--side", "16", "-o", "x.yaml")[0] == 0
+    assert "ONNX" not in Path("x.yaml").read_text()
 
 
 def test_a_new_config_keeps_channels_in_the_multiples_of_the_default_one(say: Say) -> None:
@@ -251,6 +315,30 @@ def test_pruning_keeps_to_the_budget(say: Say) -> None:
     ratio = prune3d.cost(model).macs / prune3d.cost(dense).macs
     assert 0.38 < ratio <= 0.4
     assert json.loads(out)["macs_ratio"] == ratio
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_grey_networks_are_scored_on_pictures_in_grey(is_known: bool, say: Say) -> None:
+    grey = prune3d.build("resnet8", 4, 16, 1).eval()
+    if is_known:
+        set_meaning(grey, Meaning(CLASSES, MEAN[:1], SPREAD[:1]))
+    prune3d.save(grey, "grey.safetensors")
+    line = ["prune", "grey.safetensors", "--depth", "0.67", "--pictures", "pictures"]
+    code, _, err = say(*line, "-o", "new.safetensors")
+    assert (code, err) == (0, "")
+    meaning = get_meaning(prune3d.load("new.safetensors"))
+    if is_known:
+        assert (meaning.mean, meaning.spread) == (MEAN[:1], SPREAD[:1])
+    else:
+        # Of four fifths of the pictures, where each is as bright as its class.
+        assert meaning.mean == pytest.approx((mean_brightness(Path("pictures")),), abs=0.02)
+    code, _, err = say("evaluate", "new.safetensors", "pictures")
+    assert (code, err) == (0, "")
+
+
+def mean_brightness(folder: Path) -> float:
+    files = [Image.open(path).convert("L").resize((16, 16)) for path in folder.rglob("*.png")]
+    return float(np.mean([np.asarray(file) for file in files]) / 255)
 
 
 @pytest.mark.parametrize("file", ["small.safetensors", "small.onnx", "pictures.onnx"])
@@ -315,16 +403,91 @@ def test_the_delivered_card_is_true_and_its_code_runs(
     assert f"{prune3d.cost(prune3d.load('small.safetensors')).macs:,} (" in card
     assert "| dense | train | 640 |" in card
     assert "Licence: MIT" in card and "ash, elm, fir, oak" in card
-    _, told, _ = say("predict", "small.safetensors", "one.png", "--json")
+    picture = Image.open("one.png")
+    faint = np.random.default_rng(0).integers(0, 256, picture.size[::-1], np.uint8)
+    picture.putalpha(Image.fromarray(faint))
+    picture.save("delivered/picture.png")
+    _, told, _ = say("predict", "small.safetensors", "delivered/picture.png", "--json")
     expected = json.loads(told)["predictions"][0]["classes"][0]["class"]
-    shutil.copy("one.png", "delivered/picture.png")
     monkeypatch.chdir("delivered")
-    blocks = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    assert len(blocks) == 2
-    for block in blocks:
+    (first, *others) = run_code_of(card, capsys)
+    assert len(others) == 1 and first.said == others[0].said == expected
+    np.testing.assert_allclose(first.logits.ravel(), others[0].logits.ravel(), atol=0.02)
+
+
+@dataclass
+class Answer:
+    """What a block of code printed, and the logits that it had."""
+
+    said: str
+    logits: np.ndarray
+
+
+def run_code_of(card: str, capsys: pytest.CaptureFixture[str]) -> list[Answer]:
+    """Run the blocks of Python of a card in the current folder."""
+    found = []
+    for block in re.findall(r"```python\n(.*?)```", card, re.DOTALL):
+        names: dict[str, Any] = {}
         capsys.readouterr()
-        exec(compile(block, "README.md", "exec"), {})
-        assert capsys.readouterr().out.strip() == expected
+        exec(compile(block, "README.md", "exec"), names)
+        said = capsys.readouterr().out.strip()
+        logits = names["logits"]
+        plain = logits.detach().numpy() if isinstance(logits, torch.Tensor) else logits
+        found.append(Answer(said, plain))
+    return found
+
+
+@pytest.mark.parametrize("known", ["mean", "nothing"])
+def test_a_network_of_which_little_is_known_is_delivered_with_code_that_runs(
+    known: str, say: Say, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if known == "mean":
+        model = prune3d.load("small.safetensors")
+        set_meaning(model, Meaning(None, MEAN, SPREAD))
+        prune3d.save(model, "plain.safetensors")
+    line = ["deliver", "plain.safetensors", "-o", "new", "--runs", "1", "--json"]
+    code, out, err = say(*line)
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert list(told["lacks"]) == ([] if known == "mean" else ["pictures.onnx"])
+    card = Path("new/README.md").read_text(encoding="utf-8")
+    if known == "nothing":
+        assert "There is no pictures.onnx: model.onnx does not say mean" in card
+    assert {path.name for path in Path("new").iterdir()} == set(told["files"])
+    shutil.copy("one.png", "new/picture.png")
+    monkeypatch.chdir("new")
+    first, second = run_code_of(card, capsys)
+    assert first.said == second.said and int(first.said) in range(4)
+    np.testing.assert_allclose(first.logits.ravel(), second.logits.ravel(), atol=0.02)
+
+
+def test_a_network_that_onnx_cannot_hold_is_delivered_without(say: Say) -> None:
+    own = f"{Path(__file__).parent}/own/foreign.py:branches_by_images"
+    model = prune3d.build(own, 4, 16).eval()
+    set_meaning(model, Meaning(CLASSES, MEAN, SPREAD))
+    prune3d.save(model, "own.safetensors")
+    line = ["deliver", "own.safetensors", "-o", "new", "--code", own, "--runs", "1"]
+    code, out, err = say(*line, "--pictures", "pictures")
+    assert (code, err) == (0, "")
+    assert "without model.onnx: " in out and "decides by the images" in out
+    card = Path("new/README.md").read_text(encoding="utf-8")
+    assert "accuracy on pictures, by model.safetensors" in card
+    assert "There is no model.onnx" in card and "ONNX Runtime |" not in card
+    assert {path.name for path in Path("new").iterdir()} == {"README.md", "model.safetensors"}
+
+
+def test_delivered_files_and_pictures_are_named_as_they_are(
+    say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("new").mkdir()
+    Path("new/stranger").touch()
+    place = Path.cwd()
+    monkeypatch.chdir("pictures")
+    line = ["deliver", "../small.safetensors", "-o", "../new", "--runs", "1", "--pictures", "."]
+    code, out, _ = say(*line)
+    assert code == 0 and "stranger" not in out
+    card = (place / "new/README.md").read_text(encoding="utf-8")
+    assert "accuracy on pictures, by model.onnx" in card
 
 
 def test_a_new_config_fits_the_pictures_and_the_network(say: Say) -> None:
@@ -352,3 +515,17 @@ def test_a_new_config_fits_the_pictures_and_the_network(say: Say) -> None:
     assert settings["sampling"]["depth"] == [0.83, 0.67, 0.5, 0.33]
     code, _, err = say(*line)
     assert code == 1 and "exists" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["2024", "on", "null", "1e5", *RESERVED])
+def test_a_new_config_is_read_whatever_its_name_means_to_yaml(name: str, say: Say) -> None:
+    line = ["new", "pictures", "resnet14", "--side", "16", "-o", f"{name}.yaml"]
+    assert say(*line)[::2] == (0, "")
+    base, schema = (
+        yaml.safe_load((ROOT / "config" / file).read_text())
+        for file in ("config.yaml", "schema.yaml")
+    )
+    config = overlay(base, yaml.safe_load(Path(f"{name}.yaml").read_text(encoding="utf-8")))
+    (found,) = load_experiments(config, schema)
+    assert found.startswith(name) and re.fullmatch(CONSTRAINTS["experiment"], found)

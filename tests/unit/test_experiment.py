@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,13 @@ import yaml
 
 from prune3d.errors import UserError
 from prune3d.optimize.registry import POLICIES
+from prune3d.pruning.latency import CHECKED, DEPTHS, SIDES, WIDTHS
+from prune3d.pruning.rounding import BUDGETS, MULTIPLES
 from prune3d.workflow.config import load_experiments, overlay
 from prune3d.workflow.experiment import Experiment
 from prune3d.workflow.plan import Plan
 from prune3d.workflow.question import Question
+from prune3d.workflow.resources import TIMED
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ROOT / "tests/unit/own"
@@ -312,6 +316,27 @@ def test_work_grows_with_epochs_and_attempts() -> None:
     assert one.minutes("dense", 1) > one.minutes("once", 1)
     assert one.minutes("once", 2) == 2 * one.minutes("once", 1)
     assert one.memory_mb("dense", 1, 4) > one.memory_mb("dense", 1, 1)
+
+
+def test_timings_ask_for_time_by_the_networks_that_they_make() -> None:
+    given = {"runtime": "onnxruntime", "runs": 37, "batch_size": 1, "throughput_batch_size": 9}
+    one = made({"latency": given, "policies": ["dwr", "width"]})
+    # 156 networks of 5 s and 40 passes of 8 x 8 pixels at 1e5 a second.
+    assert one.timing_minutes("grid", 1) == 10 + math.ceil(156 * (5 + 40 * 64 / 1e5) / 60)
+    assert one.timing_minutes("multiples", 2) == 2 * (10 + math.ceil(13 * 5.0256 / 60))
+    finals = 1 + 2 * len(one.config["budgets"])
+    assert one.timing_minutes("finals", 1) == 10 + math.ceil(
+        finals * (2 * 5 + 40 * (1 + 9) * 64 / 1e5) / 60
+    )
+    for change in ({"batch_size": 5000}, {"runs": 100_000}):
+        other = made({"latency": {**given, **change}, "policies": ["dwr", "width"]})
+        assert other.timing_minutes("grid", 1) > one.timing_minutes("grid", 1)
+    assert one.timing_minutes("grid", 1000) == 24 * 60
+
+
+def test_the_networks_that_are_timed_are_counted_as_they_are_made() -> None:
+    assert TIMED["grid"] == len(WIDTHS) * DEPTHS * SIDES + CHECKED
+    assert TIMED["multiples"] == 1 + len(MULTIPLES) * len(BUDGETS)
 
 
 def test_a_tree_that_is_wrong_is_told_with_the_experiment() -> None:

@@ -16,6 +16,7 @@ from torch import nn
 import prune3d
 from prune3d.errors import UserError
 from prune3d.export import export, export_unreachable
+from prune3d.export.classifier import open_classifier
 from prune3d.models.meaning import Meaning, set_meaning
 
 ORDER = ["layer1.1", "layer2.1"]
@@ -52,6 +53,21 @@ def test_the_file_tells_which_logit_is_which_class(tmp_path: Path, pruned: nn.Mo
     assert json.loads(told["classes"]) == list(classes)
     assert json.loads(told["mean"]) == [0.1, 0.2, 0.3]
     assert json.loads(told["spread"]) == [0.4, 0.5, 0.0]
+    assert json.loads(told["resize"]) == "central square, bilinear, antialiased"
+
+
+def test_a_file_of_another_rule_of_resizing_takes_no_pictures(
+    tmp_path: Path, pruned: nn.Module
+) -> None:
+    set_meaning(pruned, Meaning(None, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
+    export(pruned, tmp_path / "model.onnx")
+    assert open_classifier(tmp_path / "model.onnx").num_classes == 10
+    file = onnx.load(tmp_path / "model.onnx")
+    told = {entry.key: entry.value for entry in file.metadata_props}
+    onnx.helper.set_model_props(file, {**told, "resize": json.dumps("nearest")})
+    onnx.save(file, tmp_path / "model.onnx")
+    with pytest.raises(UserError, match="are resized by 'nearest'"):
+        open_classifier(tmp_path / "model.onnx")
 
 
 def test_a_file_that_computes_something_else_is_refused(

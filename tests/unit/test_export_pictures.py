@@ -10,11 +10,12 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import nn
 
 import prune3d
 from prune3d.data.images import ImageSet, ImageSplits
+from prune3d.data.pictures import read_picture
 from prune3d.errors import UserError
 from prune3d.export import export
 from prune3d.export.classifier import open_classifier
@@ -61,6 +62,47 @@ def test_pictures_become_the_inputs_of_the_library(
         told
         == onnxruntime.InferenceSession(tmp_path / "model.onnx").get_modelmeta().custom_metadata_map
     )
+
+
+@pytest.mark.parametrize("subsampling", [0, 2], ids=["4:4:4", "4:2:0"])
+@pytest.mark.parametrize("size", [(600, 800), (1200, 900)], ids=str)
+def test_a_large_jpeg_file_is_decoded_at_a_part_of_its_size_and_differs_little(
+    size: tuple[int, int],
+    subsampling: int,
+    tmp_path: Path,
+    make_network: Callable[..., nn.Module],
+) -> None:
+    model = make_network("resnet8")
+    side = model.spec.side
+    set_meaning(model, Meaning(None, (0.0,) * 3, (1 / 255,) * 3))  # inputs are levels of 255
+    export(model, tmp_path / "model.onnx")
+    take_pictures(tmp_path / "model.onnx", tmp_path / "pictures.onnx")
+    draw_scene(size).save(tmp_path / "one.jpg", quality=90, subsampling=subsampling)
+    whole = read_picture(tmp_path / "one.jpg")
+    assert whole.size == size[::-1] > read_picture(tmp_path / "one.jpg", side).size
+    whole.save(tmp_path / "whole.png")
+    classifier = open_classifier(tmp_path / "model.onnx")
+    exact, drafted = (classifier.read(tmp_path / name) for name in ("whole.png", "one.jpg"))
+    apart = np.abs(exact - drafted)
+    assert 0 < apart.mean() < 3 and apart.max() < 40
+    (expected,) = classifier.logits([tmp_path / "whole.png"])
+    session = onnxruntime.InferenceSession(tmp_path / "pictures.onnx")
+    (found,) = session.run(None, {"pictures": np.asarray(whole)[None]})
+    np.testing.assert_allclose(found, expected, rtol=0.02, atol=0.02 * np.abs(expected).max())
+
+
+def draw_scene(size: tuple[int, int]) -> Image.Image:
+    """Draw discs with sharp edges on a ground that changes slowly."""
+    rng = np.random.default_rng(0)
+    height, width = size
+    ground = rng.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
+    picture = Image.fromarray(ground).resize((width, height), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(picture)
+    for _ in range(40):
+        x, y, radius = rng.integers(0, width), rng.integers(0, height), rng.integers(4, 150)
+        colour = tuple(int(level) for level in rng.integers(0, 256, 3))
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    return picture
 
 
 def test_a_file_that_does_not_tell_its_mean_takes_no_pictures(

@@ -53,6 +53,7 @@ def test_a_program_tells_what_its_inputs_and_outputs_mean(
         "classes": ["cat", "dog"],
         "mean": [0.5] * 3,
         "spread": [0.25] * 3,
+        "resize": "central square, bilinear, antialiased",
         "side": model.spec.side,
     }
 

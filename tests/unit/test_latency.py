@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from torch import nn
 import prune3d
 from prune3d.costs.work import TERMS, Work
 from prune3d.errors import UserError
+from prune3d.export import export
+from prune3d.export.classifier import open_session
+from prune3d.models.spec import NetworkSpec
 from prune3d.pruning.analyze import analyze
 from prune3d.pruning.latency import (
     LATENCIES,
@@ -28,7 +33,17 @@ from prune3d.pruning.latency import (
 )
 from prune3d.pruning.options import PruningOptions
 from prune3d.pruning.runtimes import TENSORRT
-from prune3d.pruning.timing import WARM_UP, LatencyOptions, latency, where_measured
+from prune3d.pruning.timing import (
+    AT_ONCE,
+    WARM_UP,
+    LatencyOptions,
+    Network,
+    Pass,
+    latencies_in_turns,
+    latencies_of_files,
+    latency,
+    where_measured,
+)
 
 
 def rows(values: np.ndarray, levels: list[list[float]]) -> list[dict[str, object]]:
@@ -165,6 +180,76 @@ def test_a_latency_is_the_median_of_the_passes_after_the_first(
     found = latency(model, 16, LatencyOptions(batch_size=2, runs=3))
     assert found == pytest.approx(4.0)
     assert passes == [2] * (WARM_UP + len(seconds))
+
+
+def test_speed_ups_do_not_drift_with_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pass takes the machine 0.1 % longer than the one before."""
+    took = {"dense": 4.0, **{f"n{i}": 3.0 - i / 8 for i in range(20)}}
+    now, passes = 0.0, 0
+
+    def pass_of(model: str, side: int, options: LatencyOptions) -> Pass:
+        def act() -> None:
+            nonlocal now, passes
+            now, passes = now + took[model] / 1000 * 1.001**passes, passes + 1
+
+        return act
+
+    monkeypatch.setattr("prune3d.pruning.timing.time.perf_counter", lambda: now)
+    monkeypatch.setattr("prune3d.pruning.timing.ready", pass_of)
+    monkeypatch.setattr(
+        "prune3d.models.assembly.get_spec", lambda model: NetworkSpec("", 2, 8, 3, 8)
+    )
+    networks = [Network(partial(str, name), 1.0) for name in took]
+    found = latencies_in_turns(networks, LatencyOptions(runs=9))
+    assert passes > 9 * len(took) and 1.001**passes > 1.2
+    for ms, expected in zip(found, took.values(), strict=True):
+        assert ms / found[0] == pytest.approx(expected / took["dense"], rel=0.01)
+    assert found[0] > took["dense"]
+
+
+def test_real_networks_are_timed_in_turns_a_few_at_a_time() -> None:
+    open_now: list[weakref.ref] = []
+    most = 0
+
+    def load() -> nn.Module:
+        nonlocal most
+        model = prune3d.build("resnet8", 10, 16).eval()
+        open_now.append(weakref.ref(model))
+        most = max(most, sum(one() is not None for one in open_now))
+        return model
+
+    sizes = [300.0, 1.0, 100.0, 100.0, 100.0, 300.0, *[1.0] * 9]
+    networks = [Network(load, megabytes) for megabytes in sizes]
+    found = latencies_in_turns(networks, LatencyOptions(runs=1, runtime="torch", threads=1))
+    assert len(found) == len(sizes) and min(found) > 0
+    assert len(open_now) == len(sizes) and most == 1 + AT_ONCE
+    assert len(latencies_in_turns(networks[:1], LatencyOptions(runs=1, threads=1))) == 1
+
+
+def test_onnx_files_run_on_the_threads_that_torch_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[onnxruntime.InferenceSession] = []
+
+    def recorded(*given: Any) -> onnxruntime.InferenceSession:
+        opened.append(open_session(*given))
+        return opened[-1]
+
+    monkeypatch.setattr("prune3d.export.classifier.open_session", recorded)
+    export(prune3d.build("resnet8", 10, 16).eval(), tmp_path / "model.onnx")
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        for threads in (None, 2):
+            options = LatencyOptions(runs=1, runtime="onnxruntime", threads=threads)
+            latencies_of_files([tmp_path / "model.onnx"] * 2, options)
+    finally:
+        torch.set_num_threads(before)
+    found = [session.get_session_options() for session in opened]
+    assert [one.intra_op_num_threads for one in found] == [3, 3, 2, 2]
+    # Idle ones do not spin, and 8-bit products do not overflow.
+    for name in ("session.force_spinning_stop", "session.x64quantprecision"):
+        assert {one.get_session_config_entry(name) for one in found} == {"1"}
 
 
 needs_tensorrt = pytest.mark.skipif(

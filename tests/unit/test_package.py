@@ -82,8 +82,17 @@ print(prune3d.__file__)
 """
     place = run(python, "-c", code, folder=tmp_path).strip()
     assert Path(place) == packages / "prune3d/__init__.py"
-    told = run(tmp_path / "clean/bin/prune3d", "cost", "resnet20", "--json", folder=tmp_path)
+    # As without the extra: a line of a .pth file is run at the start.
+    bare = packages / "bare.pth"
+    bare.write_text("import sys; sys.modules.update(onnx=None, onnxruntime=None)")
+    command = tmp_path / "clean/bin/prune3d"
+    assert "deliver" in run(command, "--help", folder=tmp_path)
+    assert "layer1.0" in run(command, "inspect", "resnet20", folder=tmp_path)
+    told = run(command, "cost", "resnet20", "--json", folder=tmp_path)
     assert json.loads(told)["networks"][0]["macs"] == 40_813_184
+    bare.unlink()
+    run(command, "export", "small.safetensors", folder=tmp_path)
+    assert (tmp_path / "small.onnx").exists()
 
 
 def test_dependencies_are_named_as_the_workflow_pins_them() -> None:

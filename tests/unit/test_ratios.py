@@ -40,7 +40,7 @@ def test_a_ratio_of_whole_blocks_keeps_exactly_these(blocks: int, data: st.DataO
     assert kept_blocks(kept / blocks, blocks, 1) == kept
 
 
-@pytest.mark.parametrize("depth", [0, -0.1, 1.01, 0.1])
+@pytest.mark.parametrize("depth", [0, -0.1, 1.01, 0.1, math.nan, math.inf])
 def test_an_impossible_depth_is_refused_with_what_is_allowed(depth: float) -> None:
     with pytest.raises(PruningError, match=r"depth .*0\.2222 \(2 blocks.*to 1"):
         kept_blocks(depth, 9, 2)
@@ -59,7 +59,7 @@ def test_a_ratio_of_whole_pixels_gives_exactly_these(size: int, data: st.DataObj
     assert side_of(side / size, size) == side
 
 
-@pytest.mark.parametrize("resolution", [0, -1, 1.2, 0.1])
+@pytest.mark.parametrize("resolution", [0, -1, 1.2, 0.1, math.nan, math.inf])
 def test_an_impossible_resolution_is_refused_with_what_is_allowed(resolution: float) -> None:
     with pytest.raises(PruningError, match=r"resolution .*0\.25 \(8 pixels\) to 1"):
         side_of(resolution, 32, smallest=8)

@@ -74,6 +74,8 @@ def _run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
+        if _lacks_memory(error):
+            return _tell(f"this machine has too little memory for it ({what_failed(error)[:120]})")
         if os.environ.get("PRUNE3D_TRACEBACK"):
             raise
         return _tell(
@@ -81,6 +83,12 @@ def _run(arguments: Sequence[str]) -> int:
             "PRUNE3D_TRACEBACK=1 before the command shows"
         )
     return code if isinstance(code, int) else 0
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Tell whether memory was refused, by Python or numpy or, in a text alone, by torch."""
+    texts = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in texts)
 
 
 def _tell(message: str, code: int = 1) -> int:

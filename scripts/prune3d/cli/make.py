@@ -25,7 +25,12 @@ from prune3d.cli.networks import (
 )
 from prune3d.cli.output import show
 from prune3d.errors import UserError
-from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA, PruningOptions
+from prune3d.pruning.options import (
+    BLOCK_CRITERIA,
+    CHANNEL_CRITERIA,
+    PruningOptions,
+    resolve_criterion,
+)
 
 DEFAULTS = PruningOptions()
 Ratio = float | None
@@ -91,6 +96,11 @@ def prune(
         raise UserError(
             "--depth needs --pictures to score the blocks on, or --remove with the names of those "
             "that go (prune3d inspect lists them)."
+        )
+    scores = resolve_criterion(CHANNEL_CRITERIA, channel_criterion)
+    if pictures is None and getattr(scores, "needs_gradients", False):
+        raise UserError(
+            f"--channel-criterion {channel_criterion} needs --pictures to score the channels on."
         )
     check_not_itself(network, output)
     model = open_network(network, Given(classes, side, channels, weights, code))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prune3d.errors import UserError
+from prune3d.errors import CheckpointError, UserError
 from prune3d.models.registry import MODELS, factory_of, is_own, usual_size
 
 if TYPE_CHECKING:
@@ -26,11 +26,14 @@ Classes = Annotated[
     typer.Option("--classes", min=2, max=2**20, help="Number of classes of a named network."),
 ]
 Side = Annotated[
-    int | None, typer.Option("--side", min=1, help="Image side in pixels of a named network.")
+    int | None,
+    typer.Option("--side", min=1, max=100_000, help="Image side in pixels of a named network."),
 ]
 Channels = Annotated[
     int | None,
-    typer.Option("--channels", min=1, help="Channels of the images of a named network [3]."),
+    typer.Option(
+        "--channels", min=1, max=2**16, help="Channels of the images of a named network [3]."
+    ),
 ]
 Weights = Annotated[
     Path | None, typer.Option("--weights", help="File of a named network's weights (a state_dict).")
@@ -45,6 +48,8 @@ Keep = Annotated[
         "--keep", help="Pattern of layers that stay as they are; may be given several times."
     ),
 ]
+Threads = Annotated[int, typer.Option(min=1, max=1024, help="Threads of the CPU, for the times.")]
+Runs = Annotated[int, typer.Option(min=1, max=2**20, help="Passes of which the median is taken.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -107,7 +112,25 @@ def _load(name: str, given: Given) -> nn.Module:
     for option in ("classes", "side", "channels", "weights"):
         if getattr(given, option) is not None:
             raise UserError(f"--{option} is for named networks; {name} says it itself.")
-    return load(name, code=given.code)
+    try:
+        return load(name, code=given.code)
+    except CheckpointError as error:
+        if not Path(name).is_file() or _is_ours(name):
+            raise
+        raise CheckpointError(
+            f"{str(error).rstrip('.')}; a file of weights alone goes with the name of its network: "
+            f"prune3d prune NAME --weights {name}."
+        ) from None
+
+
+def _is_ours(name: str) -> bool:
+    """Tell whether a file has a header of prune3d's."""
+    from prune3d.tensors import read_header
+
+    try:
+        return "format" in read_header(name)
+    except CheckpointError:
+        return False
 
 
 def check_not_onnx(file: str | Path) -> None:

@@ -79,8 +79,6 @@ def new(
     hours = _hours(model, found["training"], levels, macs)
     jobs = _jobs(levels)
     starts = jobs * _start() / 3600
-    name = "".join(c if c.isalnum() and c.isascii() else "-" for c in output.stem).strip("-")
-    name = name or "mine"
     told = [
         f"{found['classes']} classes, {found['training']} training and {found['test'] or 'no'} "
         f"test pictures; the smallest class has {found['fewest']}",
@@ -94,7 +92,7 @@ def new(
         pictures, output = pictures.resolve(), output.resolve()
         if is_own(network):
             network = f"{own_file(network).resolve()}:{own_name(network)}"
-    lines = _lines(name, pictures, network, chosen, macs, round_to, levels, told)
+    lines = _lines(_name(output), pictures, network, chosen, macs, round_to, levels, told)
     write_text(output, "\n".join(lines) + "\n")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     command = f"snakemake --cores {cores or 1} --rerun-incomplete --configfile {quote(str(output))}"
@@ -109,6 +107,14 @@ def new(
     show(
         value, as_json, *told, f"{output} is written; now, in the folder of the Snakefile:", command
     )
+
+
+def _name(output: Path) -> str:
+    """Return the name of the experiment: the file's, as far as it can be one."""
+    from prune3d.workflow.paths import RESERVED
+
+    name = "".join(c if c.isalnum() and c.isascii() else "-" for c in output.stem).strip("-")
+    return f"{name}-run" if name in RESERVED else name or "mine"
 
 
 def _multiple(macs: float, prunable: Prunable) -> int:
@@ -213,10 +219,11 @@ def _lines(
 
     yield "# Written by prune3d new. It is laid over config/config.yaml; keys: config/README.md."
     yield from (f"# {' '.join(line.split())}" for line in told)
-    yield f"run: [{name}]"
+    quoted = json.dumps(name)  # YAML would take some names for numbers, dates or truth values
+    yield f"run: [{quoted}]"
     yield "seeds: [0]                  # judge policies by three: [0, 1, 2]"
     yield "experiments:"
-    yield f"  {name}:"
+    yield f"  {quoted}:"
     yield f"    data: {{name: imagefolder, root: {json.dumps(str(pictures))}, side: {side}}}"
     yield "    model:"
     yield f"      name: {json.dumps(network)}"

@@ -107,38 +107,49 @@ def splits_for(model: nn.Module, folder: Path, normalization: str) -> ImageSplit
     from prune3d.data.images import ImageSet, ImageSplits
     from prune3d.data.settings import DataSettings
     from prune3d.data.source import Labelled
-    from prune3d.data.split import Fractions, prepare
+    from prune3d.data.split import Fractions, prepare, statistics
+    from prune3d.export.preprocessing import to_grey
     from prune3d.models.assembly import get_spec
     from prune3d.models.meaning import get_meaning, set_meaning
 
     parts_of(folder)
     spec, meaning = get_spec(model), get_meaning(model)
-    if spec.in_channels != 3:
+    if spec.in_channels not in (1, 3):
         raise UserError(
-            f"{spec.name} takes images of {spec.in_channels} channels; pictures in folders are "
-            "read in colour, with 3."
+            f"{spec.name} takes images of {spec.in_channels} channels; allowed for pictures is 1 "
+            "(grey) or 3 (colour)."
         )
+    is_grey = spec.in_channels == 1
     settings = DataSettings(
         "imagefolder", str(folder), spec.image_size, float("inf"), normalization
     )
     found = prepare(settings, Fractions(0.2, 0.2), seed=0)
     about = found.about
     places = _places(about.classes, meaning.classes, spec.num_classes, folder)
+    read: dict[str, Labelled] = {}
+    for name in ("train", "selection"):
+        part = found.parts[name]
+        assert isinstance(part, Labelled)
+        pixels = np.stack([to_grey(image) for image in part.images]) if is_grey else part.images
+        read[name] = Labelled(pixels, np.array(places)[part.labels])
     if meaning.mean is None or meaning.spread is None:
+        if is_grey and normalization != "own":
+            raise UserError(
+                f"{spec.name} takes grey images; --normalization {normalization} is of colours."
+            )
+        mean, spread = statistics(read["train"]) if is_grey else (about.mean, about.spread)
         meaning = replace(
             meaning,
             classes=meaning.classes or about.classes,
-            mean=about.mean,
-            spread=about.spread,
+            mean=mean,
+            spread=spread,
             crop=about.crop,
             stored_side=about.side,
         )
         set_meaning(model, meaning)
-    parts = {}
-    for name in ("train", "selection"):
-        part = found.parts[name]
-        assert isinstance(part, Labelled)
-        labels = torch.tensor(places)[torch.from_numpy(part.labels)]
-        pixels = torch.from_numpy(part.images)
-        parts[name] = ImageSet(pixels, labels, meaning.mean or (), meaning.spread or ())
+    mean, spread = meaning.mean or (), meaning.spread or ()
+    parts = {
+        name: ImageSet(torch.from_numpy(part.images), torch.from_numpy(part.labels), mean, spread)
+        for name, part in read.items()
+    }
     return ImageSplits(**parts)

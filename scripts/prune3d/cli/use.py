@@ -8,7 +8,17 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from prune3d.cli.networks import AsJson, Channels, Classes, Code, Given, Side, open_network
+from prune3d.cli.networks import (
+    AsJson,
+    Channels,
+    Classes,
+    Code,
+    Given,
+    Runs,
+    Side,
+    Threads,
+    open_network,
+)
 from prune3d.cli.output import Shown, show
 from prune3d.errors import UserError
 
@@ -93,10 +103,12 @@ def latency(
     ] = None,
     batch: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="Images a pass; may be given several times [1 and 32]."),
+        typer.Option(
+            min=1, max=2**20, help="Images a pass; may be given several times [1 and 32]."
+        ),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the CPU.")] = 1,
-    runs: Annotated[int, typer.Option(min=1, help="Passes of which the median is taken.")] = 30,
+    threads: Threads = 1,
+    runs: Runs = 30,
     classes: Classes = None,
     side: Side = None,
     channels: Channels = None,

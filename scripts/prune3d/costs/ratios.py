@@ -21,12 +21,15 @@ def kept_blocks(depth: float, blocks: int, fewest: int) -> int:
     PruningError
         If the ratio is outside (0, 1] or would leave fewer blocks than the network can do with.
     """
+    allowed = (
+        f"allowed is {fewest / blocks:.4g} ({fewest} blocks, the others' input and output shapes "
+        "differ) to 1."
+    )
+    if not 0 < depth <= 1:
+        raise PruningError(f"depth is {depth}; {allowed}")
     kept = int(depth * blocks + 0.5)
-    if not (0 < depth <= 1 and kept >= fewest):
-        raise PruningError(
-            f"depth {depth} would keep {kept} of {blocks} blocks; allowed is {fewest / blocks:.4g} "
-            f"({fewest} blocks, the others' input and output shapes differ) to 1."
-        )
+    if kept < fewest:
+        raise PruningError(f"depth {depth} would keep {kept} of {blocks} blocks; {allowed}")
     return kept
 
 
@@ -103,10 +106,12 @@ def side_of(resolution: float, image_size: int, smallest: int = 1) -> int:
     PruningError
         If the ratio is outside (0, 1] or gives a side below the smallest.
     """
+    allowed = f"allowed is {smallest / image_size:.4g} ({smallest} pixels) to 1."
+    if not 0 < resolution <= 1:
+        raise PruningError(f"resolution is {resolution}; {allowed}")
     side = int(resolution * image_size + 0.5)
-    if not (0 < resolution <= 1 and side >= smallest):
+    if side < smallest:
         raise PruningError(
-            f"resolution {resolution} would make {side} pixels of {image_size}; "
-            f"allowed is {smallest / image_size:.4g} ({smallest} pixels) to 1."
+            f"resolution {resolution} would make {side} pixels of {image_size}; {allowed}"
         )
     return side

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from prune3d.errors import UserError, what_failed
 from prune3d.export.classifier import open_session
+from prune3d.export.packages import check_packages
 from prune3d.files import atomic_path
 
 # Images by which the ranges of 8-bit integers are set.
@@ -25,7 +26,9 @@ def quantize(source: str | Path, target: str | Path, images: Sequence[NDArray[np
     """Write an ONNX file whose convolutions and matrix products compute in 8-bit integers.
 
     Weights have a scale for each channel, activations one each, from the range that they have on
-    the images. The same images give the same file.
+    the images. The same images give the same file. Activations are unsigned and weights signed: on
+    x86-64 without VNNI it needs the session option ``session.x64quantprecision`` = ``1``, without
+    which ONNX Runtime's sums of products may overflow there; `open_session` sets it.
 
     Parameters
     ----------
@@ -42,6 +45,7 @@ def quantize(source: str | Path, target: str | Path, images: Sequence[NDArray[np
     UserError
         If there are no images, or the file cannot be quantized.
     """
+    check_packages()
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process

@@ -21,6 +21,7 @@ from prune3d.errors import UserError, what_failed
 from prune3d.export.classifier import start_session
 from prune3d.export.decisions import decisions
 from prune3d.export.equivalents import Equivalents
+from prune3d.export.packages import check_packages, missing
 from prune3d.files import atomic_path
 from prune3d.models.assembly import get_spec
 from prune3d.models.foreign import copy_network
@@ -44,8 +45,8 @@ def export(model: nn.Module, path: str | Path) -> float:
     path
         Name of the file. Its input ``images`` has shape (N, channels, side, side), N free; its
         output ``logits`` (N, classes). Its metadata tell, as JSON, what is known of ``classes``,
-        ``mean``, ``spread``, ``crop`` and ``stored_side``, see `prune3d.models.meaning.Meaning`,
-        and the ``side`` in pixels.
+        ``mean``, ``spread``, ``crop``, ``stored_side`` and ``resize``, see
+        `prune3d.models.meaning.Meaning`, and the ``side`` in pixels.
 
     Returns
     -------
@@ -57,7 +58,10 @@ def export(model: nn.Module, path: str | Path) -> float:
     ExportError
         If the network uses what cannot be written, decides by the images what it computes, or if
         the difference is above 1e-3 of the largest logit.
+    UserError
+        If onnx or onnxruntime is not installed.
     """
+    check_packages()
     with atomic_path(path) as temporary:
         difference = _write_and_compare(model, get_spec(model).side, temporary)
         _tell_meaning(temporary, known_of(model))
@@ -69,6 +73,7 @@ def write_at_side(model: nn.Module, side: int, path: Path) -> None:
 
     The network may be on any device; it is written as it would be on the CPU.
     """
+    check_packages()
     if next(model.parameters()).device.type != "cpu":
         model = copy_network(model, get_spec(model).name).cpu()
     _write_and_compare(model.eval(), side, path)
@@ -77,8 +82,11 @@ def write_at_side(model: nn.Module, side: int, path: Path) -> None:
 def why_not_onnx(model: nn.Module, sides: Iterable[int]) -> str | None:
     """Return why a network cannot be written as ONNX for images of some sides in pixels, or None.
 
-    It is written and compared, to a file that is deleted.
+    It is written and compared, to a file that is deleted. Where onnx or onnxruntime is missing,
+    nothing is known.
     """
+    if missing() is not None:
+        return None
     with TemporaryDirectory() as folder:
         try:
             for side in sides:
@@ -90,6 +98,7 @@ def why_not_onnx(model: nn.Module, sides: Iterable[int]) -> str | None:
 
 def export_unreachable(path: str | Path, reason: str) -> None:
     """Write an ONNX file without nodes that says why there is no network."""
+    check_packages()
     from onnx import helper
 
     model = helper.make_model(helper.make_graph([], "unreachable", [], []), doc_string=reason)
@@ -123,8 +132,9 @@ def _write_and_compare(model: nn.Module, side: int, path: Path) -> float:
 
 def known_of(model: nn.Module) -> dict[str, Any]:
     """Return what a file tells of a network's inputs and outputs, see `export`."""
-    known = {k: value for k, value in asdict(get_meaning(model)).items() if value is not None}
-    return {**known, "side": get_spec(model).side}
+    meaning = get_meaning(model)
+    told = {**asdict(meaning), "resize": meaning.resize, "side": get_spec(model).side}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _tell_meaning(path: Path, known: Mapping[str, Any]) -> None:

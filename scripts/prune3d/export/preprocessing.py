@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from prune3d.data.source import SMALLEST_SPREAD
 from prune3d.errors import UserError
+from prune3d.models.meaning import RESIZE
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,15 @@ class Preprocessing:
         Raises
         ------
         UserError
-            If mean and spread are not known or are not those of the channels.
+            If mean and spread are not known or are not those of the channels, or pictures are
+            resized by another rule.
         """
+        resize = known.get("resize", RESIZE)
+        if resize != RESIZE:
+            raise UserError(
+                f"{file} says that pictures are resized by '{resize}'; this prune3d knows "
+                f"'{RESIZE}' alone."
+            )
         mean, spread = known.get("mean"), known.get("spread")
         if mean is None or spread is None:
             raise UserError(
@@ -75,7 +83,7 @@ class Preprocessing:
 
         pixels = decode_square(path, self.stored_side or self.side, self.crop)
         if self.channels == 1:
-            pixels = pixels[:1] if _is_grey(pixels) else _grey(pixels)
+            pixels = to_grey(pixels)
         values = pixels.astype(np.float32) / np.float32(255)
         if self.stored_side not in (None, self.side):
             rows = triangles(pixels.shape[1], self.side)
@@ -93,11 +101,10 @@ def triangles(size: int, side: int) -> NDArray[np.float32]:
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
-def _is_grey(pixels: NDArray[np.uint8]) -> bool:
-    return bool((pixels == pixels[:1]).all())
-
-
-def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def to_grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture of shape (3, height, width) in grey, shape (1, height, width)."""
     from PIL import Image
 
+    if (pixels == pixels[:1]).all():
+        return pixels[:1]
     return np.asarray(Image.fromarray(pixels.transpose(1, 2, 0)).convert("L"))[None]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prune3d.export.classifier import open_session
+from prune3d.export.packages import check_packages
 
 if TYPE_CHECKING:
     from prune3d.data.images import Images
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def why_no_network(path: str | Path) -> str | None:
     """Return why an ONNX file that `prune3d.export` wrote holds no network, None if it does."""
+    check_packages()
     import onnx
 
     file = onnx.load(path)

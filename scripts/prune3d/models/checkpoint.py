@@ -52,7 +52,8 @@ def save(model: nn.Module, path: str | Path) -> None:
     8
     """
     arrays = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
-    header = asdict(Header(spec_to_save(model), get_lineage(model), get_meaning(model)))
+    meaning = get_meaning(model)
+    header = asdict(Header(spec_to_save(model), get_lineage(model), meaning, meaning.resize))
     write_arrays(path, arrays, FORMAT, {**header, "digest": digest(header, arrays)})
 
 

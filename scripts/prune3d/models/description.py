@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from prune3d.models.lineage import Step
-from prune3d.models.meaning import Meaning
+from prune3d.models.meaning import Meaning, Resize
 from prune3d.models.spec import NetworkSpec
 from prune3d.tensors import parse_as, read_header
 
@@ -29,11 +29,15 @@ class Header:
         What it has cost.
     meaning
         What its inputs and outputs mean.
+    resize
+        How pictures are resized, for whoever reads the file by other means; None where no pictures
+        are known, or in files that are older than this field.
     """
 
     spec: NetworkSpec
     lineage: tuple[Step, ...]
     meaning: Meaning
+    resize: Resize | None = None
 
 
 @cache

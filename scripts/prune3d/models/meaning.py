@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# How a picture becomes a square of the network's side, the same for all networks so far.
+Resize = Literal["central square, bilinear, antialiased"]
+RESIZE: Resize = "central square, bilinear, antialiased"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class Meaning:
     spread: tuple[NonNegative, ...] | None = None
     crop: Annotated[float, Field(gt=0, le=1)] | None = None
     stored_side: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+    @property
+    def resize(self) -> Resize | None:
+        """How pictures are resized, where they can become inputs."""
+        return None if self.mean is None else RESIZE
 
 
 def get_meaning(model: nn.Module) -> Meaning:

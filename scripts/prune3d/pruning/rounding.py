@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from prune3d.errors import PruningError, UserError
-from prune3d.pruning.timing import LatencyOptions, milliseconds, ready, threads_of
+from prune3d.pruning.timing import LatencyOptions, Network, latencies_in_turns
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +37,7 @@ def measure_multiples(
     dense
         The dense network, on the device to measure; its weights make no difference.
     options
-        How to measure. All networks are timed in turns.
+        How to measure; see `prune3d.pruning.timing.latencies_in_turns`.
     say
         Told about the progress.
     multiples
@@ -47,29 +50,27 @@ def measure_multiples(
         the fastest passes, ``latency_ratio``. A multiple too coarse for a budget is left out.
     """
     from prune3d.costs.count import cost
-    from prune3d.models.assembly import get_spec
     from prune3d.pruning import PruningOptions, prune
 
-    side, dense_macs = get_spec(dense).side, cost(dense).macs
+    dense_macs = cost(dense).macs
     rows: list[dict[str, Any]] = []
-    with threads_of(options):
-        passes = [ready(dense, side, options)]
-        for round_to in multiples:
-            made = PruningOptions(channel_criterion="l1", round_to=round_to)
-            for budget in BUDGETS:
-                try:
-                    network = prune(dense, macs=budget, options=made)
-                except PruningError:
-                    continue
-                passes.append(ready(network, side, options))
-                ratio = cost(network).macs / dense_macs
-                rows.append({"round_to": round_to, "budget": budget, "macs_ratio": ratio})
-            say(f"pruned to multiples of {round_to}")
-        taken = milliseconds(passes, options.runs)
+    networks = [Network(lambda: dense, 0)]
+    for round_to in multiples:
+        made = PruningOptions(channel_criterion="l1", round_to=round_to)
+        for budget in BUDGETS:
+            # Once more when it is timed: all of them at once may be more than fits into memory.
+            make = partial(prune, dense, macs=budget, options=made)
+            try:
+                found = cost(make())
+            except PruningError:
+                continue
+            networks.append(Network(make, 4 * found.params / 1e6))
+            ratio = found.macs / dense_macs
+            rows.append({"round_to": round_to, "budget": budget, "macs_ratio": ratio})
+        say(f"pruned to multiples of {round_to}")
     # Whatever else runs on the machine only makes passes slower.
-    fastest = taken.min(axis=0)
-    ratios = fastest[1:] / fastest[0]
-    return [{**row, "latency_ratio": float(r)} for row, r in zip(rows, ratios, strict=True)]
+    first, *others = latencies_in_turns(networks, options, np.min)
+    return [{**row, "latency_ratio": ms / first} for row, ms in zip(rows, others, strict=True)]
 
 
 def slowness(rows: Sequence[Mapping[str, Any]]) -> dict[int, float]:

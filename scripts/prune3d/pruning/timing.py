@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 WARM_UP = 3
+AT_ONCE, MB_AT_ONCE = 8, 256  # networks that are timed in turns, and the size of their files
 Pass = Callable[[], object]
+Typical = Callable[..., NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,22 @@ class LatencyOptions:
     def runs_on(self) -> str | None:
         """``cpu`` or ``cuda`` where the runtime has nothing else, or None."""
         return RUNS_ON.get(self.runtime)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network to time that is not in memory yet.
+
+    Attributes
+    ----------
+    load
+        Gives it.
+    megabytes
+        Of its weights.
+    """
+
+    load: Callable[[], nn.Module]
+    megabytes: float
 
 
 def latency(model: nn.Module, side: int, options: LatencyOptions) -> float:
@@ -169,24 +187,82 @@ def latencies_of_files(paths: Sequence[Path], options: LatencyOptions) -> list[f
     return [statistics.median(taken) for taken in milliseconds(passes, options.runs).T]
 
 
-def _ready_as_onnx(model: nn.Module, side: int, options: LatencyOptions) -> Pass:
-    import torch
+def latencies_in_turns(
+    networks: Sequence[Network], options: LatencyOptions, typical: Typical = np.median
+) -> list[float]:
+    """Time networks at their sides, so that ratios to the first one do not drift with the machine.
 
+    The first is timed in turns with a few of the others at a time: at most `AT_ONCE`, of
+    `MB_AT_ONCE` together, are in memory beside it, or one that is larger. What the others take of
+    the first's time is told of its median over all groups.
+
+    Parameters
+    ----------
+    networks
+        At least one.
+    options
+        How to measure.
+    typical
+        What is taken of a network's passes in its group, such as `numpy.median` or `numpy.min`.
+
+    Returns
+    -------
+    list of float
+        Milliseconds of a pass; see `latency` for the errors.
+    """
+    from prune3d.models.assembly import get_spec
+
+    def begin(network: Network) -> Pass:
+        model = network.load()
+        return ready(model, get_spec(model).side, options)
+
+    first, *others = networks
+    of_first: list[float] = []
+    ratios: list[float] = []
+
+    def measure(compared: Pass, some: Sequence[Network]) -> None:
+        passes = [compared, *(begin(network) for network in some)]
+        taken = typical(milliseconds(passes, options.runs), axis=0)
+        of_first.append(float(taken[0]))
+        ratios.extend(float(one) for one in taken[1:] / taken[0])
+
+    with threads_of(options):
+        compared = begin(first)
+        for some in _at_once(others):
+            measure(compared, some)
+    usual = statistics.median(of_first)
+    return [usual, *(usual * ratio for ratio in ratios)]
+
+
+def _at_once(networks: Sequence[Network]) -> list[list[Network]]:
+    """Return networks in groups that are in memory together; one empty group of none."""
+    groups: list[list[Network]] = [[]]
+    for network in networks:
+        together = sum(one.megabytes for one in groups[-1]) + network.megabytes
+        if groups[-1] and (len(groups[-1]) == AT_ONCE or together > MB_AT_ONCE):
+            groups.append([])
+        groups[-1].append(network)
+    return groups
+
+
+def _ready_as_onnx(model: nn.Module, side: int, options: LatencyOptions) -> Pass:
     from prune3d.export.onnx_file import write_at_side
 
-    threads = options.threads or torch.get_num_threads()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         write_at_side(model, side, path)
-        return _ready_file(path, replace(options, threads=threads))
+        return _ready_file(path, options)
 
 
 def _ready_file(path: Path, options: LatencyOptions) -> Pass:
+    import torch
+
     from prune3d.export.classifier import CPU, open_session
 
     check_runtime(options.runtime)
     on_gpu = options.runtime == "tensorrt"
-    session = open_session(path, options.threads, (TENSORRT, *CPU) if on_gpu else CPU)
+    threads = options.threads or torch.get_num_threads()
+    session = open_session(path, threads, (TENSORRT, *CPU) if on_gpu else CPU)
     if on_gpu and TENSORRT not in session.get_providers():
         raise no_tensorrt()
     (given,) = session.get_inputs()

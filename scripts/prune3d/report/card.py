@@ -9,6 +9,7 @@ from typing import Any
 from prune3d._version import __version__
 from prune3d.export.classifier import Score, wilson
 from prune3d.models.lineage import Step
+from prune3d.models.meaning import Meaning
 from prune3d.models.registry import is_own
 from prune3d.models.spec import NetworkSpec
 from prune3d.report.latencies import Timed, Timing
@@ -24,8 +25,8 @@ class Card:
         Of the network.
     realized
         Ratios and costs as in `prune3d.pruning.realized.realized`.
-    classes
-        Names in the order of the logits, where they are known.
+    meaning
+        What is known of its inputs and outputs.
     judged
         Its accuracy; None where it was not judged.
     pictures
@@ -45,7 +46,7 @@ class Card:
     spec: NetworkSpec
     lineage: Sequence[Step]
     realized: Mapping[str, Any]
-    classes: Sequence[str] | None
+    meaning: Meaning
     judged: Score | None = None
     pictures: str = ""
     timing: Timing | None = None
@@ -65,9 +66,9 @@ class Card:
         return bool(spec.removed_blocks or spec.shapes) or spec.side != spec.image_size
 
     def _head(self) -> str:
-        spec = self.spec
-        known = ", ".join(self.classes[:20]) if self.classes else "not known by name"
-        more = f" and {len(self.classes) - 20} more" if self.classes and self.classes[20:] else ""
+        spec, classes = self.spec, self.meaning.classes
+        known = ", ".join(classes[:20]) if classes else "not known by name"
+        more = f" and {len(classes) - 20} more" if classes and classes[20:] else ""
         return (
             f"# {spec.name}{', pruned' if self._is_pruned else ''}\n\n"
             f"Classifies pictures into {spec.num_classes} classes: {known}{more}. Inputs of the "
@@ -104,10 +105,18 @@ class Card:
         )
 
     def _use(self) -> str:
+        spec = self.spec
+        shape = f"{spec.in_channels}, {spec.side}, {spec.side}"
+        parts = [_USE if self.meaning.mean else _USE_WITHOUT_MEAN.format(shape)]
+        if "pictures.onnx" not in self.lacks:
+            answer = _BY_NAME if self.meaning.classes else _BY_NUMBER
+            parts.append(_USE_PICTURES.format(*answer))
+        elif "model.onnx" not in self.lacks:
+            parts.append(_USE_ONNX.format(shape))
+        if self.has_program:
+            parts.append(_USE_PROGRAM.format(shape))
         lacking = [f"There is no {name}: {why.rstrip('.')}." for name, why in self.lacks.items()]
-        with_runtime = "" if "pictures.onnx" in self.lacks else _USE_ONNX
-        with_torch = _USE_PROGRAM.format(self.spec) if self.has_program else ""
-        return "\n".join([_USE + with_runtime + with_torch, *(f"{line}\n" for line in lacking)])
+        return "\n".join(["".join(parts), *(f"{line}\n" for line in lacking)])
 
     def _own_code(self) -> str:
         if not is_own(self.spec.name):
@@ -115,7 +124,7 @@ class Card:
         files = ", ".join(self.spec.code)
         return (
             f'\n`model.safetensors` needs the code that builds the network ({files}): give `code="'
-            'path/to/file.py:function"` to `open_classifier`. The ONNX files need none.\n'
+            'path/to/file.py:function"` to the call that opens it. The ONNX files need none.\n'
         )
 
     def _origin(self) -> str:
@@ -166,18 +175,53 @@ print(classifier.name_of(int(logits[0].argmax())))
 ```
 """
 
-_USE_ONNX = """
-With ONNX Runtime alone; resizing and normalization are inside `pictures.onnx`, and `model.onnx`
-takes inputs that are normalized already (its metadata tell how):
+_USE_WITHOUT_MEAN = """
+## Use
+
+It is not known how pictures become its inputs. With prune3d:
 
 ```python
-import json, numpy, onnxruntime
+import prune3d, torch
+
+network = prune3d.load("model.safetensors")
+logits = network(torch.zeros(1, {0}))
+print(int(logits.argmax()))
+```
+"""
+
+_USE_PICTURES = """
+With ONNX Runtime alone; resizing and normalization are inside `pictures.onnx`, and `model.onnx`
+takes inputs that are normalized already (its metadata tell how). Grey pictures of 16 bits are
+divided by 257 first, since Pillow's `convert` clips them:
+
+```python
+import {0}numpy, onnxruntime
 from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession("pictures.onnx")
-picture = ImageOps.exif_transpose(Image.open("picture.png")).convert("RGB")  # upright
-(logits,) = session.run(None, {"pictures": numpy.asarray(picture)[None]})
-print(json.loads(session.get_modelmeta().custom_metadata_map["classes"])[int(logits.argmax())])
+picture = ImageOps.exif_transpose(Image.open("picture.png")).convert("RGBA")  # upright
+white = Image.new("RGBA", picture.size, "white")  # under what is transparent
+picture = Image.alpha_composite(white, picture).convert("RGB")
+(logits,) = session.run(None, {{"pictures": numpy.asarray(picture)[None]}})
+print({1})
+```
+"""
+
+_BY_NAME = (
+    "json, ",
+    'json.loads(session.get_modelmeta().custom_metadata_map["classes"])[int(logits.argmax())]',
+)
+_BY_NUMBER = ("", "int(logits.argmax())")
+
+_USE_ONNX = """
+With ONNX Runtime alone:
+
+```python
+import numpy, onnxruntime
+
+session = onnxruntime.InferenceSession("model.onnx")
+(logits,) = session.run(None, {{"images": numpy.zeros((1, {0}), "float32")}})
+print(int(logits.argmax()))
 ```
 """
 
@@ -189,7 +233,7 @@ import json, torch
 
 files = {{"meaning.json": ""}}
 program = torch.export.load("model.pt2", extra_files=files).module()
-logits = program(torch.zeros(1, {0.in_channels}, {0.side}, {0.side}))
+logits = program(torch.zeros(1, {0}))
 print(json.loads(files["meaning.json"])["side"], tuple(logits.shape))
 ```
 """

@@ -121,7 +121,7 @@ def card_of(
         described.spec,
         described.lineage,
         metrics,
-        described.meaning.classes,
+        described.meaning,
         score_of(metrics["test"]),
         "the test images",
         timing,

@@ -13,12 +13,39 @@ from prune3d.data.registry import DatasetFacts
 
 PIXELS_PER_SECOND = 5e6
 START_MINUTES = 10
+# What jobs time: the grid of measure_latency with what checks it, and the multiples of
+# measure_rounding at two budgets beside the dense network.
+TIMED = {"grid": 156, "multiples": 13}
+# Making a network and writing it as ONNX; TensorRT builds an engine as well.
+NETWORK_SECONDS = {"torch": 5, "onnxruntime": 5, "tensorrt": 120}
+# What passes while networks are timed, a VGG-16 on one core of a CPU among them.
+TIMED_PIXELS_PER_SECOND = {"cpu": 1e5, "cuda": PIXELS_PER_SECOND}
 # A training of days is cut into attempts: shorter jobs start sooner.
 LONGEST_MINUTES = 24 * 60
 BASE_MB = 4000
 MOST_MB = 64000
 # Where only a walk through folders tells: as many as ImageNet has.
 UNKNOWN_IMAGES = 1_300_000
+
+
+def timing_minutes(networks: int, pixels: float, runtime: str, place: str, attempt: int) -> int:
+    """Return the time limit of a job that times networks one after the other.
+
+    Parameters
+    ----------
+    networks
+        Their number.
+    pixels
+        That pass through each of them, those of warming up among them.
+    runtime
+        See `prune3d.pruning.timing.LatencyOptions`.
+    place
+        ``cpu`` or ``cuda``.
+    attempt
+        From 1 on.
+    """
+    each = NETWORK_SECONDS[runtime] + pixels / TIMED_PIXELS_PER_SECOND[place]
+    return min(LONGEST_MINUTES, attempt * (START_MINUTES + math.ceil(networks * each / 60)))
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from prune3d.data.registry import facts as data_facts
 from prune3d.data.settings import DataSettings
 from prune3d.optimize.registry import POLICIES
 from prune3d.pruning.runtimes import RUNS_ON
+from prune3d.pruning.timing import WARM_UP
 from prune3d.workflow.experiment.base import ExperimentBase
-from prune3d.workflow.resources import Workload
+from prune3d.workflow.resources import TIMED, Workload, timing_minutes
 
 
 class ExperimentWork(ExperimentBase):
@@ -35,6 +36,17 @@ class ExperimentWork(ExperimentBase):
     def minutes(self, section: str, attempt: int) -> int:
         """Return the time limit to ask for at an attempt."""
         return self.workload(section).minutes(attempt)
+
+    def timing_minutes(self, what: str, attempt: int) -> int:
+        """Return the time limit of a job that times networks: a key of `TIMED`, or ``finals``."""
+        latency = self.config["latency"]
+        networks, batches = TIMED.get(what, 0), latency["batch_size"]
+        if what == "finals":  # and the dense one, each with both batches
+            networks = 2 * (1 + len(self.config["budgets"]) * len(self.config["policies"]))
+            batches = (batches + latency["throughput_batch_size"]) / 2
+        pixels = (WARM_UP + latency["runs"]) * batches * self.workload("once").side ** 2
+        place = "cuda" if self.times_on_gpu() else "cpu"
+        return timing_minutes(networks, pixels, latency["runtime"], place, attempt)
 
     def final_minutes(self, policy: str, attempt: int) -> int:
         """Return the time limit of the training of a policy's final network."""
