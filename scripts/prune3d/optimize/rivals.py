@@ -123,7 +123,7 @@ def largest_of_one(question: Question) -> Choice:
 
 
 def best_predicted(question: Question) -> Choice:
-    """Choose the best predicted network that shrinks some dimensions alone."""
+    """Choose the best predicted network that shrinks some dimensions, or all."""
     return maximize(
         question.predictor,
         question.lattice,
