@@ -322,6 +322,12 @@ def test_the_plan_lists_the_files_of_all_runs() -> None:
     plan = Plan({"digits": tried, "rival": Experiment("rival", rival.config, (5,))})
     assert plan.method == ["digits"]
     assert len(plan.finals("metrics.json")) == 2 * 4 + 1
+    # The method and what goes to its optimum have none of their own.
+    targets = ["digits/seed0", "digits/seed1", "rival/seed5"]
+    assert [path for path in plan.targets() if "/width/" in path] == [
+        f"results/{run}/budgets/macs25/width/target.json" for run in targets
+    ]
+    assert len(plan.targets()) == 2 * 3 + 1
     assert plan.every_run("samples.csv", method_only=True) == [
         "results/digits/seed0/samples.csv",
         "results/digits/seed1/samples.csv",
