@@ -132,7 +132,8 @@ def judge(claim: Claim, effect: Effect, rivals: int = 1) -> Verdict:
     wide = effect.interval(1 - (1 - LEVEL) / rivals)
     if interval is None or narrow is None or wide is None:
         if MEASURES[claim.measure].is_exact:
-            return Verdict(SUPPORTED if effect.mean > 0 else REFUTED, "counted, not estimated")
+            word = SUPPORTED if effect.mean > 0 else REFUTED
+            return Verdict(word, "counted: the same in all seeds")
         return Verdict(UNDECIDED, "all seeds differ by the same, so that the spread is unknown")
     limit, scale, unit = claim.smallest_effect, MEASURES[claim.measure].scale, _unit(claim)
     within = f"equal within {limit * scale:g} {unit}"
