@@ -89,6 +89,7 @@ rule tabulate_policies:
         blocks=PLAN.rankings("blocks.json"),
         ranking=PLAN.rankings("blocks_provenance.json"),
         optima=PLAN.searched("optimum.json"),
+        targets=PLAN.targets(),
         trials=PLAN.searched("trials.csv"),
         trying=PLAN.tried("provenance.json"),
         forecasts=[f"{TABLES}/forecasts.csv"] if PLAN.method else [],

@@ -22,7 +22,7 @@ with Job(snakemake) as job:
         candidates,
         job.read(Budget),
         POLICIES[policy].axes,
-        job.seed("target", policy),
+        job.seed("target", job.wildcards.budget, policy),
         read_lowest(job.params["lowest"]),
         samples,
         predictor,

@@ -35,7 +35,7 @@ with Job(snakemake) as job:
         candidates,
         job.read(Budget),
         POLICIES[policy].axes,
-        job.seed("target", policy),
+        job.seed("target", job.wildcards.budget, policy),
         loss=judge.loss,
     )
     target = rival_target(policy, question)

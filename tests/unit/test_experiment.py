@@ -171,6 +171,7 @@ def test_policies_wait_for_what_they_use_of_the_search_and_for_nothing_else() ->
             *([] if not own else one.used_optimum("0", name, policy) and ["optimum"]),
         ]
         expected = {
+            "dwr_predicted": [f"{run}/samples.csv", "predictor"],
             "depth_width": [f"{run}/samples.csv", "predictor"],
             "depth_resolution": [f"{run}/samples.csv", "predictor"],
             "width_resolution": [f"{run}/samples.csv", "predictor"],
@@ -183,6 +184,10 @@ def test_policies_wait_for_what_they_use_of_the_search_and_for_nothing_else() ->
     # Blocks that go in a random order need no ranking.
     assert one.removal_order("0", "random_blocks") == []
     assert one.removal_order("0", "random_channels") == f"{run}/dense/blocks.json"
+    # Without trials the networks are those that the method itself searches.
+    searched, own = one.search(), one.rival(name, "dwr_predicted")
+    for key in ("width_step", "side_step", "round_to"):
+        assert own[key] == searched[key]
     # Draws alone depend on what is sampled.
     assert one.rival(name, "random_point2")["lowest"] == pytest.approx([0.2, 0.3, 0.5], abs=0.2)
     assert one.rival(name, "uniform")["lowest"] is None
@@ -353,6 +358,12 @@ def test_the_plan_lists_the_files_of_all_runs() -> None:
     plan = Plan({"digits": tried, "rival": Experiment("rival", rival.config, (5,))})
     assert plan.method == ["digits"]
     assert len(plan.finals("metrics.json")) == 2 * 4 + 1
+    # The method and what goes to its optimum have none of their own.
+    targets = ["digits/seed0", "digits/seed1", "rival/seed5"]
+    assert [path for path in plan.targets() if "/width/" in path] == [
+        f"results/{run}/budgets/macs25/width/target.json" for run in targets
+    ]
+    assert len(plan.targets()) == 2 * 3 + 1
     assert plan.every_run("samples.csv", method_only=True) == [
         "results/digits/seed0/samples.csv",
         "results/digits/seed1/samples.csv",

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import runpy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,17 @@ import pytest
 import torch
 from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, ResourceList, Wildcards
 
+import prune3d
 import prune3d.workflow.job
+from prune3d.costs.structure_file import BLOCKS, write_structure
 from prune3d.errors import UserError
+from prune3d.optimize.registry import DRAWN
+from prune3d.optimize.target_file import read_target
+from prune3d.pruning.analyze import analyze
 from prune3d.workflow.job import Job
 from prune3d.workflow.provenance import PROVENANCE
 
+ROOT = Path(__file__).resolve().parents[2]
 PARAMS = {"epochs": 3, "learning_rate": 0.1, "flip": False, "points": [[1, 1, 0.5]]}
 
 
@@ -113,6 +120,34 @@ def test_what_no_config_has_is_given(tmp_path: Path) -> None:
 def test_seeds_derive_from_the_wildcard_and_the_purpose(tmp_path: Path) -> None:
     expected = int(hashlib.sha256(b"3\x1finitialization").hexdigest()[:8], 16)
     assert Job(snakemake(tmp_path)).seed("initialization") == expected
+
+
+def test_what_is_drawn_is_drawn_anew_for_every_budget(tmp_path: Path) -> None:
+    structure = analyze(prune3d.build("resnet20", 10, 32))
+    files = {name: str(tmp_path / f"{name}.json") for name in ("structure", "blocks")}
+    write_structure(files["structure"], structure)
+    order = {"removal_order": list(structure.removable), "image_passes": 0, "cost_macs": 0}
+    BLOCKS.write(files["blocks"], order)
+    lattice = {"width_step": 0.05, "side_step": 1, "round_to": 1, "lowest": [0.2, 0.2, 0.2]}
+    limits = {"macs": 0.25, "params": None, "latency": None, "latency_ms": None}
+
+    def drawn(budget: str, policy: str) -> dict[str, Any]:
+        """Return the target by the job's own script."""
+        target = tmp_path / f"{budget}_{policy}.json"
+        job = snakemake(
+            tmp_path,
+            input=InputFiles(fromdict=files),
+            output=OutputFiles([str(target)]),
+            params=params({**limits, **lattice}),
+            wildcards=Wildcards(fromdict={"seed": "3", "budget": budget, "policy": policy}),
+        )
+        runpy.run_path(str(ROOT / "scripts/choose_target.py"), {"snakemake": job})
+        return read_target(target, policy)
+
+    # The same limits under two names.
+    one, other = ([drawn(name, policy) for policy in DRAWN] for name in ("quarter", "again"))
+    assert one != other
+    assert drawn("quarter", "uniform") == drawn("again", "uniform")
 
 
 def test_the_digest_is_the_same_for_the_same_job(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from prune3d.costs.structure_file import BLOCKS
+from prune3d.errors import UserError
 from prune3d.optimize.predictor_file import VALIDATION
 from prune3d.optimize.surrogate import Settings, fit_both
-from prune3d.optimize.target_file import OPTIMUM, TRIALS
+from prune3d.optimize.target_file import NETWORK, OPTIMUM, TARGET, TRIALS
 from prune3d.predictor import LowRankPolynomialRegressor
 from prune3d.records import JsonKind
 from prune3d.report import policies, predictors
@@ -63,6 +64,7 @@ KINDS: dict[str, JsonKind] = {
     "test.json": TEST,
     "blocks.json": BLOCKS,
     "optimum.json": OPTIMUM,
+    "target.json": TARGET,
     "validation.json": VALIDATION,
 }
 
@@ -92,6 +94,13 @@ def metrics(ratio: float, cost_macs: int, selection: float, **more: Any) -> dict
         "selection": {"top1": selection, "top5": 1.0, "loss": 0.5, "images": 10},
         **more,
     }
+
+
+def target(policy: str, ratio: float) -> dict[str, Any]:
+    """Return what a policy prunes to within half of the MACs."""
+    known = {key: OPTIMUM_OF_HALF[key] for key in ("limits", "budget_macs", "width_asked")}
+    own = {key: metrics(ratio, 0, 0.0)[key] for key in NETWORK if key != "width_asked"}
+    return {"policy": policy, **known, **own}
 
 
 def judged(top1: float) -> dict[str, Any]:
@@ -156,6 +165,7 @@ def results(tmp_path: Path) -> Path:
             folder = run / "budgets/half" / policy
             test = judged(top1 + 0.04 * seed)
             write(folder / "metrics.json", metrics(ratio, 600 + seed, 0.8, test=test))
+            write(folder / "target.json", target(policy, ratio))
             # The earlier step took in one of its own.
             pruned = provenance(2.0, choose_target=provenance(0.5))
             write(folder / "provenance.json", provenance(9.0, prune_final=pruned))
@@ -233,6 +243,7 @@ def test_random_points_are_one_row_together_and_their_best_is_random_search(
         for i, (test, selection) in enumerate(draws, 1):
             folder = results / f"digits/seed{seed}/budgets/half/random_point{i}"
             write(folder / "metrics.json", metrics(0.5, 600 + i, selection, test=judged(test)))
+            write(folder / "target.json", target(f"random_point{i}", 0.5))
             write(folder / "provenance.json", provenance(10.0 * i))
             write_history(folder, 2)
             finals.append(folder / "metrics.json")
@@ -297,6 +308,23 @@ def test_policies_that_cannot_reach_the_budget_are_left_out_and_noted(results: P
         for seed in (0, 1)
     ]
     assert policies.notes([]) == [units, differences, times]
+
+
+def test_what_is_left_of_a_budget_is_told(results: Path, tmp_path: Path) -> None:
+    runs = compare(results).runs
+    used = {row["policy"]: row["budget_used"] for row in runs if row["seed"] == 1}
+    assert used == {"dense": None, "dense_longer": None, "dwr": 0.98, "depth": 0.9, "width": 1.0}
+    assert policies.partly_used(policies.summarize(runs)) == ["depth at digits, half (90.0 %)"]
+    # Of several limits that which is used most; latency is that of what was pruned to.
+    limits = {"macs": 500.0, "params": 400.0, "latency_ms": 2.0}
+    known = {**target("width", 0.4), "latency_ms": 1.9}
+    assert policies.budget_used(metrics(0.4, 0, 0.0), {**known, "limits": limits}) == 1.9 / 2.0
+    del limits["latency_ms"]
+    assert policies.budget_used(metrics(0.4, 0, 0.0), {**known, "limits": limits}) == 0.8
+    with pytest.raises(UserError, match="'latency_ms' is missing"):
+        path = tmp_path / "target.json"
+        TARGET.write(path, {**target("width", 0.4), "limits": {"latency_ms": 2.0}})
+        TARGET.read(path)
 
 
 def test_the_summary_is_mean_and_sample_standard_deviation(results: Path) -> None:

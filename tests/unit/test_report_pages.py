@@ -48,6 +48,7 @@ SUMMARY = [
     policy("depth", "quarter", 0.91, difference_to_dwr=-0.02, difference_to_dwr_low=-0.03),
     policy("width", "quarter", 0.92, difference_to_dwr=-0.01),
 ]
+SUMMARY[2]["budget_used_mean"] = 0.744
 CLAIMS = [verdict("one", "supported"), verdict("two", "refuted"), verdict("two", "supported")]
 WARNING = {
     **{"experiment": "digits", "networks": 4, "better": 1, "network": "sample d80_w100_r100"},
@@ -73,6 +74,7 @@ def test_the_opening_tells_what_was_run_and_what_came_out_in_ten_lines() -> None
     assert r"The dense network \*is\* behind." in lines[4]
     assert "resolution at digits, quarter" in lines[4]
     assert "failed: width at digits, quarter, seed 2." in lines[4]
+    assert "less of the budget than 97 %: depth at digits, quarter (74.4 %)." in lines[4]
 
 
 def test_many_cases_are_told_by_their_numbers() -> None:

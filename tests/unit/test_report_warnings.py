@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prune3d.optimize.target_file import TARGET
 from prune3d.report import policies
 from prune3d.report.figures import Style
 from prune3d.report.policy_figures import draw_policies
@@ -105,6 +106,8 @@ def tree(
     write("dense/longer/provenance.json", seconds)
     HISTORY.write(run / "dense/longer/history.csv", [])
     finals = [write("budgets/half/width/metrics.json", {**known, "test": {**part, "top1": final}})]
+    limit = {"policy": "width", "limits": {"macs": 1}, "budget_macs": 1, "width_asked": 1}
+    TARGET.write(run / "budgets/half/width/target.json", {**about, **limit})
     write("budgets/half/width/provenance.json", seconds)
     HISTORY.write(run / "budgets/half/width/history.csv", [])
     finals.append(write("budgets/half/depth/metrics.json", {"unreachable": "no."}))

@@ -13,6 +13,7 @@ import pytest
 import prune3d
 from prune3d.optimize import Budget
 from prune3d.optimize.policies import LatticeOptions, enumerate_candidates, optimal_target
+from prune3d.optimize.registry import POLICIES
 from prune3d.optimize.rerank import (
     NETWORK,
     choose,
@@ -21,6 +22,7 @@ from prune3d.optimize.rerank import (
     spread,
     taken_by,
 )
+from prune3d.optimize.rivals import Question, rival_target
 from prune3d.optimize.rounds import RerankOptions
 from prune3d.optimize.target_file import CANDIDATES, OPTIMUM, TRIALS
 from prune3d.predictor import LowRankPolynomialRegressor, bootstrap
@@ -57,17 +59,23 @@ def test_equal_points_are_taken_once() -> None:
 
 
 @pytest.fixture(scope="module")
-def search() -> dict[str, Any]:
-    """Search the networks of a ResNet-20 by noisy samples of a smooth surface."""
-    structure = analyze(prune3d.build("resnet20", 10, 32))
-    candidates = enumerate_candidates(structure, ORDER, LatticeOptions(0.05, 4, 1))
+def samples() -> Samples:
+    """Return noisy samples of a smooth surface."""
     ratios = np.array(list(itertools.product((1.0, 0.6, 0.34), (1.0, 0.6, 0.3), (1.0, 0.5))))
     noise = np.random.default_rng(1).normal(0, 0.02, len(ratios))
     accuracy = 0.9 - 0.1 * ((1 - ratios) ** 2) @ np.array([1.0, 1.0, 1.5]) + noise
     costs = np.ones(len(ratios), dtype=np.int64)
-    samples = Samples(
+    return Samples(
         names=tuple(map(str, range(len(ratios)))), ratios=ratios, accuracy=accuracy, cost_macs=costs
     )
+
+
+@pytest.fixture(scope="module")
+def search(samples: Samples) -> dict[str, Any]:
+    """Search the networks of a ResNet-20 by these samples."""
+    structure = analyze(prune3d.build("resnet20", 10, 32))
+    candidates = enumerate_candidates(structure, ORDER, LatticeOptions(0.05, 4, 1))
+    ratios, accuracy = samples.ratios, samples.accuracy
     predictor = LowRankPolynomialRegressor().fit(ratios, accuracy)
     budget = Budget.of(0.25)
     refits = bootstrap(predictor, ratios, accuracy, n=100)
@@ -131,6 +139,23 @@ def test_the_best_of_the_last_round_is_chosen(search: dict[str, Any], tmp_path: 
     limits = search["target"]["limits"]
     CANDIDATES.write(tmp_path / "candidates.json", {"limits": limits, "networks": proposed})
     assert len(CANDIDATES.read(tmp_path / "candidates.json")["networks"]) == len(proposed)
+
+
+def test_the_policy_without_trials_is_what_the_method_predicted_before_it_tried(
+    search: dict[str, Any], samples: Samples
+) -> None:
+    networks, budget, predictor = (search[key] for key in ("candidates", "budget", "predictor"))
+    policy = "dwr_predicted"
+    axes = POLICIES[policy].axes
+    question = Question(networks, budget, axes, samples=samples, predictor=predictor)
+    found = rival_target(policy, question)
+    proposed = propose(**search, count=4)
+    first = [metrics(0.5 + i / 100) for i in range(len(proposed))]
+    optimum, _ = choose(search["target"], proposed, first, [])
+    assert optimum["index"] != found["index"]
+    assert {key: found[key] for key in NETWORK} == {
+        key: optimum["predicted"][key] for key in NETWORK
+    }
 
 
 def test_one_round_alone_and_no_round(search: dict[str, Any]) -> None:

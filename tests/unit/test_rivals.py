@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ def networks(structure: Structure) -> Candidates:
 def samples(*rows: tuple[float, float, float, float]) -> Samples:
     table = np.array([(1.0, 1.0, 1.0, 0.9), *rows])
     names = tuple(f"d{100 * d:g}_w{100 * w:g}_r{100 * r:g}" for d, w, r, _ in table)
-    return Samples(names, table[:, :3], table[:, 3], np.arange(1.0, len(table) + 1))
+    macs_ratio = np.prod(table[:, :3] ** np.array([1, 2, 2]), axis=1)
+    costs = np.arange(1.0, len(table) + 1)
+    return Samples(names, table[:, :3], table[:, 3], costs, macs_ratio)
 
 
 def ratios(target: dict[str, Any]) -> np.ndarray:
@@ -163,6 +166,22 @@ def test_fitted_tinynets_follow_the_samples_that_none_beats(networks: Candidates
     found = asked("tinynet_fitted", networks, 0.25, samples=samples(*rows))
     assert found["depth"] == 1
     assert 0.97 * 0.25 <= found["macs_ratio"] <= 0.25
+
+
+def test_fitted_tinynets_go_by_the_measured_cost_of_the_samples(networks: Candidates) -> None:
+    """Depth falls with the cost; where networks cost half of d w^2 r^2 more of it is left."""
+    known = samples(*((d, 0.9, 0.9, 0.9 - 0.3 * (1 - d)) for d in np.linspace(0.95, 0.25, 12)))
+    assert known.macs_ratio is not None
+    halved = np.where(known.macs_ratio < 1, known.macs_ratio / 2, 1)
+    cheaper = replace(known, macs_ratio=halved)
+    by_formula, measured = (
+        asked("tinynet_fitted", networks, 0.25, samples=one)["depth"] for one in (known, cheaper)
+    )
+    # A depth of 0.25 / 0.9^4 = 0.38, and of twice that; it is in ninths.
+    assert by_formula == pytest.approx(0.38, abs=0.06)
+    assert measured == pytest.approx(0.76, abs=0.06)
+    with pytest.raises(ValueError, match="MACs"):
+        asked("tinynet_fitted", networks, 0.25, samples=replace(known, macs_ratio=None))
 
 
 @pytest.mark.parametrize("budget", BUDGETS)

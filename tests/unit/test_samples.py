@@ -80,6 +80,10 @@ def test_samples_survive_their_table(tmp_path: Path) -> None:
     assert found.ratios.tolist() == [list(values[:3]) for values in numbers]
     assert found.accuracy.tolist() == [0.9, 0.1 + 0.2, 2 / 3]
     assert found.cost_macs.tolist() == [30000, 30000, 30000]
+    assert found.macs_ratio is not None
+    assert found.macs_ratio.tolist() == [row["macs_ratio"] for row in rows]
+    kept = found.without({names[1]})
+    assert kept.macs_ratio is not None and len(kept.macs_ratio) == 2
 
 
 def test_a_table_without_held_out_samples_has_none(tmp_path: Path) -> None:

@@ -89,6 +89,9 @@ _TWO = "ours: the method's samples and predictor, with {} left alone"
 POLICIES: dict[str, Policy] = {
     METHOD: Policy("Wang et al. 2021, arXiv 2010.04879: the method", uses=OPTIMUM),
     **{axis: Policy("the paper's comparison", _LARGEST, (axis,)) for axis in AXES},
+    "dwr_predicted": Policy(
+        "ours: the method's best predicted network, without trials", _PREDICTED, uses=SAMPLES
+    ),
     "depth_width": Policy(_TWO.format("resolution"), _PREDICTED, ("depth", "width"), SAMPLES),
     "depth_resolution": Policy(_TWO.format("width"), _PREDICTED, ("depth", "resolution"), SAMPLES),
     "width_resolution": Policy(_TWO.format("depth"), _PREDICTED, ("width", "resolution"), SAMPLES),

@@ -123,7 +123,7 @@ def largest_of_one(question: Question) -> Choice:
 
 
 def best_predicted(question: Question) -> Choice:
-    """Choose the best predicted network that shrinks some dimensions alone."""
+    """Choose the best predicted network that shrinks some dimensions, or all."""
     return maximize(
         question.predictor,
         question.lattice,
@@ -171,16 +171,19 @@ def tinynet(question: Question) -> Choice:
 def tinynet_fitted(question: Question) -> Choice:
     """Choose depth and resolution by TinyNet's processes of the samples; the width by the budget.
 
-    Their cost is taken as d w^2 r^2.
+    The processes regress on measured MACs.
     """
-    from prune3d.predictor.rivals import ParetoProcessRegressor
+    from prune3d.predictor.rivals import pareto_ratios
 
     samples = question.known()
+    if samples.macs_ratio is None:
+        raise ValueError("this policy needs the MACs of samples, and none are given")
     with warnings.catch_warnings():
         # A process of few samples often ends at the bounds of its length scales.
         warnings.simplefilter("ignore")
-        fitted = ParetoProcessRegressor().fit(samples.ratios, samples.accuracy)
-    depth, _, resolution = fitted.ratios(question.part)
+        depth, _, resolution = pareto_ratios(
+            samples.ratios, samples.accuracy, samples.macs_ratio, question.part
+        )
     return next_to(question.lattice, question.budget, width_line(depth, resolution))
 
 

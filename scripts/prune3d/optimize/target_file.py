@@ -52,6 +52,7 @@ class TargetRecord(Excerpt):
     macs: Count | None = None
     macs_ratio: Positive | None = None
     params: Count | None = None
+    latency_ms: Positive | None = None
     predicted_accuracy: float | None = None
     tried_accuracy: Fraction | None = None
     removal_order: list[Name] | None = None
@@ -60,7 +61,7 @@ class TargetRecord(Excerpt):
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> TargetRecord:
-        missing = [name for name in NETWORK if getattr(self, name) is None]
+        missing = [name for name in (*NETWORK, *self.limits) if getattr(self, name) is None]
         if self.unreachable is None and missing:
             raise ValueError(f"the key {missing[0]!r} is missing")
         return self

@@ -106,9 +106,7 @@ class ParetoProcessRegressor(RegressorMixin, BaseEstimator):
         self.accuracy_ = GaussianProcessRegressor(
             _kernel(X.shape[1]), alpha=noise, normalize_y=True, random_state=0
         ).fit(chosen, y[self.pareto_])
-        self.ratios_ = GaussianProcessRegressor(
-            _kernel(1), alpha=noise, normalize_y=True, random_state=0
-        ).fit(own, chosen)
+        self.ratios_ = _process_of_cost(own, chosen, noise)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -140,8 +138,7 @@ class ParetoProcessRegressor(RegressorMixin, BaseEstimator):
             from the budget, as in TinyNets.
         """
         check_is_fitted(self)
-        guess = self.ratios_.predict(np.log([[budget]]))[0]
-        depth, _, resolution = np.clip(guess, 1e-3, 1.0)
+        depth, _, resolution = _at_cost(self.ratios_, budget)
         return np.array([depth, min(1.0, (budget / depth) ** 0.5 / resolution), resolution])
 
     def __sklearn_tags__(self) -> Any:
@@ -154,6 +151,40 @@ class ParetoProcessRegressor(RegressorMixin, BaseEstimator):
         exponents = COST_EXPONENTS if X.shape[1] == 3 else np.ones(X.shape[1])
         # Ratios are positive; whatever else is given is ranked by its sum.
         return np.asarray(np.log(X) @ exponents if np.all(X > 0) else X @ exponents)
+
+
+def pareto_ratios(X: Array, accuracy: Array, cost: Array, budget: float) -> Array:
+    """Return the ratios that the networks which none beats suggest for a cost, as TinyNets do.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, p)
+        Ratios in (0, 1].
+    accuracy : ndarray of shape (n,)
+    cost : ndarray of shape (n,)
+        Measured, positive.
+    budget : float
+        In the unit of the cost, positive.
+
+    Returns
+    -------
+    ndarray of shape (p,)
+        Clipped to (0, 1].
+    """
+    chosen = pareto(cost, accuracy)
+    return _at_cost(_process_of_cost(np.log(cost[chosen, None]), X[chosen], 1e-10), budget)
+
+
+def _process_of_cost(
+    log_cost: Array, ratios: Array, noise: float | Array
+) -> GaussianProcessRegressor:
+    return GaussianProcessRegressor(_kernel(1), alpha=noise, normalize_y=True, random_state=0).fit(
+        log_cost, ratios
+    )
+
+
+def _at_cost(process: GaussianProcessRegressor, budget: float) -> Array:
+    return np.asarray(np.clip(process.predict(np.log([[budget]]))[0], 1e-3, 1.0))
 
 
 def pareto(cost: Array, accuracy: Array) -> np.ndarray:

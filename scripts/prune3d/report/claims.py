@@ -12,8 +12,9 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 
 from prune3d.errors import UserError
 from prune3d.files import read_text
+from prune3d.optimize.registry import METHOD
 from prune3d.records import Count, Name, NonNegative, Record, TableKind, first_wrong
-from prune3d.report.measures import MEASURES, NOT_RUN, Case, Compared, Measured
+from prune3d.report.measures import MEASURES, NOT_RUN, Case, Compared, Measured, Sides
 from prune3d.report.paired import LEVEL, Effect
 from prune3d.report.text import markdown
 
@@ -21,8 +22,8 @@ CLAIMS = Path(__file__).with_name("claims.yaml")
 FEWEST_SEEDS = 3
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 NOT_MEASURED = "not measured"
-# What decides where comparisons of a case differ: the first of these.
-ORDER = (REFUTED, UNDECIDED, NOT_MEASURED, SUPPORTED)
+# What decides where comparisons of a case, or cases, differ: the first of these.
+ORDER = (REFUTED, UNDECIDED, SUPPORTED)
 
 
 class Claim(Record):
@@ -33,10 +34,16 @@ class Claim(Record):
     claim: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\z")]
     statement: Name
     measure: Literal[
-        "test_accuracy", "forecast", "search_cost", "predictor_error", "rank_of_scratch"
+        "test_accuracy",
+        "prediction",
+        "forecast",
+        "search_cost",
+        "predictor_error",
+        "rank_of_scratch",
     ]
+    subject: Name = METHOD
     than: tuple[Name, ...] = ()
-    expected: Literal["above", "within"]
+    expected: Literal["above", "within", "not_behind"]
     smallest_effect: NonNegative
 
     @model_validator(mode="after")
@@ -44,6 +51,11 @@ class Claim(Record):
         if bool(self.than) != (self.measure == "test_accuracy"):
             raise ValueError("rivals go with the measure test_accuracy, and with no other")
         return self
+
+    @property
+    def sides(self) -> Sides:
+        """Whose accuracy is compared with whose."""
+        return Sides(self.subject, self.than)
 
 
 class ClaimRow(Record):
@@ -101,7 +113,9 @@ def judge(claim: Claim, effect: Effect, rivals: int = 1) -> Verdict:
 
     Intervals are of 95 %. One of several rivals refutes a claim only by an interval that is wider,
     so that by chance it happens in one of twenty claims at most. Two ways are equal within the
-    smallest effect if both one-sided tests say so at 5 %: if the 90 % interval lies inside.
+    smallest effect if both one-sided tests say so at 5 %: if the 90 % interval lies inside. That
+    the method is not behind is claimed more strictly: one rival ahead of it by its own interval
+    refutes it, by chance as well, and it is shown by an interval above minus the smallest effect.
 
     Parameters
     ----------
@@ -117,6 +131,9 @@ def judge(claim: Claim, effect: Effect, rivals: int = 1) -> Verdict:
     interval, narrow = effect.interval(), effect.interval(1 - 2 * (1 - LEVEL))
     wide = effect.interval(1 - (1 - LEVEL) / rivals)
     if interval is None or narrow is None or wide is None:
+        if MEASURES[claim.measure].is_exact:
+            word = SUPPORTED if effect.mean > 0 else REFUTED
+            return Verdict(word, "counted: the same in all seeds")
         return Verdict(UNDECIDED, "all seeds differ by the same, so that the spread is unknown")
     limit, scale, unit = claim.smallest_effect, MEASURES[claim.measure].scale, _unit(claim)
     within = f"equal within {limit * scale:g} {unit}"
@@ -127,6 +144,13 @@ def judge(claim: Claim, effect: Effect, rivals: int = 1) -> Verdict:
         if interval[0] > limit or interval[1] < -limit:
             return Verdict(REFUTED, f"not {within}")
         return Verdict(UNDECIDED, f"neither {within} nor shown to differ by more")
+    if claim.expected == "not_behind":
+        behind = f"behind by {limit * scale:g} {unit}"
+        if interval[1] < 0:
+            return Verdict(REFUTED, "the interval is below 0")
+        if interval[0] > -limit:
+            return Verdict(SUPPORTED, f"not {behind}")
+        return Verdict(UNDECIDED, f"it may be {behind} or more")
     if equal:
         return Verdict(UNDECIDED, f"no difference of interest: {within}")
     if interval[0] > 0:
@@ -141,7 +165,7 @@ def judge_all(claims: Sequence[Claim], measured: Measured) -> list[Row]:
     rows = []
     for claim in claims:
         found: dict[Case, list[Compared]] = {}
-        for one in MEASURES[claim.measure].compare(measured, claim.than):
+        for one in MEASURES[claim.measure].compare(measured, claim.sides):
             found.setdefault(one.case, []).append(one)
         rows += [_judge_case(claim, comparisons) for comparisons in found.values()]
     return rows
@@ -153,17 +177,27 @@ def _judge_case(claim: Claim, comparisons: Sequence[Compared]) -> Row:
     moot = [one.missing for one in comparisons if one.moot]
     if not judged:
         return _row(claim, comparisons[0], Verdict(NOT_MEASURED, "; ".join(moot)))
-    if all(verdict.word == NOT_MEASURED for verdict, _ in judged):
-        reason = "; ".join(_missing(judged))
-        return _row(claim, judged[0][1], Verdict(NOT_MEASURED, reason))
-    verdict, decisive = min(judged, key=_decides)
-    reasons = [f"{decisive.name}: {verdict.reason}" if len(judged) > 1 else verdict.reason]
-    if verdict.word == NOT_MEASURED:
+    missing = _missing(judged)
+    measured = [(verdict, one) for verdict, one in judged if verdict.word != NOT_MEASURED]
+    if not measured:
+        return _row(claim, judged[0][1], Verdict(NOT_MEASURED, "; ".join(missing)))
+    verdict, decisive = min(measured, key=_decides)
+    told = dict.fromkeys(text for _, one in measured for text in one.told)
+    more = [*missing, *told, *moot]
+    if missing and verdict.word == SUPPORTED and claim.expected != "not_behind":
         # The others are beaten, which is less than what is claimed.
-        verdict = Verdict(UNDECIDED, "")
-        reasons = _missing(judged)
-    told = [decisive.told] if decisive.told else []
-    return _row(claim, decisive, Verdict(verdict.word, "; ".join([*reasons, *told, *moot])))
+        absent = next(one for verdict, one in judged if verdict.word == NOT_MEASURED)
+        reasons = [f"beaten: {_rivals(measured)}", *more]
+        return _row(claim, absent, Verdict(NOT_MEASURED, "; ".join(reasons)))
+    reasons = [f"{decisive.name}: {verdict.reason}" if len(judged) > 1 else verdict.reason]
+    alike = [(v, one) for v, one in measured if v.word == verdict.word and one is not decisive]
+    if alike and verdict.word != SUPPORTED:
+        reasons.append(f"{verdict.word} as well: {_rivals(alike)}")
+    return _row(claim, decisive, Verdict(verdict.word, "; ".join([*reasons, *more])))
+
+
+def _rivals(judged: Sequence[tuple[Verdict, Compared]]) -> str:
+    return ", ".join(one.rival for _, one in judged)
 
 
 def _missing(judged: Sequence[tuple[Verdict, Compared]]) -> list[str]:
@@ -209,10 +243,8 @@ def overall(rows: Sequence[Mapping[str, Any]]) -> str:
 
     It is refuted if it is in one, and supported if it is wherever it was measured.
     """
-    words = {row["verdict"] for row in rows} - {NOT_MEASURED}
-    if not words:
-        return NOT_MEASURED
-    return next(word for word in ORDER if word in words)
+    words = {row["verdict"] for row in rows}
+    return next((word for word in ORDER if word in words), NOT_MEASURED)
 
 
 def by_claim(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

@@ -7,8 +7,10 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from prune3d.optimize.curves import FLOOR
 from prune3d.optimize.registry import DENSE_LONGER, METHOD, POLICIES
 from prune3d.report.claims import NOT_MEASURED, SUPPORTED, WORDS, by_claim, overall
+from prune3d.report.policies import partly_used
 from prune3d.report.text import percent, points
 
 Row = Mapping[str, Any]
@@ -51,7 +53,7 @@ def landing(
         _what_it_took(resources),
         *_what_came_out(summary),
         _what_holds(claims),
-        _what_to_beware(warnings, failed, left_out),
+        _what_to_beware(summary, warnings, failed, left_out),
     ]
     title = "Pruning along depth, width and resolution"
     text = f"{title}\n{'=' * len(title)}\n\n" + "".join(f"- {line}\n" for line in lines)
@@ -131,7 +133,9 @@ def _what_holds(claims: Sequence[Row]) -> str:
     return f"**Claims** {'; '.join(told)}." if told else f"**Claims** {NOT_MEASURED}."
 
 
-def _what_to_beware(warnings: Sequence[Row], failed: Sequence[Row], left_out: Sequence[Row]) -> str:
+def _what_to_beware(
+    summary: Sequence[Row], warnings: Sequence[Row], failed: Sequence[Row], left_out: Sequence[Row]
+) -> str:
     told = [_plain(row["warning"]) for row in warnings]
     if failed:
         networks = [
@@ -146,6 +150,9 @@ def _what_to_beware(warnings: Sequence[Row], failed: Sequence[Row], left_out: Se
         told.append(
             f"Left out, since they cannot reach the budget: {_several(map(_plain, missing))}."
         )
+    if partly := partly_used(summary):
+        names = _several(map(_plain, partly))
+        told.append(f"Used less of the budget than {100 * FLOOR:.0f} %: {names}.")
     return f"**Warnings:** {' '.join(told) or 'none.'}"
 
 

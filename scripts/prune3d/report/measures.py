@@ -5,19 +5,40 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+from prune3d.optimize.curves import FLOOR
 from prune3d.optimize.registry import METHOD
 from prune3d.report.ablation_tables import FITS, SCRATCH
+from prune3d.report.draws import BEST, POOLED
 from prune3d.report.forecast_table import FORECASTS
 from prune3d.report.paired import Effect, paired
 from prune3d.report.policies import LEFT_OUT, RUNS
 
 Row = Mapping[str, Any]
 BySeed = dict[int, float]
+TOP1 = "test_top1"
 NOT_RUN = "not run: "
 GOOD_RANK = 0.8
+PREDICTORS = {"low_rank": "low rank", "full": "full"}
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Whose accuracy a claim compares with whose.
+
+    Attributes
+    ----------
+    subject
+        The policy that is claimed to be ahead; where it was not run the method takes its place.
+    rivals
+        Those that it is ahead of; ``draws*`` is the mean of draws1, draws2, ...
+    """
+
+    subject: str = METHOD
+    rivals: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +75,8 @@ class Compared:
         Whether there is nothing to compare with: a rival that cannot reach the budget.
     told
         More that is to be known of it.
+    rival
+        The policy that is compared with, if any.
     """
 
     case: Case
@@ -61,7 +84,8 @@ class Compared:
     effect: Effect | None
     missing: str = ""
     moot: bool = False
-    told: str = ""
+    told: Sequence[str] = ()
+    rival: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,8 +133,9 @@ class Measured:
     def is_left_out(self, case: Case, policy: str) -> bool:
         """Tell whether a policy could not reach the budget of a case."""
         wanted = (case.experiment, case.budget)
+        name = f"{POOLED}*" if policy == BEST else policy
         return any(
-            (row["experiment"], row["budget"]) == wanted and _is_of(row["policy"], policy)
+            (row["experiment"], row["budget"]) == wanted and _is_of(row["policy"], name)
             for row in self.left_out
         )
 
@@ -145,39 +170,59 @@ def _experiment(table: str) -> str:
     return Path(table).name.partition("_ablation_")[0]
 
 
-def compare_accuracy(measured: Measured, rivals: Sequence[str]) -> Iterator[Compared]:
-    """Yield by how much the method's test accuracy exceeds that of each rival."""
+def compare_accuracy(measured: Measured, sides: Sides) -> Iterator[Compared]:
+    """Yield by how much the subject's test accuracy exceeds that of each rival."""
     for case in measured.cases():
-        own = measured.of(case, METHOD, "test_top1")
-        for rival in rivals:
-            other = measured.of(case, rival, "test_top1")
+        subject, told = sides.subject, []
+        if subject != METHOD and not measured.of(case, subject, TOP1):
+            told, subject = [f"{METHOD} in the place of {subject}, which was not run"], METHOD
+        own = measured.of(case, subject, TOP1)
+        told += _less_than_the_budget(measured, case, subject)
+        for rival in sides.rivals:
+            other = measured.of(case, rival, TOP1)
             moot = not other and measured.is_left_out(case, rival)
-            missing = METHOD if not own else rival
+            missing = subject if not own else rival
             yield Compared(
                 case,
-                f"{METHOD} - {rival}",
+                f"{subject} - {rival}",
                 paired(own, other),
                 f"{rival} cannot reach the budget" if moot else f"{NOT_RUN}{missing}",
                 moot,
+                [*told, *_less_than_the_budget(measured, case, rival)],
+                rival,
             )
 
 
-def compare_forecast(measured: Measured, rivals: Sequence[str] = ()) -> Iterator[Compared]:
-    """Yield by how much the final network's selection accuracy exceeds what was foretold."""
+def _less_than_the_budget(measured: Measured, case: Case, policy: str) -> list[str]:
+    """Say what part of the budget a policy used, in the mean, if it is less than it could be."""
+    used = measured.of(case, policy, "budget_used")
+    mean = statistics.fmean(used.values()) if used else 1.0
+    return [f"{policy} used {100 * mean:.1f} % of the budget"] if mean < FLOOR else []
+
+
+def compare_prediction(measured: Measured, _: Sides) -> Iterator[Compared]:
+    """Yield by how much the final network's selection accuracy is off what samples predicted."""
+    return _compare_foretold(measured, "samples_predicted", "error of the samples' prediction")
+
+
+def compare_forecast(measured: Measured, _: Sides) -> Iterator[Compared]:
+    """Yield the same for the forecast, which takes in the finals of other policies."""
+    return _compare_foretold(measured, "forecast", "error of the forecast")
+
+
+def _compare_foretold(measured: Measured, column: str, name: str) -> Iterator[Compared]:
+    """Yield the absolute error, whose mean hides none as that of errors of both signs does."""
     for case in measured.cases():
-        rows = [
-            row
+        errors = {
+            row["seed"]: abs(row["selection_top1"] - row[column])
             for row in measured.forecasts
             if (row["experiment"], row["budget"]) == (case.experiment, case.budget)
-        ]
-        final, foretold = (
-            {row["seed"]: row[column] for row in rows} for column in ("selection_top1", "forecast")
-        )
-        effect = paired(final, foretold)
-        yield Compared(case, "measured - foretold", effect, f"{NOT_RUN}{METHOD}")
+        }
+        effect = paired(errors, dict.fromkeys(errors, 0.0))
+        yield Compared(case, name, effect, f"{NOT_RUN}{METHOD}")
 
 
-def compare_search_cost(measured: Measured, rivals: Sequence[str] = ()) -> Iterator[Compared]:
+def compare_search_cost(measured: Measured, _: Sides) -> Iterator[Compared]:
     """Yield what part of the dense network's training is left when the search is paid from it."""
     for case in measured.cases():
         search = measured.of(case, METHOD, "search_cost_macs")
@@ -189,29 +234,52 @@ def compare_search_cost(measured: Measured, rivals: Sequence[str] = ()) -> Itera
         )
 
 
-def compare_predictors(measured: Measured, rivals: Sequence[str] = ()) -> Iterator[Compared]:
-    """Yield by how much the full predictor errs more, over the sizes of parts of the samples."""
+def compare_predictors(measured: Measured, _: Sides) -> Iterator[Compared]:
+    """Yield by how much the full predictor errs more, over the sizes of parts of the samples.
+
+    Errors are those on held-out networks where there are any: samples of single dimensions tell
+    nothing of terms that dimensions have in common, in which the two predictors differ.
+    """
     for case in measured.experiments():
         rows = measured.fits.get(case.experiment, ())
-        full, low = (_mean_error(rows, kind) for kind in ("full", "low_rank"))
-        yield Compared(case, "full - low rank", paired(full, low), f"{NOT_RUN}the ablation samples")
+        is_held_out = any(row["holdout_rmse"] is not None for row in rows)
+        column = "holdout_rmse" if is_held_out else "rest_rmse"
+        full, low = (_mean_error(rows, kind, column) for kind in ("full", "low_rank"))
+        judged = "held-out networks" if is_held_out else "samples left out, none being held out"
+        told = [f"on {judged}", *_samples_needed(rows, column)]
+        missing = f"{NOT_RUN}the ablation samples"
+        yield Compared(case, "full - low rank", paired(full, low), missing, told=told)
 
 
-def _mean_error(rows: Iterable[Row], setting: str) -> BySeed:
+def _mean_error(rows: Iterable[Row], setting: str, column: str) -> BySeed:
     """Return the mean over sizes of the mean error over draws, by seed."""
-    errors: dict[int, dict[int, list[float]]] = {}
+    seeds = dict.fromkeys(row["seed"] for row in rows)
+    errors = {s: _by_size([r for r in rows if r["seed"] == s], setting, column) for s in seeds}
+    return {seed: statistics.fmean(own.values()) for seed, own in errors.items() if own}
+
+
+def _by_size(rows: Iterable[Row], setting: str, column: str) -> dict[int, float]:
+    """Return the mean error at each number of samples."""
+    errors: dict[int, list[float]] = {}
     for row in rows:
-        if row["setting"] == setting and row["rest_rmse"] is not None:
-            errors.setdefault(row["seed"], {}).setdefault(row["samples"], []).append(
-                row["rest_rmse"]
-            )
-    return {
-        seed: sum(sum(own) / len(own) for own in sizes.values()) / len(sizes)
-        for seed, sizes in errors.items()
-    }
+        if row["setting"] == setting and row[column] is not None:
+            errors.setdefault(row["samples"], []).append(row[column])
+    return {size: statistics.fmean(errors[size]) for size in sorted(errors)}
 
 
-def compare_ranks(measured: Measured, rivals: Sequence[str] = ()) -> Iterator[Compared]:
+def _samples_needed(rows: Sequence[Row], column: str) -> Iterator[str]:
+    """Say with how many samples each predictor has the error that the other has with all."""
+    found = {name: _by_size(rows, kind, column) for kind, name in PREDICTORS.items()}
+    if not all(found.values()):
+        return
+    for own, other in permutations(found):
+        every = max(found[other])
+        enough = [size for size, error in found[own].items() if error <= found[other][every]]
+        how = f"{enough[0]} samples errs no" if enough else "any number of samples errs"
+        yield f"{own} with {how} more than {other} with all {every}"
+
+
+def compare_ranks(measured: Measured, _: Sides) -> Iterator[Compared]:
     """Yield by how much the rank correlation with training from scratch exceeds `GOOD_RANK`."""
     for case in measured.experiments():
         rows = measured.scratch.get(case.experiment, ())
@@ -221,7 +289,7 @@ def compare_ranks(measured: Measured, rivals: Sequence[str] = ()) -> Iterator[Co
             if rank is not None:
                 ranks[seed] = rank
         effect = paired(ranks, dict.fromkeys(ranks, GOOD_RANK))
-        told = _cost_of_pruning(rows) if rows else ""
+        told = [_cost_of_pruning(rows)] if rows else []
         name = f"Spearman - {GOOD_RANK}"
         yield Compared(case, name, effect, f"{NOT_RUN}the ablation scratch", told=told)
 
@@ -246,22 +314,26 @@ class Measure:
     Attributes
     ----------
     compare
-        Yields the comparisons of all cases, given what was measured and the rivals.
+        Yields the comparisons of all cases, given what was measured and whose accuracy it is.
     unit
         What effects are told in.
     scale
         By which they are multiplied for that.
+    is_exact
+        Whether it is counted rather than measured, so that seeds may well agree.
     """
 
-    compare: Callable[[Measured, Sequence[str]], Iterator[Compared]]
+    compare: Callable[[Measured, Sides], Iterator[Compared]]
     unit: str
     scale: float
+    is_exact: bool = False
 
 
 MEASURES = {
     "test_accuracy": Measure(compare_accuracy, "points", 100),
+    "prediction": Measure(compare_prediction, "points", 100),
     "forecast": Measure(compare_forecast, "points", 100),
-    "search_cost": Measure(compare_search_cost, "% of the dense training", 100),
+    "search_cost": Measure(compare_search_cost, "% of the dense training", 100, is_exact=True),
     "predictor_error": Measure(compare_predictors, "points", 100),
     "rank_of_scratch": Measure(compare_ranks, "Spearman", 1),
 }

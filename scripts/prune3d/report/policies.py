@@ -13,6 +13,7 @@ from pydantic import create_model, model_validator
 from prune3d.costs.structure_file import BLOCKS
 from prune3d.files import write_text
 from prune3d.optimize import registry
+from prune3d.optimize.curves import FLOOR
 from prune3d.optimize.registry import AXIS_SAMPLES, DENSE_LONGER, METHOD, OPTIMUM, SAMPLES
 from prune3d.optimize.target_file import TRIALS, read_target
 from prune3d.records import (
@@ -65,6 +66,7 @@ class RunRow(Record):
     epoch_seconds: NonNegative | None = None
     latency_ms: Positive | None = None
     speedup: Positive | None = None
+    budget_used: Positive | None = None
 
 
 class LeftOutRow(Record):
@@ -77,7 +79,7 @@ class LeftOutRow(Record):
     reason: Name
 
 
-RUNS = TableKind("runs", 2, RunRow)
+RUNS = TableKind("runs", 3, RunRow)
 LEFT_OUT = TableKind("left_out", 1, LeftOutRow, may_be_empty=True)
 RUN_COLUMNS = RUNS.columns
 AVERAGED = RUN_COLUMNS[4:]
@@ -104,7 +106,7 @@ class _Policy(Record):
 
 DRAWN = ("macs_ratio_mean", "test_top1_mean")
 _NUMBERS: dict[str, Any] = dict.fromkeys(SUMMARY_COLUMNS, (float | None, None))
-POLICIES = TableKind("policies", 3, create_model("PolicyRow", __base__=_Policy, **_NUMBERS))
+POLICIES = TableKind("policies", 4, create_model("PolicyRow", __base__=_Policy, **_NUMBERS))
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,7 @@ def _training_times(provenance: str, history: str) -> Row:
         "epoch_seconds": None if seconds is None else round(seconds, 3),
         "latency_ms": None,
         "speedup": None,
+        "budget_used": None,
     }
 
 
@@ -218,15 +221,12 @@ def final_row(final: Final, metrics: Mapping[str, Any]) -> Row:
     """
     run, budget, policy = final.run, final.budget, final.policy
     search, predicted = search_cost(run, policy), None
+    target = _target(final)
     if registry.POLICIES[policy].uses >= OPTIMUM:
         search += trials_cost(run, budget)
     if registry.POLICIES[policy].is_judging:
-        search += judging_cost(run, budget, policy)
-    if policy == METHOD:
-        optimum = read_target(run.budget(budget, "optimum.json"), policy)
-        predicted = optimum.get("predicted_accuracy")
-    elif registry.POLICIES[policy].uses == SAMPLES:
-        target = read_target(run.final(budget, policy, "target.json"), policy)
+        search += judging_cost(final, target)
+    if policy == METHOD or registry.POLICIES[policy].uses == SAMPLES:
         predicted = target.get("predicted_accuracy")
     return {
         **_measured(metrics),
@@ -237,7 +237,30 @@ def final_row(final: Final, metrics: Mapping[str, Any]) -> Row:
         **_training_times(
             run.final(budget, policy, "provenance.json"), run.final(budget, policy, "history.csv")
         ),
+        "budget_used": budget_used(metrics, target),
     }
+
+
+def _target(final: Final) -> Row:
+    """Read what a policy prunes to."""
+    policy = registry.target_of(final.policy)
+    if policy == METHOD:
+        return read_target(final.run.budget(final.budget, "optimum.json"), policy)
+    return read_target(final.run.final(final.budget, policy, "target.json"), policy)
+
+
+def budget_used(metrics: Mapping[str, Any], target: Mapping[str, Any]) -> float:
+    """Return the largest part of a limit that a network uses.
+
+    Parameters
+    ----------
+    metrics
+        Its ``metrics.json``: measured MACs and parameters.
+    target
+        What it was pruned to, with the ``limits`` of the budget, and its latency where that is one.
+    """
+    amounts = {**metrics, "latency_ms": target.get("latency_ms")}
+    return max(amounts[name] / limit for name, limit in target["limits"].items())
 
 
 @dataclass(frozen=True)
@@ -282,11 +305,10 @@ def trials_cost(run: Run, budget: str) -> SearchCost:
     return SearchCost(sum(row["cost_macs"] for row in trials), sum(map(job_seconds, files)))
 
 
-def judging_cost(run: Run, budget: str, policy: str) -> SearchCost:
-    """Return the cost of the networks that a policy judged before it chose one."""
-    target = read_target(run.final(budget, policy, "target.json"), policy)
-    seconds = job_seconds(run.final(budget, policy, "target_provenance.json"))
-    return SearchCost(target["search_cost_macs"], seconds)
+def judging_cost(final: Final, target: Mapping[str, Any]) -> SearchCost:
+    """Return the cost of the networks that a policy judged before it chose its target."""
+    provenance = final.run.final(final.budget, final.policy, "target_provenance.json")
+    return SearchCost(target["search_cost_macs"], job_seconds(provenance))
 
 
 def summarize(runs: Sequence[Row]) -> list[Row]:
@@ -352,6 +374,8 @@ def write_tables(
     header, rows = readable(summary)
     below = [*(row["warning"] for row in warnings), *map(sentence, failed)]
     below += notes(comparison.left_out, is_timed=_is_timed(summary))
+    if partly := partly_used(summary):
+        below.append(f"Used less of the budget than {100 * FLOOR:.0f} %: {', '.join(partly)}.")
     write_text(output.md, markdown(header, rows) + "".join(f"\n- {note}" for note in below) + "\n")
     write_text(output.tex, latex(header, rows, below))
 
@@ -382,6 +406,15 @@ def readable(summary: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         for row in summary
     ]
     return header, rows
+
+
+def partly_used(summary: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the policies that use less of a budget than others may, where, and how much."""
+    return [
+        f"{row['policy']} at {row['experiment']}, {row['budget']} ({100 * used:.1f} %)"
+        for row in summary
+        if (used := row["budget_used_mean"]) is not None and used < FLOOR
+    ]
 
 
 def _is_timed(summary: Sequence[Row]) -> bool:

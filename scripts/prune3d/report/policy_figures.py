@@ -25,7 +25,7 @@ KNOWN = (
     *("random_channels", "random_blocks", "scratch_epochs", "scratch_budget"),
     *("random_point", "random_point_best", *(f"random_point{i}" for i in range(1, 6))),
     *("global_taylor", "global_l2", "slimming", "dwr_allocated", "joint_gradient"),
-    "group_norm",
+    *("group_norm", "dwr_predicted"),
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d", "8")
 LINES = ("-", "--", "-.", ":")

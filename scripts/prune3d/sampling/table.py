@@ -50,12 +50,15 @@ class Samples:
         On the selection images, shape (n,), in [0, 1].
     cost_macs
         What it cost to make each, image passes x MACs, shape (n,).
+    macs_ratio
+        Measured MACs as a part of the dense network's, shape (n,); None where nobody asks.
     """
 
     names: tuple[str, ...]
     ratios: NDArray[np.float64]
     accuracy: NDArray[np.float64]
     cost_macs: NDArray[np.float64]
+    macs_ratio: NDArray[np.float64] | None = None
 
     def region(self) -> NDArray[np.float64]:
         """Return the sampled region: lowest and highest ratio of each dimension, shape (3, 2)."""
@@ -79,6 +82,7 @@ class Samples:
             self.ratios[kept],
             self.accuracy[kept],
             self.cost_macs[kept],
+            None if self.macs_ratio is None else self.macs_ratio[kept],
         )
 
 
@@ -143,4 +147,5 @@ def _read(kind: TableKind, path: str | Path) -> Samples:
         ratios=np.array([[row[axis] for axis in AXES] for row in rows]).reshape(-1, 3),
         accuracy=np.array([row["accuracy"] for row in rows], dtype=float),
         cost_macs=np.array([row["cost_macs"] for row in rows], dtype=float),
+        macs_ratio=np.array([row["macs_ratio"] for row in rows], dtype=float),
     )

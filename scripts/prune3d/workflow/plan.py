@@ -68,6 +68,16 @@ class Plan:
         """Return one file of every budget that the method searches."""
         return [run.budget(budget, name) for _, run, budget in self._searches()]
 
+    def targets(self) -> list[str]:
+        """Return what every policy prunes to that chooses for itself."""
+        return [
+            one.target(str(run.seed), budget["name"], policy)
+            for one, run in self._runs()
+            for budget in one.config["budgets"]
+            for policy in one.policies
+            if not POLICIES[policy].is_at_optimum
+        ]
+
     def tried(self, name: str) -> list[str]:
         """Return one file of every network that is tried before the method chooses."""
         return [
