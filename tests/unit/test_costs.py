@@ -90,7 +90,7 @@ def test_measuring_changes_nothing() -> None:
 
 
 def test_a_resolution_out_of_range_is_refused() -> None:
-    with pytest.raises(PruningError, match=r"resolution 1\.5"):
+    with pytest.raises(PruningError, match=r"resolution is 1\.5"):
         prune3d.cost(prune3d.build("resnet8", 10, 16), 1.5)
 
 
