@@ -67,6 +67,11 @@ class Policy:
         return not self.find
 
     @property
+    def is_control(self) -> bool:
+        """Whether it leaves to chance what the method chooses, and is no rival of it."""
+        return self.channel_criterion == "random" or self.is_shuffling_blocks
+
+    @property
     def is_removing_blocks(self) -> bool:
         """Whether it may remove blocks, in the order in which they are ranked."""
         return "depth" in self.axes

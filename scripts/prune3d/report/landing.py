@@ -161,16 +161,9 @@ def _of(rows: Sequence[Row], policy: str) -> Row | None:
 
 
 def _best_rival(rows: Sequence[Row]) -> Row | None:
-    rivals = [row for row in rows if row["policy"] != METHOD and not _is_control(row["policy"])]
+    others = {METHOD, DENSE_LONGER, *(name for name, one in POLICIES.items() if one.is_control)}
+    rivals = [row for row in rows if row["policy"] not in others]
     return max(rivals, key=lambda row: row["test_top1_mean"], default=None)
-
-
-def _is_control(policy: str) -> bool:
-    """Tell whether a policy changes one thing of the method's result, or prunes nothing."""
-    known = POLICIES.get(policy)
-    if known is None:  # all draws together, or the best of them
-        return policy == DENSE_LONGER
-    return known.channel_criterion == "random" or known.is_shuffling_blocks
 
 
 def _accuracy(row: Row) -> str:

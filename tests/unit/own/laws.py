@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 
 
@@ -24,25 +26,10 @@ class Plain(nn.Module):
         return self.fc(self.conv3(x).relu().mean((2, 3)))
 
 
-def wide_default(num_classes: int) -> nn.Module:
-    return Plain(64, "default")
+def make(width: int, law: str, num_classes: int) -> nn.Module:
+    return Plain(width, law)
 
 
-def narrow_default(num_classes: int) -> nn.Module:
-    return Plain(16, "default")
-
-
-def wide_xavier(num_classes: int) -> nn.Module:
-    return Plain(64, "xavier")
-
-
-def narrow_xavier(num_classes: int) -> nn.Module:
-    return Plain(16, "xavier")
-
-
-def wide_fixed(num_classes: int) -> nn.Module:
-    return Plain(64, "fixed")
-
-
-def narrow_fixed(num_classes: int) -> nn.Module:
-    return Plain(16, "fixed")
+wide_default, narrow_default = (partial(make, width, "default") for width in (64, 16))
+wide_xavier, narrow_xavier = (partial(make, width, "xavier") for width in (64, 16))
+wide_fixed, narrow_fixed = (partial(make, width, "fixed") for width in (64, 16))
