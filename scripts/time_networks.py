@@ -8,8 +8,8 @@ with Job(snakemake) as job:
     from functools import partial
     from pathlib import Path
 
-    from prune3d.models.checkpoint import load, unreachable_reason
-    from prune3d.pruning.realized import realized
+    from prune3d.costs.count import cost
+    from prune3d.models.checkpoint import load
     from prune3d.pruning.timing import LatencyOptions, Network, latencies_in_turns, where_measured
     from prune3d.report.latencies import TIMED
     from prune3d.sampling.metrics_file import TEST, read_metrics
@@ -21,17 +21,14 @@ with Job(snakemake) as job:
         "latency_ms": options.batch_size,
         "throughput_ms": job.params["throughput_batch_size"],
     }
-    finals = [final_of(path) for path in job.input.finals]
-    judged = [TEST.read(job.input.test)]
-    judged += [read_metrics(path, final=True).get("test") for path in job.input.metrics]
-    networks = [(None, "dense", job.input.dense)]
-    networks += [(f.budget, f.policy, p) for f, p in zip(finals, job.input.finals, strict=True)]
-    there = [
-        (*network, test)
-        for network, test in zip(networks, judged, strict=True)
-        if unreachable_reason(network[2]) is None
-    ]
     own = job.params["own_network"]
+    params = cost(load(job.input.dense, device, own)).params
+    dense = {"macs_ratio": 1.0, "params": params, "test": TEST.read(job.input.test)}
+    there = [(None, "dense", job.input.dense, dense)]
+    for path, metrics in zip(job.input.finals, job.input.metrics, strict=True):
+        final, known = final_of(path), read_metrics(metrics, final=True)
+        if known.get("unreachable") is None:
+            there.append((final.budget, final.policy, path, known))
     timed = [
         Network(partial(load, path, device, own), Path(path).stat().st_size / 1e6)
         for _, _, path, _ in there
@@ -41,8 +38,7 @@ with Job(snakemake) as job:
         taken[name] = latencies_in_turns(timed, replace(options, batch_size=size))
         job.say(f"{len(timed)} networks are timed with batches of {size}")
     rows = []
-    for place, (budget, policy, _, test) in enumerate(there):
-        known = realized(timed[place].load())
+    for place, (budget, policy, _, known) in enumerate(there):
         times = {name: values[place] for name, values in taken.items()}
         rows.append(
             {
@@ -52,7 +48,7 @@ with Job(snakemake) as job:
                 "policy": policy,
                 "macs_ratio": known["macs_ratio"],
                 "params": known["params"],
-                "test_top1": test["top1"],
+                "test_top1": known["test"]["top1"],
                 **times,
                 "batch_size": options.batch_size,
                 "throughput_batch_size": sizes["throughput_ms"],
