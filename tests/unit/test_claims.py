@@ -56,6 +56,7 @@ def run(policy: str, seed: int, top1: float, **more: Any) -> dict[str, Any]:
     names = {"experiment": "glyphs", "seed": seed, "budget": "quarter", "policy": policy}
     costs = {"macs": 5, "params": 5, "search_cost_macs": 40, "training_cost_macs": 10}
     costs["budget_used"] = 1
+    costs["width"] = 0.5 if policy == "dwr" else 0.4
     return {**row, **names, **costs, "test_top1": top1, "selection_top1": top1, **more}
 
 
@@ -319,6 +320,71 @@ def test_one_of_many_rivals_refutes_by_a_wider_interval() -> None:
         rivals *= 2
     wide = judge(ONE_DIMENSION, Effect.of(values), rivals)
     assert wide.word == "undecided"
+    level = 1 - 0.05 / rivals
+    ends = stats.ttest_1samp(values, 0).confidence_interval(level)
+    told = f"[{100 * ends.low:+.2f}, {100 * ends.high:+.2f}]"
+    assert wide.reason == f"below 0, but not by the wider interval of {rivals} {told}"
+
+
+def test_rivals_that_were_not_run_make_no_interval_wider() -> None:
+    behind = [-0.004, -0.006, -0.008]
+    rows = runs_of({"width": behind})
+    row = verdict(ONE_DIMENSION, rows)
+    assert stats.ttest_1samp(behind, 0).pvalue < 0.05
+    assert row["verdict"] == "refuted"
+    assert verdict(ONE_DIMENSION, runs_of({"width": behind, "depth": CLEAR[:3]}))["verdict"] == (
+        "refuted" if stats.ttest_1samp(behind, 0).pvalue < 0.025 else "undecided"
+    )
+
+
+def left_out(policy: str, seeds: int, budget: str = "quarter") -> list[dict[str, Any]]:
+    """Return rows of left_out.csv."""
+    names = {"experiment": "glyphs", "budget": budget, "policy": policy, "reason": "too small"}
+    return [{**names, "seed": seed} for seed in range(seeds)]
+
+
+@pytest.mark.parametrize("expected", ["above", "not_behind"])
+def test_a_budget_that_the_method_cannot_reach_and_a_rival_can_is_no_claim_of_the_methods(
+    expected: str,
+) -> None:
+    claim = ONE_DIMENSION.model_copy(update={"expected": expected})
+    rows = [row for row in runs_of(dict.fromkeys(AXES, CLEAR)) if row["policy"] != "dwr"]
+    row = verdict(claim, rows, left_out=left_out("dwr", 4))
+    assert row["verdict"] == "undecided" and row["effect"] is None
+    assert row["reason"].startswith("dwr - depth: dwr cannot reach the budget")
+    # Nobody reaches it.
+    nobody = [one for policy in ("dwr", *AXES) for one in left_out(policy, 4)]
+    row = verdict(claim, rows[:4], left_out=nobody)
+    assert row["verdict"] == "not measured"
+
+
+def test_without_trials_the_method_takes_no_place_where_it_cannot_reach_the_budget() -> None:
+    claim = next(one for one in read_claims() if one.claim == "two_dimensions")
+    rows = [r for r in runs_of(dict.fromkeys(claim.than, CLEAR)) if r["policy"] != "dwr"]
+    out = [*left_out("dwr", 4), *left_out("dwr_predicted", 4)]
+    row = verdict(claim, rows, left_out=out)
+    assert row["verdict"] == "undecided"
+    assert "dwr_predicted cannot reach the budget" in row["reason"]
+
+
+def test_a_rival_that_reaches_the_budget_in_some_seeds_is_told() -> None:
+    rows = runs_of({**dict.fromkeys(AXES, CLEAR), "width": CLEAR[:3]})
+    out = [{**one, "seed": 3} for one in left_out("width", 1)]
+    row = verdict(ONE_DIMENSION, rows, left_out=out)
+    assert row["verdict"] == "supported"
+    assert row["reason"].endswith("; width cannot reach the budget in 1 of 4 seeds")
+
+
+def test_the_method_is_not_behind_a_policy_that_prunes_to_the_same_network() -> None:
+    ahead = [-x for x in CLEAR]
+    for policy, word in (("dwr_predicted", "supported"), ("dwr_allocated", "refuted")):
+        claim = NOT_BEHIND.model_copy(update={"than": (policy,)})
+        rows = [{**row, "width": 0.5} for row in runs_of({policy: ahead})]
+        row = verdict(claim, rows)
+        assert row["verdict"] == word
+        assert ("the same network in all seeds" in row["reason"]) == (word == "supported")
+        # In one seed another one.
+        assert verdict(claim, [*rows[:-1], {**rows[-1], "width": 0.6}])["verdict"] == "refuted"
 
 
 def test_seeds_that_all_differ_by_the_same_decide_nothing() -> None:
@@ -430,6 +496,16 @@ def test_ranks_of_samples_are_compared_with_training_from_scratch(noise: float, 
     row = verdict(iterative, runs_of({"depth": CLEAR}), scratch={"glyphs": rows})
     assert row["effect"] == pytest.approx(np.mean(ranks) - 0.8)
     assert row["verdict"] == word and row["reason"].endswith("at 20 % of the cost")
+
+
+def test_ranks_that_agree_perfectly_in_all_seeds_are_the_most_that_there_can_be() -> None:
+    rows = [scratch(seed, 0.1 * i, 0.1 * i) for seed in range(3) for i in range(4)]
+    iterative = next(one for one in read_claims() if one.claim == "iterative_samples")
+    row = verdict(iterative, runs_of({"depth": CLEAR}), scratch={"glyphs": rows})
+    assert row["verdict"] == "supported" and row["effect"] == pytest.approx(0.2)
+    two = [row for row in rows if row["seed"] < 2]
+    few = verdict(iterative, runs_of({"depth": CLEAR}), scratch={"glyphs": two})
+    assert few["verdict"] == "undecided"
 
 
 def test_a_claim_is_refuted_if_it_is_anywhere_and_supported_if_everywhere_measured() -> None:

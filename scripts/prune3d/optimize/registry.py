@@ -72,6 +72,11 @@ class Policy:
         return self.channel_criterion == "random" or self.is_shuffling_blocks
 
     @property
+    def is_pruning_as_the_method(self) -> bool:
+        """Whether the same depth, width and resolution give the same network as the method."""
+        return not (self.channel_criterion or self.allocation or self.is_shuffling_blocks)
+
+    @property
     def is_removing_blocks(self) -> bool:
         """Whether it may remove blocks, in the order in which they are ranked."""
         return "depth" in self.axes

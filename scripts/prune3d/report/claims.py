@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,17 +125,14 @@ def judge(claim: Claim, effect: Effect, rivals: int = 1) -> Verdict:
     effect
         The difference over seeds.
     rivals
-        With how many the claim compares.
+        With how many the claim was compared.
     """
     if effect.seeds < FEWEST_SEEDS:
         return Verdict(UNDECIDED, f"too few seeds: {effect.seeds} of at least {FEWEST_SEEDS}")
     interval, narrow = effect.interval(), effect.interval(1 - 2 * (1 - LEVEL))
     wide = effect.interval(1 - (1 - LEVEL) / rivals)
     if interval is None or narrow is None or wide is None:
-        if MEASURES[claim.measure].is_exact:
-            word = SUPPORTED if effect.mean > 0 else REFUTED
-            return Verdict(word, "counted: the same in all seeds")
-        return Verdict(UNDECIDED, "all seeds differ by the same, so that the spread is unknown")
+        return _judge_without_spread(claim, effect)
     limit, scale, unit = claim.smallest_effect, MEASURES[claim.measure].scale, _unit(claim)
     within = f"equal within {limit * scale:g} {unit}"
     equal = -limit < narrow[0] and narrow[1] < limit
@@ -157,7 +155,21 @@ def judge(claim: Claim, effect: Effect, rivals: int = 1) -> Verdict:
         return Verdict(SUPPORTED, "the interval is above 0")
     if wide[1] < 0:
         return Verdict(REFUTED, "the interval is below 0")
+    if interval[1] < 0:
+        ends = ", ".join(f"{end * scale:+.2f}" for end in wide)
+        return Verdict(UNDECIDED, f"below 0, but not by the wider interval of {rivals} [{ends}]")
     return Verdict(UNDECIDED, "no difference found: the interval holds 0")
+
+
+def _judge_without_spread(claim: Claim, effect: Effect) -> Verdict:
+    """Judge a comparison in which all seeds differ by the same."""
+    measure = MEASURES[claim.measure]
+    if measure.is_exact:
+        word = SUPPORTED if effect.mean > 0 else REFUTED
+        return Verdict(word, "counted: the same in all seeds")
+    if measure.largest is not None and math.isclose(effect.mean, measure.largest):
+        return Verdict(SUPPORTED, "the most that there can be, in all seeds")
+    return Verdict(UNDECIDED, "all seeds differ by the same, so that the spread is unknown")
 
 
 def judge_all(claims: Sequence[Claim], measured: Measured) -> list[Row]:
@@ -173,7 +185,8 @@ def judge_all(claims: Sequence[Claim], measured: Measured) -> list[Row]:
 
 def _judge_case(claim: Claim, comparisons: Sequence[Compared]) -> Row:
     """Return the row of a case: that of the comparison which decides it."""
-    judged = [(_verdict(claim, one, len(comparisons)), one) for one in comparisons if not one.moot]
+    rivals = sum(one.effect is not None for one in comparisons)
+    judged = [(_verdict(claim, one, rivals), one) for one in comparisons if not one.moot]
     moot = [one.missing for one in comparisons if one.moot]
     if not judged:
         return _row(claim, comparisons[0], Verdict(NOT_MEASURED, "; ".join(moot)))
@@ -210,7 +223,10 @@ def _missing(judged: Sequence[tuple[Verdict, Compared]]) -> list[str]:
 
 def _verdict(claim: Claim, one: Compared, rivals: int) -> Verdict:
     if one.effect is None:
-        return Verdict(NOT_MEASURED, one.missing)
+        # A rival that goes further is not beaten.
+        return Verdict(UNDECIDED if one.is_beyond_subject else NOT_MEASURED, one.missing)
+    if one.is_same_network and claim.expected == "not_behind":
+        return Verdict(SUPPORTED, "the same network in all seeds")
     return judge(claim, one.effect, rivals)
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from prune3d.optimize.curves import FLOOR
-from prune3d.optimize.registry import METHOD
+from prune3d.optimize.registry import METHOD, POLICIES
 from prune3d.report.ablation_tables import FITS, SCRATCH
 from prune3d.report.draws import BEST, POOLED
 from prune3d.report.forecast_table import FORECASTS
 from prune3d.report.paired import Effect, paired
 from prune3d.report.policies import LEFT_OUT, RUNS
+from prune3d.sampling.tree import AXES
 
 Row = Mapping[str, Any]
 BySeed = dict[int, float]
@@ -77,6 +78,10 @@ class Compared:
         More that is to be known of it.
     rival
         The policy that is compared with, if any.
+    is_beyond_subject
+        Whether the rival was measured at a budget that the subject cannot reach.
+    is_same_network
+        Whether both sides pruned to the same network in every seed, so that they differ by chance.
     """
 
     case: Case
@@ -86,6 +91,8 @@ class Compared:
     moot: bool = False
     told: Sequence[str] = ()
     rival: str = ""
+    is_beyond_subject: bool = False
+    is_same_network: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,14 +137,19 @@ class Measured:
                 found.setdefault(row["seed"], []).append(row[column])
         return {seed: statistics.fmean(values) for seed, values in found.items()}
 
-    def is_left_out(self, case: Case, policy: str) -> bool:
-        """Tell whether a policy could not reach the budget of a case."""
+    def left_out_in(self, case: Case, policy: str) -> set[int]:
+        """Return the seeds in which a policy could not reach the budget of a case.
+
+        Of several draws those in which none of them could.
+        """
         wanted = (case.experiment, case.budget)
         name = f"{POOLED}*" if policy == BEST else policy
-        return any(
-            (row["experiment"], row["budget"]) == wanted and _is_of(row["policy"], name)
+        seeds = {
+            row["seed"]
             for row in self.left_out
-        )
+            if (row["experiment"], row["budget"]) == wanted and _is_of(row["policy"], name)
+        }
+        return seeds - self.of(case, name, TOP1).keys()
 
 
 def _is_of(name: str, policy: str) -> bool:
@@ -174,23 +186,50 @@ def compare_accuracy(measured: Measured, sides: Sides) -> Iterator[Compared]:
     """Yield by how much the subject's test accuracy exceeds that of each rival."""
     for case in measured.cases():
         subject, told = sides.subject, []
-        if subject != METHOD and not measured.of(case, subject, TOP1):
+        if subject != METHOD and not _is_run(measured, case, subject):
             told, subject = [f"{METHOD} in the place of {subject}, which was not run"], METHOD
-        own = measured.of(case, subject, TOP1)
-        told += _less_than_the_budget(measured, case, subject)
         for rival in sides.rivals:
-            other = measured.of(case, rival, TOP1)
-            moot = not other and measured.is_left_out(case, rival)
-            missing = subject if not own else rival
-            yield Compared(
-                case,
-                f"{subject} - {rival}",
-                paired(own, other),
-                f"{rival} cannot reach the budget" if moot else f"{NOT_RUN}{missing}",
-                moot,
-                [*told, *_less_than_the_budget(measured, case, rival)],
-                rival,
-            )
+            yield _compare_policies(measured, case, subject, rival, told)
+
+
+def _is_run(measured: Measured, case: Case, policy: str) -> bool:
+    return bool(measured.of(case, policy, TOP1) or measured.left_out_in(case, policy))
+
+
+def _compare_policies(
+    measured: Measured, case: Case, subject: str, rival: str, told: Sequence[str]
+) -> Compared:
+    own, other = (measured.of(case, policy, TOP1) for policy in (subject, rival))
+    absent = rival if own else subject
+    is_out = not measured.of(case, absent, TOP1) and bool(measured.left_out_in(case, absent))
+    about = [_less_than_the_budget, _partly_reached]
+    return Compared(
+        case,
+        f"{subject} - {rival}",
+        paired(own, other),
+        f"{absent} cannot reach the budget" if is_out else f"{NOT_RUN}{absent}",
+        moot=not other and bool(measured.left_out_in(case, rival)),
+        told=[
+            *told,
+            *(
+                text
+                for tell in about
+                for one in (subject, rival)
+                for text in tell(measured, case, one)
+            ),
+        ],
+        rival=rival,
+        is_beyond_subject=bool(other) and not own and is_out,
+        is_same_network=_is_same_network(measured, case, subject, rival),
+    )
+
+
+def _is_same_network(measured: Measured, case: Case, one: str, other: str) -> bool:
+    """Tell whether two policies pruned to the same network in every seed."""
+    if not all(p in POLICIES and POLICIES[p].is_pruning_as_the_method for p in (one, other)):
+        return False
+    networks = [[measured.of(case, policy, axis) for axis in AXES] for policy in (one, other)]
+    return bool(networks[0][0]) and networks[0] == networks[1]
 
 
 def _less_than_the_budget(measured: Measured, case: Case, policy: str) -> list[str]:
@@ -198,6 +237,14 @@ def _less_than_the_budget(measured: Measured, case: Case, policy: str) -> list[s
     used = measured.of(case, policy, "budget_used")
     mean = statistics.fmean(used.values()) if used else 1.0
     return [f"{policy} used {100 * mean:.1f} % of the budget"] if mean < FLOOR else []
+
+
+def _partly_reached(measured: Measured, case: Case, policy: str) -> list[str]:
+    """Say in how many seeds a policy that reached the budget in others could not."""
+    reached, out = measured.of(case, policy, TOP1), measured.left_out_in(case, policy)
+    if not reached or not out:
+        return []
+    return [f"{policy} cannot reach the budget in {len(out)} of {len(out) + len(reached)} seeds"]
 
 
 def compare_prediction(measured: Measured, _: Sides) -> Iterator[Compared]:
@@ -321,12 +368,15 @@ class Measure:
         By which they are multiplied for that.
     is_exact
         Whether it is counted rather than measured, so that seeds may well agree.
+    largest
+        The largest effect that there can be, if there is one: seeds that all have it agree.
     """
 
     compare: Callable[[Measured, Sides], Iterator[Compared]]
     unit: str
     scale: float
     is_exact: bool = False
+    largest: float | None = None
 
 
 MEASURES = {
@@ -335,5 +385,5 @@ MEASURES = {
     "forecast": Measure(compare_forecast, "points", 100),
     "search_cost": Measure(compare_search_cost, "% of the dense training", 100, is_exact=True),
     "predictor_error": Measure(compare_predictors, "points", 100),
-    "rank_of_scratch": Measure(compare_ranks, "Spearman", 1),
+    "rank_of_scratch": Measure(compare_ranks, "Spearman", 1, largest=1 - GOOD_RANK),
 }

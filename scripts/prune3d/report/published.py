@@ -193,9 +193,9 @@ def readable(rows: Sequence[Mapping[str, Any]]) -> str:
         else "No row is ours: this run holds none of these networks on these data sets.",
         "Published figures are as their sources give them: other recipes, other dense networks, "
         "other networks of the same name, mostly one run, and MACs or FLOPs as counted there. "
-        "Compare the change rather than the accuracy. Ours are trained without the selection images "
-        "(data.selection_fraction of the training images); most others with all of them, and some "
-        "report the best epoch by the test images.",
+        "Compare the change rather than the accuracy. Ours are trained without the selection "
+        "images (data.selection_fraction of the training images), most others with all of them, "
+        "and some report the best epoch by the test images.",
         "The two rows of Wang et al., the paper whose method this is, are quoted by a later paper "
         "whose reference to it is not certain; see their note.",
     ]
