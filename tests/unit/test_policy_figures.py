@@ -13,12 +13,20 @@ from prune3d.optimize import registry
 from prune3d.report.draws import BEST, POOLED
 from prune3d.report.figures import Style
 from prune3d.report.policies import POLICIES
-from prune3d.report.policy_figures import KNOWN, draw_policies, draw_profiles, look
+from prune3d.report.policy_figures import (
+    KNOWN,
+    draw_latencies,
+    draw_policies,
+    draw_profiles,
+    draw_recovery,
+    look,
+)
 from prune3d.report.profiles import gaps_to_the_best
 from prune3d.report.ranking import draw_ranking
 
 STYLE = Style((5.0, 4.0), 80)
-MANY = [name for name in KNOWN if name != "dense_longer"][:20]
+EVERY = [name for name in KNOWN if name != "dense_longer"]
+MANY = EVERY[:20]
 
 
 def run(experiment: str, budget: str, seed: int, policy: str, top1: float) -> dict[str, Any]:
@@ -162,12 +170,24 @@ def summary(policies: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
-@pytest.mark.parametrize("policies", [MANY, MANY[:4]], ids=["twenty", "four"])
+def timed(policies: list[str]) -> list[dict[str, Any]]:
+    """Return rows of latency.csv at the same budgets."""
+    return [
+        {**row, "macs_ratio": row["macs_ratio_mean"], "speedup": 0.9 / row["macs_ratio_mean"]}
+        for row in summary(policies)
+    ]
+
+
+@pytest.mark.parametrize("policies", [EVERY, MANY, MANY[:4]], ids=["all", "twenty", "four"])
 def test_names_of_policies_overlap_neither_each_other_nor_the_panel(
     policies: list[str],
 ) -> None:
     runs = random_runs(policies)
-    for figure in (draw_policies(summary(policies), STYLE), draw_profiles(runs, STYLE)):
+    for figure in (
+        draw_policies(summary(policies), STYLE),
+        draw_latencies(timed(policies), STYLE),
+        draw_profiles(runs, STYLE),
+    ):
         FigureCanvasAgg(figure).draw()
         legends = [*figure.legends, *(p.get_legend() for p in figure.axes if p.get_legend())]
         (legend,) = legends
@@ -180,7 +200,33 @@ def test_names_of_policies_overlap_neither_each_other_nor_the_panel(
         if len(policies) > 6:
             (panel,) = figure.axes
             assert not panel.get_window_extent().overlaps(legend.get_window_extent())
-            assert panel.bbox.width > 0.4 * figure.bbox.width
+            assert panel.bbox.width > 0.5 * STYLE.size[0] * figure.dpi
+
+
+def test_latencies_are_explained_once_with_the_line_that_they_are_to_be_seen_by() -> None:
+    for policies in (MANY, MANY[:3]):
+        figure = draw_latencies(timed(policies), STYLE)
+        (legend,) = [*figure.legends, *(p.get_legend() for p in figure.axes if p.get_legend())]
+        names = [text.get_text() for text in legend.get_texts()]
+        assert sorted(names) == sorted([*policies, "dense", "time as MACs"])
+
+
+@pytest.mark.parametrize("count", [1, 3, 7])
+def test_panels_of_many_budgets_and_policies_keep_their_width(count: int) -> None:
+    rows = [
+        {"experiment": "a", "budget": f"b{i}", "policy": policy, "epoch": e, "selection_top1": 0.8}
+        for i in range(count)
+        for policy in EVERY
+        for e in (1, 2)
+    ]
+    figure = draw_recovery(rows, Style((8.0, 4.0), 80))
+    FigureCanvasAgg(figure).draw()
+    assert [panel.get_title() for panel in figure.axes] == [f"b{i}" for i in range(count)]
+    boxes = [panel.get_tightbbox() for panel in figure.axes]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
+        assert figure.axes[i].bbox.width > 1.5 * figure.dpi
+        assert figure.axes[i].bbox.height > 1.5 * figure.dpi
 
 
 @pytest.mark.filterwarnings("error")

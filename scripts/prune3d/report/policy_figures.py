@@ -61,6 +61,7 @@ def draw_policies(
         What must be known of the results; it stands below.
     """
     figure = _against_macs(summary, style, _plot_accuracy, "test accuracy (%)")
+    _explain(figure)
     if notes:
         # Letters of this size are about half as wide as high.
         letters = int(figure.get_figwidth() * 72 / (0.55 * NOTE_POINTS))
@@ -140,22 +141,32 @@ def _against_macs(
     """Draw something of all policies against MACs, a panel for each experiment."""
     experiments = list(dict.fromkeys(row["experiment"] for row in summary))
     policies = list(dict.fromkeys(row["policy"] for row in summary))
-    columns = min(MOST_COLUMNS, len(experiments))
-    lines = math.ceil(len(experiments) / columns)
+    lines, columns = _lines_and_columns(len(experiments))
     figure = style.of_panels(lines, columns).figure()
-    panels = figure.subplots(lines, columns, squeeze=False)
-    for panel in panels.flat[len(experiments) :]:
-        panel.remove()
-    for experiment, panel in zip(experiments, panels.flat, strict=False):
+    panels = _panels(figure, len(experiments))
+    for experiment, panel in zip(experiments, panels, strict=True):
         for policy in policies:
             rows = [r for r in summary if r["experiment"] == experiment and r["policy"] == policy]
             plot(panel, rows, look(policy))
         panel.set_title(experiment)
         panel.set_xlabel("MACs (% of the dense network)")
-    for panel in panels[:, 0]:
+    for panel in panels[::columns]:
         panel.set_ylabel(ylabel)
-    _explain(figure)
     return figure
+
+
+def _lines_and_columns(count: int) -> tuple[int, int]:
+    """Return in how many lines and columns so many panels stand."""
+    columns = min(MOST_COLUMNS, count)
+    return math.ceil(count / columns), columns
+
+
+def _panels(figure: Figure, count: int, sharey: bool = False) -> list[Axes]:
+    """Return new panels of a figure, line by line."""
+    panels = figure.subplots(*_lines_and_columns(count), squeeze=False, sharey=sharey).flat
+    for panel in panels[count:]:
+        panel.remove()
+    return list(panels[:count])
 
 
 def _plot_accuracy(panel: Axes, rows: Sequence[Mapping[str, Any]], drawn: dict[str, Any]) -> None:
@@ -187,12 +198,13 @@ def draw_recovery(rows: Sequence[Mapping[str, Any]], style: Style) -> Figure:
     rows
         Rows of `prune3d.report.recovery.RECOVERY`, of one experiment.
     style
-        Size of the figure.
+        Size of the figure with a line of panels; more make it higher.
     """
     found = curves(rows)
     budgets = list(dict.fromkeys(budget for _, budget, _ in found)) or [""]
-    figure = style.figure()
-    panels = figure.subplots(1, len(budgets), squeeze=False, sharey=True)[0]
+    lines, columns = _lines_and_columns(len(budgets))
+    figure = style.of_panels(lines, 1).figure()
+    panels = _panels(figure, len(budgets), sharey=True)
     for budget, panel in zip(budgets, panels, strict=True):
         for (_, own, policy), curve in found.items():
             if own == budget:
@@ -201,8 +213,9 @@ def draw_recovery(rows: Sequence[Mapping[str, Any]], style: Style) -> Figure:
                 panel.plot(epochs, top1, linestyle=_line(policy), **look(policy))
         panel.set_title(budget)
         panel.set_xlabel("epoch of fine-tuning")
-        panel.xaxis.get_major_locator().set_params(integer=True)
-    panels[0].set_ylabel("selection accuracy (%)")
+        panel.locator_params(axis="x", integer=True)
+    for panel in panels[::columns]:
+        panel.set_ylabel("selection accuracy (%)")
     _explain(figure, most_inside=0)  # lines cross the whole panel
     return figure
 
@@ -263,11 +276,15 @@ def _explain(figure: Figure, most_inside: int = MOST_INSIDE) -> None:
     if len(found) <= most_inside:
         figure.axes[0].legend(found.values(), found.keys(), frameon=False)
         return
-    figure.legend(
+    columns = 1 + len(found) // MOST_BESIDE
+    legend = figure.legend(
         found.values(),
         found.keys(),
         loc="outside right upper",
-        ncols=1 + len(found) // MOST_BESIDE,
+        ncols=columns,
         frameon=False,
         fontsize=NOTE_POINTS,
     )
+    # Further columns make the figure wider instead of its panels narrower.
+    inches = legend.get_window_extent().width / figure.dpi
+    figure.set_figwidth(figure.get_figwidth() + inches * (columns - 1) / columns)
