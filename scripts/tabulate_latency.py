@@ -4,8 +4,8 @@ from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.files import write_text
-    from prune3d.report.latencies import SUMMARY, readable, summarize
+    from prune3d.report.latencies import SUMMARY, mixing, readable, summarize
 
     summary = summarize(job.input)
     SUMMARY.write(job.output.csv, summary)
-    write_text(job.output.md, readable(summary))
+    write_text(job.output.md, readable(summary, mixing(job.input)))

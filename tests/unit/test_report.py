@@ -29,7 +29,7 @@ from prune3d.report.figures import (
 )
 from prune3d.report.latencies import TIMED
 from prune3d.report.policy_figures import draw_latencies, draw_policies
-from prune3d.report.text import latex, markdown, mean_and_spread, percent, scaled
+from prune3d.report.text import latex, markdown, mean_and_spread, percent, plain, scaled
 from prune3d.sampling.metrics_file import METRICS, TEST
 from prune3d.sampling.table import (
     HOLDOUT,
@@ -188,6 +188,11 @@ def compare(root: Path, timed: Sequence[str] = ()) -> policies.Comparison:
     return policies.compare(finals, dense, longer, timed)
 
 
+def in_words(runs: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Return header and cells of the readable table."""
+    return policies.readable(policies.summarize(runs), policies.paired_seeds(runs))
+
+
 def test_the_method_is_billed_with_its_samples_and_the_scoring_of_blocks(results: Path) -> None:
     (row,) = [r for r in compare(results).runs if r["policy"] == "dwr" and r["seed"] == 1]
     # The training of the dense network and the held-out sample are not billed.
@@ -266,6 +271,8 @@ def test_random_points_are_one_row_together_and_their_best_is_random_search(
     assert pooled["difference_to_dwr"] == pytest.approx(-0.15)
     alone = [row for row in runs if row["policy"] in ("dwr", "random_point1")]
     assert "random_point" not in {row["policy"] for row in policies.summarize(alone)}
+    told, *_ = policies.notes(list(summary.values()), policies.Comparison(runs, []))
+    assert "standard deviation over seeds, that of random_point over all draws and seeds." in told
 
 
 def test_dense_networks_are_rows_with_their_training_and_without_search(results: Path) -> None:
@@ -300,14 +307,15 @@ def test_policies_that_cannot_reach_the_budget_are_left_out_and_noted(results: P
         }
         for s in (0, 1)
     ]
-    units, differences, times, *noted = policies.notes(comparison.left_out)
-    assert "sample standard deviation over seeds" in units
+    units, differences, times, *noted = policies.notes([], comparison)
+    assert "sample standard deviation over seeds." in units
     assert "95 % t interval" in differences and "Seconds an epoch" in times
+    assert "not corrected for the number of policies" in differences
     assert noted == [
         f"Left out: digits, seed {seed}, budget half, policy resolution: {reason}."
         for seed in (0, 1)
     ]
-    assert policies.notes([]) == [units, differences, times]
+    assert policies.notes([], policies.Comparison([], [])) == [units, differences, times]
 
 
 def test_what_is_left_of_a_budget_is_told(results: Path, tmp_path: Path) -> None:
@@ -345,6 +353,24 @@ def test_the_summary_is_mean_and_sample_standard_deviation(results: Path) -> Non
     assert summary[4]["predicted_accuracy_mean"] is None
 
 
+def test_a_difference_over_fewer_seeds_than_the_policy_has_says_so(results: Path) -> None:
+    runs = compare(results).runs
+    lacking = [row for row in runs if (row["policy"], row["seed"]) != ("dwr", 1)]
+    other = [{**row, "seed": row["seed"] + 5} for row in runs if row["policy"] == "dwr"]
+    width = [row for row in runs if row["policy"] == "width"]
+    for given, seeds, told in (
+        (runs, "2", "-18.00"),
+        (lacking, "2", "-18.00 (1 seed)"),
+        # Four seeds of the method make no difference more certain that is over two.
+        ([*runs, *other], "2", "-18.00"),
+        ([*runs, *({**row, "seed": row["seed"] + 7} for row in width)], "4", "-18.00 (2 seeds)"),
+        ([*other, *width], "2", "-"),
+    ):
+        header, cells = in_words(given)
+        (row,) = [row for row in cells if row[2] == "width"]
+        assert (row[3], row[header.index("difference to dwr")]) == (seeds, told)
+
+
 def test_the_written_tables_hold_the_numbers(results: Path, tmp_path: Path) -> None:
     names = {"runs": "r.csv", "csv": "p.csv", "left_out": "l.csv", "md": "p.md", "tex": "p.tex"}
     names |= {"warnings": "w.csv", "failed": "f.csv"}
@@ -366,10 +392,10 @@ def test_the_written_tables_hold_the_numbers(results: Path, tmp_path: Path) -> N
     assert (
         r"digits & half & dwr & 2 & 90.00 $\pm$ 2.83 & - & 49.0 & 200 & 0.49 & 1.00 & 1.00 &" in tex
     )
-    for note in policies.notes(compare(results).left_out):
+    for note in policies.notes([], compare(results)):
         assert f"\n- {note}\n" in text
         escaped = note.replace("±", r"$\pm$").replace("%", r"\%")
-        assert f"\\par\\footnotesize {escaped}\n" in tex
+        assert f"\n{escaped}\\par\n" in tex
 
 
 def test_epochs_have_the_seconds_of_the_training_that_made_the_network(results: Path) -> None:
@@ -379,7 +405,7 @@ def test_epochs_have_the_seconds_of_the_training_that_made_the_network(results: 
     assert rows[1, "dense"]["epoch_seconds"] == 20.5 / 10
     assert rows[0, "dense_longer"]["epoch_seconds"] == 6.0 / 3
     assert rows[0, "dwr"]["epoch_seconds"] == 4.5 / 4
-    header, cells = policies.readable(policies.summarize(compare(results).runs))
+    header, cells = in_words(compare(results).runs)
     assert cells[0][header.index("s an epoch")] == "2.02"
     assert "ms" not in header and "speed-up" not in header
 
@@ -412,9 +438,26 @@ def test_networks_that_were_timed_have_their_latency_and_speedup(results: Path) 
     assert found[0, "dense"] == (8.0, 1.0) and found[1, "dense"] == (9.0, 1.0)
     assert found[0, "dwr"] == (4.0, 2.0) and found[1, "dwr"] == (3.0, 3.0)
     assert found[0, "width"] == found[0, "dense_longer"] == (None, None)
-    header, cells = policies.readable(policies.summarize(runs))
+    header, cells = in_words(runs)
     rows = {row[2]: row[header.index("ms") :] for row in cells}
     assert rows["dwr"] == ["3.5 ± 0.71", "2.50"] and rows["width"] == ["-", "-"]
+
+
+def test_milliseconds_of_several_machines_are_told_below_the_table(results: Path) -> None:
+    """Jobs of seeds may run on nodes of other kinds."""
+    known = {**dict.fromkeys(TIMED.columns, 1), "budget": None, "policy": "dense"}
+    known |= {"experiment": "digits", "runtime": "torch", "latency_ms": 1200.0}
+    paths = []
+    for seed, device in enumerate(("A", "B")):
+        paths.append(str(results / f"{seed}.csv"))
+        TIMED.write(paths[-1], [{**known, "seed": seed, "device": device}])
+    for given, mixed in ((paths, True), (paths[:1], False)):
+        comparison = compare(results, given)
+        summary = policies.summarize(comparison.runs)
+        told = [note for note in policies.notes(summary, comparison) if "several machines" in note]
+        assert [("(A, threads: 1; B, threads: 1)" in note) for note in told] == [True] * mixed
+    _, cells = in_words(compare(results, paths).runs)
+    assert cells[0][-2:] == ["1200 ± 0", "1.00"]
 
 
 def test_predictor_errors_are_a_row_for_each_way_of_judging(tmp_path: Path) -> None:
@@ -456,11 +499,11 @@ def test_latex_is_escaped_and_ruled() -> None:
     )
 
 
-def test_latex_notes_stand_below_and_are_escaped() -> None:
+def test_latex_notes_stand_below_in_small_letters_that_end_with_them() -> None:
     table = latex(["a"], [["x"]])
     noted = latex(["a"], [["x"]], ["± 5 % of a_b & c", "#2 costs $1"])
     assert noted == table + (
-        "\\par\\footnotesize $\\pm$ 5 \\% of a\\_b \\& c\n\\par\\footnotesize \\#2 costs \\$1\n"
+        "\\par{\\footnotesize\n$\\pm$ 5 \\% of a\\_b \\& c\\par\n\\#2 costs \\$1\\par\n}\n"
     )
 
 
@@ -497,6 +540,24 @@ def test_fractions_are_told_in_percent(arguments: tuple[Any, ...], text: str) ->
 )
 def test_counts_have_three_digits_and_a_prefix(value: float, text: str) -> None:
     assert scaled(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        (1234.5, ".3g", "1234"),
+        (999.7, "#.3g", "1000"),
+        (999.4, "#.3g", "999"),
+        (2.5, "#.3g", "2.50"),
+        (2.5, ".3g", "2.5"),
+        (0.01234, ".3g", "0.0123"),
+        (123.4, ".2g", "123"),
+        (99.6, ".2g", "100"),
+        (2.0, ".2g", "2"),
+    ],
+)
+def test_large_numbers_are_told_in_plain_digits(value: float, form: str, text: str) -> None:
+    assert plain(value, form) == text
 
 
 def drawn_samples(seed: int, held: int = 2) -> tuple[Samples, Samples]:

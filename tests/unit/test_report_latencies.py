@@ -12,7 +12,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from prune3d.errors import UserError
 from prune3d.report.figures import Style
-from prune3d.report.latencies import SUMMARY, TIMED, Timed, summarize, timing_of
+from prune3d.report.latencies import (
+    SUMMARY,
+    TIMED,
+    Timed,
+    mixing,
+    readable,
+    summarize,
+    timing_of,
+)
 from prune3d.report.policy_figures import KNOWN, draw_accuracy_over_latency
 
 STYLE = Style((9.0, 4.0), 80)
@@ -89,6 +97,34 @@ def test_means_and_spreads_are_those_over_seeds(tmp_path: Path) -> None:
 def test_of_one_seed_there_is_no_spread(tmp_path: Path) -> None:
     (row, *_) = summarize(timed(tmp_path, ["dwr"], seeds=1))
     assert row["latency_ms_std"] is row["test_top1_std"] is None
+
+
+def test_all_machines_are_named_and_that_means_mix_them(tmp_path: Path) -> None:
+    paths = timed(tmp_path, ["dwr"], seeds=3)
+    (alone,) = {(row["device"], row["threads"]) for row in summarize(paths)}
+    assert alone == ("some processor", "1") and mixing(paths) == []
+    assert "several machines" not in readable(summarize(paths), mixing(paths))
+    speedups = [row["speedup"] for row in summarize(paths)]
+    for path, machine in ((paths[1], {"device": "slow"}), (paths[2], {"threads": 8})):
+        TIMED.write(path, [{**row, **machine} for row in TIMED.read(path)])
+    summary = summarize(paths)
+    SUMMARY.write(tmp_path / "all.csv", summary)
+    assert SUMMARY.read(tmp_path / "all.csv") == summary
+    assert {row["device"] for row in summary} == {"some processor; slow; some processor"}
+    assert {row["threads"] for row in summary} == {"1; 1; 8"}
+    assert [row["speedup"] for row in summary] == speedups
+    (told,) = mixing(paths)
+    assert "experiment glyphs (some processor, threads: 1; slow, threads: 1; some proc" in told
+    text = readable(summary, mixing(paths))
+    assert f"\n- {told}\n" in text
+    assert "torch on some processor; slow; some processor, threads: 1; 1; 8; ms are" in text
+
+
+def test_seconds_are_told_in_plain_digits(tmp_path: Path) -> None:
+    (path,) = timed(tmp_path, ["dwr"], seeds=1)
+    rows = [{**row, "latency_ms": 1234.4, "throughput_ms": 45678.0} for row in TIMED.read(path)]
+    TIMED.write(path, rows)
+    assert "| 1234 | 1.00 | 45678 |" in readable(summarize([path]))
 
 
 @pytest.mark.parametrize("policies", [MANY, MANY[:4]], ids=["twenty", "four"])

@@ -68,8 +68,11 @@ def test_the_opening_tells_what_was_run_and_what_came_out_in_ten_lines() -> None
     assert len(lines) <= 10 and all(len(line) < 400 for line in lines)
     assert "digits (resnet20 on digits); seeds: 3; budgets: quarter" in lines[0]
     assert "7 jobs, 2 hours together; 2 made again" in lines[1]
+    long = [{**SPENT[0], "seconds": str(3600 * 1234.4)}]
+    assert "1234 hours" in landing(NETWORKS, SUMMARY, CLAIMS, [WARNING], [FAILURE], LEFT, long)
     assert "dwr has 93.00 ± 1.00 % at 24.6 % of the MACs, the dense network 95.00" in lines[2]
     assert "the best rival is width with 92.00 ± 1.00 %, -1.00 points to dwr" in lines[2]
+    assert "best rival is that of the highest mean; its difference is not corrected" in text
     assert "supported: one; refuted: two." in lines[3]
     assert r"The dense network \*is\* behind." in lines[4]
     assert "resolution at digits, quarter" in lines[4]

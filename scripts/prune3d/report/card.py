@@ -13,6 +13,7 @@ from prune3d.models.meaning import Meaning
 from prune3d.models.registry import is_own
 from prune3d.models.spec import NetworkSpec
 from prune3d.report.latencies import Timed, Timing
+from prune3d.report.text import plain
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _told(timed: Timed) -> tuple[str, str]:
     faster = "" if timed.speedup is None else f" ({timed.speedup:.2f} times as fast as the dense)"
     return (
         f"ms for {timed.batch_size} in {timed.runtime}",
-        f"{timed.latency_ms:.3g}{faster}",
+        f"{plain(timed.latency_ms)}{faster}",
     )
 
 

@@ -11,7 +11,7 @@ from pydantic import create_model
 from prune3d.files import write_text
 from prune3d.records import Count, Name, Record, TableKind
 from prune3d.report.paired import paired
-from prune3d.report.text import markdown, mean_and_spread, percent, points, scaled
+from prune3d.report.text import markdown, mean_and_spread, percent, plain, points, scaled
 
 Row = dict[str, Any]
 # Of both experiments, means over the seeds that both have.
@@ -120,7 +120,7 @@ def readable(rows: Sequence[Row]) -> str:
             points(*(row[column] for column in DIFFERENCE)),
             _pair(row, lambda value: percent(value, digits=1), "macs_ratio"),
             _pair(row, scaled, "search_cost_macs", "training_cost_macs"),
-            _pair(row, lambda value: f"{value:#.3g}".rstrip("."), "epoch_seconds"),
+            _pair(row, lambda value: plain(value, "#.3g"), "epoch_seconds"),
         ]
         for row in rows
     ]

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import model_validator
 
 from prune3d.records import AtLeastOne, Fraction, JsonKind, Name, Positive, Record, TableKind
-from prune3d.report.text import markdown, percent
+from prune3d.report.text import markdown, percent, plain
 from prune3d.workflow.paths import final_of
 
 Row = dict[str, Any]
@@ -92,7 +92,7 @@ def readable(summary: Sequence[Mapping[str, Any]]) -> str:
             str(row["seeds"]),
             *(percent(row[f"{kind}_top1"]) for kind in KINDS),
             *(f"{row[f'{kind}_bytes'] / 1000:.1f}" for kind in KINDS),
-            *(f"{row[f'{kind}_latency_ms']:.3g}" for kind in KINDS),
+            *(plain(row[f"{kind}_latency_ms"]) for kind in KINDS),
         ]
         for row in summary
     ]

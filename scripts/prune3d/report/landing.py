@@ -11,7 +11,7 @@ from prune3d.optimize.curves import FLOOR
 from prune3d.optimize.registry import DENSE_LONGER, METHOD, POLICIES
 from prune3d.report.claims import NOT_MEASURED, SUPPORTED, WORDS, by_claim, overall
 from prune3d.report.policies import partly_used
-from prune3d.report.text import percent, points
+from prune3d.report.text import percent, plain, points
 
 Row = Mapping[str, Any]
 # More cases are told by numbers alone.
@@ -19,7 +19,8 @@ MOST_CASES = 6
 MOST_NAMES = 6
 READING = (
     "The parts on the left are numbered in the order in which they read best; the (i) beside each "
-    "item tells how to read it and what it does not show."
+    "item tells how to read it and what it does not show. The best rival is that of the highest "
+    "mean; its difference is not corrected for the number of policies."
 )
 
 
@@ -75,7 +76,7 @@ def _what_it_took(resources: Sequence[Row]) -> str:
     jobs = sum(int(row["jobs"]) for row in resources)
     retries = sum(int(row["retries"]) for row in resources)
     hours = sum(float(row["seconds"]) for row in resources) / 3600
-    return f"**Spent:** {jobs} jobs, {hours:.2g} hours together; {retries} made again."
+    return f"**Spent:** {jobs} jobs, {plain(hours, '.2g')} hours together; {retries} made again."
 
 
 def _what_came_out(summary: Sequence[Row]) -> Iterator[str]:

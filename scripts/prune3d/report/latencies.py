@@ -21,7 +21,7 @@ from prune3d.records import (
     Record,
     TableKind,
 )
-from prune3d.report.text import markdown, percent
+from prune3d.report.text import markdown, percent, plain
 
 Row = dict[str, Any]
 
@@ -49,7 +49,8 @@ class TimedRow(Record):
 class LatencySummaryRow(Record):
     """Means over the seeds of a policy; speed-ups are to the dense network of the same seed.
 
-    ``_std`` is the sample standard deviation over the seeds, None of one.
+    ``_std`` is the sample standard deviation over the seeds, None of one. ``device`` and
+    ``threads`` name all machines that the seeds were timed on, with semicolons between them.
     """
 
     experiment: Name
@@ -71,14 +72,14 @@ class LatencySummaryRow(Record):
     throughput_batch_size: AtLeastOne
     runtime: Name
     device: Name
-    threads: AtLeastOne
+    threads: Name
 
 
 TIMED = TableKind("timed", 1, TimedRow)
-SUMMARY = TableKind("latencies", 2, LatencySummaryRow)
+SUMMARY = TableKind("latencies", 3, LatencySummaryRow)
 AVERAGED = ("macs_ratio", "params", "test_top1", "latency_ms", "throughput_ms")
 SPREAD = ("test_top1", "latency_ms", "throughput_ms")
-SAME = ("batch_size", "throughput_batch_size", "runtime", "device", "threads")
+SAME = ("batch_size", "throughput_batch_size", "runtime")
 
 
 @dataclass(frozen=True)
@@ -197,11 +198,44 @@ def _mean(key: tuple[str, str | None, str], rows: Sequence[Row]) -> Row:
     }
     named = dict(zip(("experiment", "budget", "policy"), key, strict=True))
     same = {name: rows[0][name] for name in SAME}
-    return {**named, "seeds": len(rows), **means, **spread, **same}
+    machines = dict.fromkeys((row["device"], str(row["threads"])) for row in rows)
+    told = dict(
+        zip(("device", "threads"), map("; ".join, zip(*machines, strict=True)), strict=True)
+    )
+    return {**named, "seeds": len(rows), **means, **spread, **same, **told}
 
 
-def readable(summary: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table for people, in Markdown."""
+def mixing(files: Iterable[str | Path]) -> list[str]:
+    """Return a sentence for each experiment of which not all seeds were timed on one machine.
+
+    Parameters
+    ----------
+    files
+        Tables of `TIMED`.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for file in files:
+        for row in TIMED.read(file):
+            machine = f"{row['device']}, threads: {row['threads']}"
+            found.setdefault(row["experiment"], {})[machine] = None
+    return [
+        f"Means and spreads of milliseconds mix several machines in the experiment {experiment} "
+        f"({'; '.join(machines)}); speed-ups do not, each being taken on one."
+        for experiment, machines in found.items()
+        if len(machines) > 1
+    ]
+
+
+def readable(summary: Sequence[Mapping[str, Any]], mixed: Sequence[str] = ()) -> str:
+    """Return the table for people, in Markdown.
+
+    Parameters
+    ----------
+    summary
+        Rows of `SUMMARY`.
+    mixed
+        See `mixing`.
+    """
     header = ["experiment", "budget", "policy", "seeds", "test top-1 %", "MACs %"]
     header += ["ms", "speed-up", "ms a batch", "images/s", "speed-up of the batch"]
     cells = [
@@ -212,9 +246,9 @@ def readable(summary: Sequence[Mapping[str, Any]]) -> str:
             str(row["seeds"]),
             percent(row["test_top1"]),
             percent(row["macs_ratio"], digits=1),
-            f"{row['latency_ms']:.3g}",
+            plain(row["latency_ms"]),
             f"{row['speedup']:.2f}",
-            f"{row['throughput_ms']:.3g}",
+            plain(row["throughput_ms"]),
             f"{row['images_per_second']:.0f}",
             f"{row['throughput_speedup']:.2f}",
         ]
@@ -227,4 +261,5 @@ def readable(summary: Sequence[Mapping[str, Any]]) -> str:
     }
     notes = [f"- Measured with {told}." for told in sorted(measured)]
     notes.append("- Speed-ups are to the dense network, measured by the same job.")
+    notes += [f"- {told}" for told in mixed]
     return markdown(header, cells) + "\n" + "\n".join(notes) + "\n"

@@ -27,11 +27,19 @@ from prune3d.records import (
     Record,
     TableKind,
 )
-from prune3d.report.draws import best_of_draws, pooled_draws
+from prune3d.report.draws import POOLED, best_of_draws, pooled_draws
 from prune3d.report.failures import FAILED, sentence
-from prune3d.report.latencies import TIMED
+from prune3d.report.latencies import TIMED, mixing
 from prune3d.report.paired import paired
-from prune3d.report.text import latex, markdown, mean_and_spread, percent, points, scaled
+from prune3d.report.text import (
+    latex,
+    markdown,
+    mean_and_spread,
+    percent,
+    plain,
+    points,
+    scaled,
+)
 from prune3d.report.warnings import WARNINGS
 from prune3d.sampling.metrics_file import TEST, Cost, read_metrics
 from prune3d.sampling.table import read_samples
@@ -40,6 +48,7 @@ from prune3d.workflow.paths import Final, Run, final_of, run_of
 from prune3d.workflow.provenance import epoch_seconds, job_seconds
 
 Row = dict[str, Any]
+Place = tuple[str, str, str]  # experiment, budget, policy
 
 
 class RunRow(Record):
@@ -120,17 +129,21 @@ class Comparison:
         that reached its budget.
     left_out
         Rows of `LEFT_OUT`: those that did not, and why.
+    mixed
+        Of what experiments latencies are of several machines, see
+        `prune3d.report.latencies.mixing`.
     """
 
     runs: list[Row]
     left_out: list[Row]
+    mixed: Sequence[str] = ()
 
 
 def compare(
     finals: Iterable[str | Path],
     dense: Iterable[str | Path],
     longer: Iterable[str | Path] = (),
-    timed: Iterable[str | Path] = (),
+    timed: Sequence[str | Path] = (),
 ) -> Comparison:
     """Read the metrics of all networks.
 
@@ -159,7 +172,7 @@ def compare(
         else:
             runs.append({**names, **final_row(final, metrics)})
     add_latencies(runs, timed)
-    return Comparison([*runs, *best_of_draws(runs)], left_out)
+    return Comparison([*runs, *best_of_draws(runs)], left_out, mixing(timed))
 
 
 def dense_row(run: Run, name: str, folder: str = "") -> Row:
@@ -318,9 +331,7 @@ def summarize(runs: Sequence[Row]) -> list[Row]:
     come last. The difference to the method is that of
     the test accuracies at the same budget, over the seeds that both have, with its interval.
     """
-    groups: dict[tuple[str, str, str], list[Row]] = {}
-    for row in (*runs, *pooled_draws(runs)):
-        groups.setdefault((row["experiment"], row["budget"], row["policy"]), []).append(row)
+    groups = _groups(runs)
     summary = []
     for (experiment, budget, policy), rows in groups.items():
         entry: Row = {"experiment": experiment, "budget": budget, "policy": policy}
@@ -332,6 +343,23 @@ def summarize(runs: Sequence[Row]) -> list[Row]:
         method = groups.get((experiment, budget, METHOD), []) if policy != METHOD else []
         summary.append({**entry, **_difference(rows, method)})
     return summary
+
+
+def _groups(runs: Sequence[Row]) -> dict[Place, list[Row]]:
+    groups: dict[Place, list[Row]] = {}
+    for row in (*runs, *pooled_draws(runs)):
+        groups.setdefault((row["experiment"], row["budget"], row["policy"]), []).append(row)
+    return groups
+
+
+def paired_seeds(runs: Sequence[Row]) -> dict[Place, int]:
+    """Return how many seeds the method has of those of each policy, by experiment and budget."""
+    groups = _groups(runs)
+    seeds = {place: {row["seed"] for row in rows} for place, rows in groups.items()}
+    return {
+        (experiment, budget, policy): len(own & seeds.get((experiment, budget, METHOD), set()))
+        for (experiment, budget, policy), own in seeds.items()
+    }
 
 
 def _difference(rows: Sequence[Row], method: Sequence[Row]) -> Row:
@@ -371,17 +399,27 @@ def write_tables(
     LEFT_OUT.write(output.left_out, comparison.left_out)
     WARNINGS.write(output.warnings, warnings)
     FAILED.write(output.failed, failed)
-    header, rows = readable(summary)
+    header, rows = readable(summary, paired_seeds(comparison.runs))
     below = [*(row["warning"] for row in warnings), *map(sentence, failed)]
-    below += notes(comparison.left_out, is_timed=_is_timed(summary))
+    below += notes(summary, comparison)
     if partly := partly_used(summary):
         below.append(f"Used less of the budget than {100 * FLOOR:.0f} %: {', '.join(partly)}.")
     write_text(output.md, markdown(header, rows) + "".join(f"\n- {note}" for note in below) + "\n")
     write_text(output.tex, latex(header, rows, below))
 
 
-def readable(summary: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Return header and cells of the table for people."""
+def readable(
+    summary: Sequence[Row], pairs: Mapping[Place, int]
+) -> tuple[list[str], list[list[str]]]:
+    """Return header and cells of the table for people.
+
+    Parameters
+    ----------
+    summary
+        See `summarize`.
+    pairs
+        See `paired_seeds`.
+    """
     header = ["experiment", "budget", "policy", "seeds", "test top-1 %", "difference to dwr"]
     header += ["MACs %", "params"]
     header += ["depth", "width", "resolution", "search cost", "training cost", "s an epoch"]
@@ -394,13 +432,13 @@ def readable(summary: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
             row["policy"],
             str(row["seeds"]),
             percent(row["test_top1_mean"], row["test_top1_std"]),
-            points(*(row[column] for column in DIFFERENCE_COLUMNS)),
+            _told(row, pairs[row["experiment"], row["budget"], row["policy"]]),
             percent(row["macs_ratio_mean"], digits=1),
             scaled(row["params_mean"]),
             *(f"{row[f'{axis}_mean']:.2f}" for axis in AXES),
             scaled(row["search_cost_macs_mean"]),
             scaled(row["training_cost_macs_mean"]),
-            _number(row["epoch_seconds_mean"], "#.3g").rstrip("."),
+            _number(row["epoch_seconds_mean"], "#.3g"),
             *([_latency(row), _number(row["speedup_mean"], ".2f")] if is_timed else ()),
         ]
         for row in summary
@@ -423,32 +461,42 @@ def _is_timed(summary: Sequence[Row]) -> bool:
 
 def _latency(row: Row) -> str:
     mean, spread = row["latency_ms_mean"], row["latency_ms_std"]
-    return _number(mean, ".3g") + ("" if spread is None else f" ± {spread:.2g}")
+    return _number(mean, ".3g") + ("" if spread is None else f" ± {plain(spread, '.2g')}")
 
 
 def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else f"{value:{form}}"
+    return "-" if value is None else plain(value, form)
 
 
-def notes(left_out: Sequence[Row], *, is_timed: bool = False) -> list[str]:
+def _told(row: Row, pairs: int) -> str:
+    """Return the difference to the method, with the seeds that it is over where those are fewer."""
+    text = points(*(row[column] for column in DIFFERENCE_COLUMNS))
+    fewer = row["difference_to_dwr"] is not None and pairs != row["seeds"]
+    return f"{text} ({pairs} seed{'s' if pairs > 1 else ''})" if fewer else text
+
+
+def notes(summary: Sequence[Row], comparison: Comparison) -> list[str]:
     """Return what must be said below the table: units, and the policies left out, with reasons."""
+    pooled = any(row["policy"] == POOLED for row in summary)
+    over = f"seeds, that of {POOLED} over all draws and seeds" if pooled else "seeds"
     lines = [
-        "± is the sample standard deviation over seeds. Costs are image passes x MACs of a forward "
-        "pass; a policy that uses less of the budget than another is at a disadvantage.",
+        f"± is the sample standard deviation over {over}. Costs are image passes x MACs of a "
+        "forward pass; a policy that uses less of the budget than another is at a disadvantage.",
         "The difference to dwr is that of the test accuracies of the same seeds in points, with "
-        "its 95 % t interval where seeds differ.",
+        "its 95 % t interval where seeds differ; it is not corrected for the number of policies.",
         "Seconds an epoch are those of the network's own training or fine-tuning, on whatever "
         "machine and beside whatever else it ran.",
     ]
-    if is_timed:
+    if _is_timed(summary):
         lines.append(
             "ms are for latency.batch_size images; tables/latency.md says how they were measured, "
             "and has a larger batch."
         )
+    lines += comparison.mixed
     lines += [
         f"Left out: {row['experiment']}, seed {row['seed']}, budget {row['budget']}, policy "
         f"{row['policy']}: {row['reason']}."
-        for row in left_out
+        for row in comparison.left_out
     ]
     return lines
 

@@ -22,8 +22,14 @@ def latex(header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[
         f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n"
         + " & ".join(map(_escape, header))
         + f" \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
-        + "".join(f"\\par\\footnotesize {_escape(note)}\n" for note in notes)
+        + _latex_notes(notes)
     )
+
+
+def _latex_notes(notes: Sequence[str]) -> str:
+    """Return notes in a group of their own, so that what follows the table keeps its size."""
+    lines = "".join(f"{_escape(note)}\\par\n" for note in notes)
+    return f"\\par{{\\footnotesize\n{lines}}}\n" if notes else ""
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
@@ -52,6 +58,20 @@ def scaled(value: float) -> str:
         if abs(value) >= 0.9995 * limit:  # which three digits round to it
             return f"{value / limit:#.3g}".rstrip(".") + f" {prefix}"
     return f"{value:.3g}"
+
+
+def plain(value: float, form: str = ".3g") -> str:
+    """Return a number in some digits, and never with a power of ten where it is large.
+
+    Parameters
+    ----------
+    value
+        The number.
+    form
+        How it is written where all its digits before the point are among those: ``.3g``.
+    """
+    text = f"{value:{form}}".rstrip(".")
+    return f"{value:.0f}" if "e+" in text else text
 
 
 def _escape(text: str) -> str:
