@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -694,6 +695,42 @@ def test_predictions_are_drawn_against_the_measured_accuracy_of_both_kinds() -> 
         measured = [value for part in parts for value in part.accuracy]
         assert drawn[label].get_xdata() == pytest.approx(100 * np.array(measured))
         assert drawn[label].get_ydata() == pytest.approx(100 * np.array(predicted))
+
+
+def test_samples_that_a_fit_left_out_are_marked_and_do_not_stretch_the_axes() -> None:
+    run, held = drawn_samples(0, held=2)
+    names = tuple(f"s{i}" for i in range(len(run.accuracy)))
+    accuracy = run.accuracy.copy()
+    accuracy[[4, 9]] = 0.1, 0.05  # a sample of the depth alone, and one of the resolution
+    wrecked = replace(run, names=names, accuracy=accuracy)
+    settings = Settings("low_rank", 2, 1, 1e-3, loss="robust")
+    fitted = fit_both(wrecked, settings)
+    assert fitted["left_out"] == ["s4", "s9"]
+    sound = [wrecked.without(fitted["left_out"])], [{**fitted, "left_out": []}]
+    model = LowRankPolynomialRegressor(degree=2, rank=1, alpha=1e-3, loss="robust")
+    model.fit(wrecked.ratios, wrecked.accuracy)
+
+    (panel,) = draw_predictions([wrecked], [held], [fitted], Style((4, 4), 60)).axes
+    (alone,) = draw_predictions(sound[0], [held], sound[1], Style((4, 4), 60)).axes
+    drawn = {line.get_label(): line for line in panel.lines}
+    crosses = drawn["left out (2 outside)"]
+    assert crosses.get_xdata() == pytest.approx([10, 5])
+    assert crosses.get_ydata() == pytest.approx(100 * model.predict(run.ratios[[4, 9]]))
+    assert crosses.get_marker() == "x" != drawn["fitted samples"].get_marker()
+    assert len(drawn["fitted samples"].get_xdata()) == len(names) - 2
+    assert panel.get_xlim() == pytest.approx(alone.get_xlim())
+    assert "left out" not in {line.get_label() for line in alone.lines}
+
+    panels = draw_dimensions([wrecked], [fitted], Style((9, 3), 60)).axes
+    others = draw_dimensions(*sound, Style((9, 3), 60)).axes
+    assert panels[0].get_ylim() == pytest.approx(others[0].get_ylim())
+    told = [text.get_text() for text in panels[0].get_legend().get_texts()]
+    assert told == ["fitted", "samples", "left out (2 outside)"]
+    for axis, lost in ((0, [10]), (1, []), (2, [5])):
+        lines = [line for line in panels[axis].lines if line.get_marker() == "x"]
+        assert [value for line in lines for value in line.get_ydata()] == pytest.approx(lost)
+        (samples,) = [line for line in panels[axis].lines if line.get_label() == "samples"]
+        assert len(samples.get_xdata()) == 5 - len(lost)
 
 
 def surface_inputs() -> tuple[Samples, dict[str, Any], dict[str, Any], list[dict[str, Any]]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from prune3d.files import atomic_path
 from prune3d.optimize.surrogate import chosen
@@ -17,6 +18,8 @@ from prune3d.sampling.tree import AXES
 # Okabe and Ito's colours, told apart by people with any colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# Samples that no predictor is fitted to since their fine-tuning failed.
+LEFT_OUT: dict[str, Any] = {"marker": "x", "linestyle": "none", "color": "0.25", "markersize": 5}
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,12 @@ def draw_dimensions(
 ) -> Figure:
     """Draw accuracy over each dimension alone: samples, and the fitted curve of every seed.
 
+    Samples that the fit left out are crosses, for which the axes do not reach.
+
     Parameters
     ----------
     runs
-        The fitted samples of each seed.
+        The samples of each seed.
     fitted
         What ``predictor.json`` holds, for each seed.
     style
@@ -71,6 +76,7 @@ def draw_dimensions(
     figure = style.figure()
     panels = figure.subplots(1, 3, sharey=True)
     predictors = [chosen(f) for f in fitted]
+    kept, left = _split(runs, fitted)
     for axis, panel in enumerate(panels):
         lowest = min(run.ratios[:, axis].min() for run in runs)
         grid = np.linspace(lowest, 1, 100)
@@ -80,7 +86,7 @@ def draw_dimensions(
         for curve in curves:
             panel.plot(grid, 100 * curve, color=COLORS[0], alpha=0.35, linewidth=0.8)
         panel.plot(grid, 100 * curves.mean(0), color=COLORS[0], linewidth=2, label="fitted")
-        for i, run in enumerate(runs):
+        for i, run in enumerate(kept):
             own = run.alone(axis)
             panel.plot(
                 run.ratios[own, axis],
@@ -92,9 +98,43 @@ def draw_dimensions(
                 label="samples" if i == 0 else None,
             )
         panel.set_xlabel(AXES[axis])
+    limits = panels[0].get_ylim()
+    for axis, panel in enumerate(panels):
+        for run in left:
+            own = run.alone(axis)
+            panel.plot(run.ratios[own, axis], 100 * run.accuracy[own], **LEFT_OUT)
+    panels[0].set_ylim(limits)
+    wrecks = 100 * np.concatenate([run.on_axes().accuracy for run in left])
+    if len(wrecks):
+        panels[0].plot([], [], label=_left_out(wrecks, limits), **LEFT_OUT)
     panels[0].set_ylabel("selection accuracy (%)")
     panels[0].legend(frameon=False)
     return figure
+
+
+def _split(
+    runs: Sequence[Samples], fitted: Sequence[Mapping[str, Any]]
+) -> tuple[list[Samples], list[Samples]]:
+    """Return the samples that each predictor was fitted to, and those that it left out."""
+    kept = [run.without(one["left_out"]) for run, one in zip(runs, fitted, strict=True)]
+    left = [run.without(used.names) for run, used in zip(runs, kept, strict=True)]
+    return kept, left
+
+
+def _left_out(accuracy: NDArray[np.float64], limits: tuple[float, float]) -> str:
+    """Return what samples that were left out are called, shape (n, ...), and how many are outside.
+
+    Parameters
+    ----------
+    accuracy
+        What places each on an axis, in percent.
+    limits
+        Of the axis.
+    """
+    low, high = limits
+    within = ((accuracy >= low) & (accuracy <= high)).reshape(len(accuracy), -1).all(1)
+    outside = int(np.sum(~within))
+    return "left out" + (f" ({outside} outside)" if outside else "")
 
 
 def draw_predictions(
@@ -103,31 +143,53 @@ def draw_predictions(
     fitted: Sequence[Mapping[str, Any]],
     style: Style,
 ) -> Figure:
-    """Draw predicted against measured accuracy, fitted and held-out samples of every seed."""
+    """Draw predicted against measured accuracy, fitted and held-out samples of every seed.
+
+    Samples that the fit left out are crosses, for which the axes do not reach.
+
+    Parameters
+    ----------
+    runs, held
+        The samples of each seed, and those that were held out.
+    fitted
+        What ``predictor.json`` holds, for each seed.
+    style
+        Size of the figure.
+    """
     figure = style.figure()
     panel = figure.subplots()
-    predictors = [chosen(f) for f in fitted]
-    every: list[float] = []
-    for label, parts, color, marker in (
-        ("fitted samples", runs, COLORS[0], "o"),
-        ("held-out samples", held, COLORS[1], "^"),
+    kept, left = _split(runs, fitted)
+    used, unseen, wrecks = (_measured_predicted(parts, fitted) for parts in (kept, held, left))
+    for label, points, color, marker in (
+        ("fitted samples", used, COLORS[0], "o"),
+        ("held-out samples", unseen, COLORS[1], "^"),
     ):
-        pairs = [(p, part) for p, part in zip(predictors, parts, strict=True) if part.names]
-        measured = [value for _, part in pairs for value in part.accuracy]
-        predicted = [value for p, part in pairs for value in p.predict(part.ratios)]
-        if measured:
-            points = (100 * np.array(measured), 100 * np.array(predicted))
-            panel.plot(*points, marker, color=color, label=label, markersize=5, alpha=0.7)
-        every += measured + predicted
-    low, high = 100 * min(every), 100 * max(every)
+        if len(points):
+            panel.plot(*points.T, marker, color=color, label=label, markersize=5, alpha=0.7)
+    every = np.concatenate([used, unseen])
+    low, high = float(every.min()), float(every.max())
     margin = 0.05 * max(high - low, 1e-3)
     limits = (low - margin, high + margin)
+    if len(wrecks):
+        panel.plot(*wrecks.T, label=_left_out(wrecks, limits), **LEFT_OUT)
     panel.plot(limits, limits, color="0.6", linewidth=1, zorder=0)
     panel.set(xlim=limits, ylim=limits, aspect="equal")
     panel.set_xlabel("measured selection accuracy (%)")
     panel.set_ylabel("predicted accuracy (%)")
     panel.legend(frameon=False)
     return figure
+
+
+def _measured_predicted(
+    parts: Sequence[Samples], fitted: Sequence[Mapping[str, Any]]
+) -> NDArray[np.float64]:
+    """Return measured and predicted accuracy of all samples in percent, shape (n, 2)."""
+    pairs = [
+        np.column_stack([part.accuracy, chosen(one).predict(part.ratios)])
+        for part, one in zip(parts, fitted, strict=True)
+        if part.names
+    ]
+    return 100 * np.concatenate([np.empty((0, 2)), *pairs])
 
 
 def draw_ablation(summary: Sequence[Mapping[str, Any]], style: Style) -> Figure:
