@@ -10,7 +10,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from prune3d.optimize import registry
-from prune3d.report.draws import BEST, POOLED
+from prune3d.report.draws import BEST, POOLED, best_of_draws
 from prune3d.report.figures import Style
 from prune3d.report.policies import POLICIES
 from prune3d.report.policy_figures import (
@@ -93,6 +93,41 @@ def test_gaps_are_to_the_best_policy_of_the_same_case() -> None:
             }
             expected = max(known.values()) - known[policy] if policy in known else None
             assert gap == expected
+
+
+@pytest.mark.parametrize("control", [n for n, p in registry.POLICIES.items() if p.is_control])
+def test_no_control_is_the_best_that_others_are_behind(control: str) -> None:
+    rows = [run("a", "half", 0, p, top1) for p, top1 in (("dwr", 0.8), ("depth", 0.75))]
+    alone = gaps_to_the_best(rows)
+    for top1, gap in ((0.9, 0.0), (0.7, 0.1)):
+        gaps = gaps_to_the_best([*rows, run("a", "half", 0, control, top1)])
+        assert gaps == {**alone, control: [pytest.approx(gap)]}
+        assert gaps["depth"] == [pytest.approx(0.05)]
+
+
+def test_random_search_misses_a_budget_that_all_of_its_draws_miss() -> None:
+    draws = ("random_point1", "random_point2")
+    rows = [run("a", "half", seed, "dwr", 0.9) for seed in range(4)]
+    rows += [run("a", "half", 0, policy, 0.8) for policy in (*draws, BEST)]
+    rows += [run("a", "half", 2, policy, 0.7) for policy in (draws[0], BEST)]
+    out = [
+        {"experiment": "a", "budget": "half", "seed": seed, "policy": policy, "reason": "no"}
+        # Of the one draw of the last seed there is no best.
+        for seed, policy in ((1, draws[0]), (1, draws[1]), (2, draws[1]), (3, draws[0]))
+    ]
+    gaps = gaps_to_the_best(rows, out)
+    assert gaps[BEST] == [pytest.approx(0.1), None, pytest.approx(0.2)]
+
+
+def test_the_best_of_draws_is_that_which_reached_the_budget() -> None:
+    row = {**run("a", "half", 0, "random_point2", 0.8), "selection_top1": 0.7}
+    row |= {
+        f"{part}_{unit}": 5 for part in ("search", "training") for unit in ("cost_macs", "seconds")
+    }
+    out = {**run("a", "half", 0, "random_point1", 0.0), "reason": "no"}
+    assert best_of_draws([row]) == []
+    assert best_of_draws([row], [{**out, "seed": 1}]) == []
+    assert best_of_draws([row], [out]) == [{**row, "policy": BEST}]
 
 
 def test_a_policy_is_not_behind_where_it_was_not_run() -> None:

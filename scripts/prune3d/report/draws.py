@@ -10,9 +10,12 @@ from prune3d.optimize.registry import DRAWN
 Row = dict[str, Any]
 
 POOLED, BEST = "random_point", "random_point_best"
+CASE = ("experiment", "seed", "budget")
 
 
-def best_of_draws(runs: Sequence[Mapping[str, Any]]) -> list[Row]:
+def best_of_draws(
+    runs: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]] = ()
+) -> list[Row]:
     """Return random search: of each seed's draws that with the highest selection accuracy.
 
     It is billed with all of them: what the others cost, search and training, counts as search. The
@@ -22,10 +25,13 @@ def best_of_draws(runs: Sequence[Mapping[str, Any]]) -> list[Row]:
     ----------
     runs
         Rows of `prune3d.report.policies.RUN_COLUMNS`.
+    left_out
+        Rows of `prune3d.report.policies.LEFT_OUT`: draws that could not reach the budget.
     """
     found = []
-    for key, rows in _by(runs, "experiment", "seed", "budget").items():
-        if len(rows) < 2:
+    missed = _by(left_out, *CASE)
+    for key, rows in _by(runs, *CASE).items():
+        if len(rows) + len(missed.get(key, [])) < 2:
             continue
         best = max(rows, key=lambda row: float(row["selection_top1"]))
         others = [row for row in rows if row is not best]
@@ -36,6 +42,30 @@ def best_of_draws(runs: Sequence[Mapping[str, Any]]) -> list[Row]:
         }
         found.append({**best, **spent, "policy": BEST, "seed": key[1]})
     return found
+
+
+def missed_by_all_draws(
+    runs: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]]
+) -> list[Row]:
+    """Return where random search could not reach the budget, since none of its draws could.
+
+    Parameters
+    ----------
+    runs, left_out
+        See `best_of_draws`.
+
+    Returns
+    -------
+    list of dict
+        Experiment, seed, budget and policy.
+    """
+    reached = _by(runs, *CASE)
+    missed = {key: rows for key, rows in _by(left_out, *CASE).items() if key not in reached}
+    return [
+        {**dict(zip(CASE, key, strict=True)), "policy": BEST}
+        for key, rows in missed.items()
+        if len(rows) > 1
+    ]
 
 
 def pooled_draws(runs: Sequence[Mapping[str, Any]]) -> list[Row]:

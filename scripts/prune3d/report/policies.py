@@ -172,7 +172,7 @@ def compare(
         else:
             runs.append({**names, **final_row(final, metrics)})
     add_latencies(runs, timed)
-    return Comparison([*runs, *best_of_draws(runs)], left_out, mixing(timed))
+    return Comparison([*runs, *best_of_draws(runs, left_out)], left_out, mixing(timed))
 
 
 def dense_row(run: Run, name: str, folder: str = "") -> Row:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prune3d.optimize.registry import DENSE_LONGER
+from prune3d.optimize.registry import DENSE_LONGER, POLICIES
+from prune3d.report.draws import missed_by_all_draws
 
 UNPRUNED = ("dense", DENSE_LONGER)
+CONTROLS = frozenset(name for name, policy in POLICIES.items() if policy.is_control)
 
 
 def gaps_to_the_best(
     runs: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, list[float | None]]:
     """Return by how much each policy's test accuracy is behind the best one's, in every case.
+
+    Controls are no rivals: none is the best, and one that is ahead of the best is not behind.
 
     Parameters
     ----------
@@ -29,13 +33,14 @@ def gaps_to_the_best(
         reach the budget.
     """
     cases: dict[tuple[str, str, int], dict[str, float | None]] = {}
-    for row in (*runs, *left_out):
+    for row in (*runs, *left_out, *missed_by_all_draws(runs, left_out)):
         if row["policy"] not in UNPRUNED:
             case = (row["experiment"], row["budget"], row["seed"])
             cases.setdefault(case, {})[row["policy"]] = row.get("test_top1")
     gaps: dict[str, list[float | None]] = {}
     for found in cases.values():
-        best = max((top1 for top1 in found.values() if top1 is not None), default=0.0)
+        rivals = [found[policy] for policy in found if policy not in CONTROLS]
+        best = max((top1 for top1 in rivals if top1 is not None), default=0.0)
         for policy, top1 in found.items():
-            gaps.setdefault(policy, []).append(None if top1 is None else best - top1)
+            gaps.setdefault(policy, []).append(None if top1 is None else max(0.0, best - top1))
     return gaps
