@@ -21,22 +21,21 @@ from prune3d.report.published import (
 )
 
 
-def policy(name: str, experiment: str, top1: float, ratio: float) -> dict[str, Any]:
-    """Return a row of policies.csv."""
+def policy(
+    name: str, experiment: str, top1: float, ratio: float, dense: float = 125.5e6
+) -> dict[str, Any]:
+    """Return a row of policies.csv, of a network of so many MACs before it was pruned."""
     row: dict[str, Any] = dict.fromkeys(POLICIES.columns)
     budget = None if name.startswith("dense") else "half"
     own = {"experiment": experiment, "budget": budget, "policy": name, "seeds": 3}
     means = {"test_top1_mean": top1, "test_top1_std": 0.002, "macs_ratio_mean": ratio}
-    return {**row, **own, **means, "macs_mean": 125.5e6 * ratio}
+    return {**row, **own, **means, "macs_mean": dense * ratio}
 
 
-def summary(experiment: str) -> list[dict[str, Any]]:
-    rows = [policy("dense", experiment, 0.935, 1.0), policy("dense_longer", experiment, 0.936, 1.0)]
-    return [
-        *rows,
-        policy("dwr", experiment, 0.932, 0.495),
-        policy("width", experiment, 0.929, 0.48),
-    ]
+def summary(experiment: str, dense: float = 125.5e6) -> list[dict[str, Any]]:
+    networks = [("dense", 0.935, 1.0), ("dense_longer", 0.936, 1.0)]
+    networks += [("dwr", 0.932, 0.495), ("width", 0.929, 0.48)]
+    return [policy(name, experiment, top1, ratio, dense) for name, top1, ratio in networks]
 
 
 def test_every_published_figure_is_in_the_table_as_its_source_has_it() -> None:
@@ -82,6 +81,23 @@ def test_ours_stand_among_those_of_the_same_network_and_data_set() -> None:
     text = readable(rows)
     assert "| CIFAR-10 | resnet56 | ours | dwr | 3 | 93.50 | 93.20 ± 0.20 | -0.30 | 49.5 |" in text
     assert text.startswith("| data set |") and "2 rows are ours" in text
+
+
+def test_networks_of_which_only_macs_are_told_stand_among_those_of_their_size() -> None:
+    """The dense networks have 4.09 and 0.30 G in the papers' and torchvision's own tables."""
+    for ours, networks in (([], []), (summary("r", 4.09e9), [["r", "imagenet", "resnet50"]])):
+        rows = put_beside(read_published(), ours, networks)
+        for network, dense in (("resnet50", 4.09e9), ("mobilenet_v2", 0.301e9)):
+            own = [r for r in rows if (r["data_set"], r["network"]) == ("ImageNet", network)]
+            assert {(r["macs_ratio"] is None, r["macs"] is None) for r in own} >= {
+                (True, False),
+                (False, True),
+            }
+            parts = [r["macs_ratio"] or (r["macs"] or 0.0) / dense for r in own]
+            assert parts == sorted(parts, reverse=True)
+    # Of a network that is not registered: by what is told.
+    macs = [r["macs"] for r in rows if r["network"] == "ofa-resnet50d"]
+    assert macs == sorted(macs, reverse=True) and len(macs) > 1
 
 
 def test_networks_of_timm_are_those_of_the_same_name() -> None:

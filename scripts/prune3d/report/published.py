@@ -10,8 +10,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from prune3d.data.registry import facts as data_facts
+from prune3d.data.settings import DataSettings
 from prune3d.errors import UserError
 from prune3d.files import read_text
+from prune3d.models.registry import all_facts
 from prune3d.optimize.registry import DENSE_LONGER
 from prune3d.records import (
     AtLeastOne,
@@ -120,7 +123,8 @@ def put_beside(
     -------
     list of dict
         Rows of `BESIDE`, by data set and network in the order of the published ones, the largest
-        network first. Ours are only of data sets and networks of which there are published ones.
+        part of the dense network's MACs first, and last those of which it is not known. Ours
+        are only of data sets and networks of which there are published ones.
     """
     known = {
         experiment: (DATA_SETS.get(data), model.removeprefix("timm/"))
@@ -133,7 +137,8 @@ def put_beside(
         group = [row for row in published if (row["data_set"], row["network"]) == place]
         for experiment in (name for name, network in known.items() if network == place):
             group += _ours(place, [row for row in rows if row["experiment"] == experiment])
-        beside += sorted(group, key=_size, reverse=True)
+        dense = _dense_macs(place, group)
+        beside += sorted(group, key=lambda row: _size(row, dense), reverse=True)
     return beside
 
 
@@ -161,8 +166,26 @@ def _ours(place: tuple[str, str], rows: Sequence[Mapping[str, Any]]) -> list[Row
     ]
 
 
-def _size(row: Mapping[str, Any]) -> tuple[float, float]:
-    return row["macs_ratio"] or 0.0, row["macs"] or 0.0
+def _dense_macs(place: tuple[str, str], rows: Iterable[Row]) -> float | None:
+    """Return the MACs of a data set's dense network, of which rows may give a part or an amount.
+
+    They are those of a row that has both, else those of the registered network of the same name,
+    if the data set's images have the side at which that was counted.
+    """
+    for row in rows:
+        if row["macs"] and row["macs_ratio"]:
+            return row["macs"] / row["macs_ratio"]
+    data_set, network = place
+    known = all_facts().get(network)
+    names = [name for name, title in DATA_SETS.items() if title == data_set]
+    sides = [data_facts(DataSettings(name)).side for name in names]
+    return known.macs if known and known.image_size in sides else None
+
+
+def _size(row: Row, dense: float | None) -> tuple[float, float]:
+    """Return the part of the dense MACs, 0 where that is not known, then the MACs."""
+    macs = row["macs"] or 0.0
+    return row["macs_ratio"] or (macs / dense if dense else 0.0), macs
 
 
 def readable(rows: Sequence[Mapping[str, Any]]) -> str:
