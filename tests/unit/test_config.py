@@ -115,7 +115,7 @@ def test_an_experiment_may_be_compared_with_another_or_with_none() -> None:
         ({"budgets": [{"name": "macs25", "macs": 0.2}]}, "'base' has other budgets; allowed is"),
         (
             {"data": {"name": "glyphs", "side": 8}},
-            "'base' has the data set digits, 'own' has glyphs; allowed",
+            "'base' has other test images, its data.name is digits, that of 'own' is glyphs; allow",
         ),
     ],
 )
@@ -126,6 +126,70 @@ def test_an_experiment_is_compared_with_one_that_has_what_it_has(
     assert message.startswith("experiment 'own', compared_with: ") and told in message
     # One that is there but not run makes nothing to compare with.
     assert "'base' that is run" in refusal({**comparing(), "run": ["own"]})
+
+
+GLYPHS = {"name": "glyphs", "side": 24}
+
+
+@pytest.mark.parametrize(
+    ("base", "own", "key"),
+    [
+        ({}, {"test_fraction": 0.3}, "test_fraction is 0.2, that of 'own' is 0.3"),
+        (GLYPHS, {"side": 32}, "side is 24, that of 'own' is 32"),
+        (GLYPHS, {"glyphs": {"classes": 12}}, "glyphs.classes is 10"),
+        (GLYPHS, {"glyphs": {"test_images": 500}}, "glyphs.test_images is 1000"),
+        (GLYPHS, {"glyphs": {"difficulty": 0.6}}, "glyphs.difficulty is 0.5"),
+        (GLYPHS, {"glyphs": {"seed": 1}}, "glyphs.seed is 0"),
+        ({"name": "cifar10"}, {"name": "cifar100"}, "name is cifar10"),
+    ],
+)
+def test_experiments_with_other_test_images_are_not_compared(
+    base: dict[str, Any], own: dict[str, Any], key: str
+) -> None:
+    config = comparing(data=own)
+    config["defaults"]["data"].update(base)
+    message = refusal(config)
+    assert "compared_with: 'base' has other test images" in message and f"data.{key}" in message
+
+
+@pytest.mark.parametrize(
+    ("base", "own"),
+    [
+        ({}, {"selection_fraction": 0.3}),
+        ({}, {"root": "elsewhere", "resident_gb": 1.0}),
+        # Which have test images of their own.
+        (GLYPHS, {"test_fraction": 0.3, "glyphs": {"images": 3000}, "normalization": "imagenet"}),
+    ],
+)
+def test_experiments_that_differ_in_training_images_are_compared(
+    base: dict[str, Any], own: dict[str, Any]
+) -> None:
+    config = comparing(data=own)
+    config["defaults"]["data"].update(base)
+    assert set(load_experiments(config, SCHEMA)) == {"base", "own"}
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("",)], ids=["own-test", "held-out"])
+def test_folders_are_compared_with_the_same_at_any_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: tuple[str, ...]
+) -> None:
+    for folder in ("here", "there"):
+        for part in parts:
+            for name in ("cat", "dog"):
+                (tmp_path / folder / part / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    base = {"name": "imagefolder", "root": "here", "side": 32}
+    for own, told in (
+        ({"side": 24, "root": "./here"}, ""),
+        ({"root": "there"}, "data.root is "),
+        ({"test_fraction": 0.3}, "" if "test" in parts else "data.test_fraction is 0.2"),
+    ):
+        config = comparing(data=own)
+        config["defaults"]["data"].update(base)
+        if told:
+            assert told in refusal(config)
+        else:
+            load_experiments(config, SCHEMA)
 
 
 def test_an_overlay_merges_sections_and_replaces_lists() -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prune3d.costs.levels import last_level, stretched
 from prune3d.costs.prunable import Prunable
-from prune3d.data.registry import DatasetFacts, held_out
+from prune3d.data.registry import DATASETS, DatasetFacts, held_out
 from prune3d.data.registry import facts as data_facts
 from prune3d.data.settings import DataSettings
 from prune3d.errors import ConfigError
@@ -102,11 +102,13 @@ def _check_compared(name: str, every: Mapping[str, Config], run: Sequence[str]) 
             f"{about}: there is no experiment '{other}' that is run; there are: {', '.join(run)}."
         )
     reference = every[other]
-    if own["data"]["name"] != reference["data"]["name"]:
-        raise ConfigError(
-            f"{about}: '{other}' has the data set {reference['data']['name']}, '{name}' has "
-            f"{own['data']['name']}; allowed is an experiment with the same."
-        )
+    mine, theirs = (_test_images(one["data"]) for one in (own, reference))
+    for key, value in mine.items():
+        if value != theirs.get(key):
+            raise ConfigError(
+                f"{about}: '{other}' has other test images, its data.{key} is {theirs.get(key)}, "
+                f"that of '{name}' is {value}; allowed is an experiment with the same."
+            )
     if own["budgets"] != reference["budgets"]:
         raise ConfigError(
             f"{about}: '{other}' has other budgets; allowed is an experiment with the same."
@@ -117,6 +119,26 @@ def _check_compared(name: str, every: Mapping[str, Config], run: Sequence[str]) 
             f"{about}: '{other}' lacks the policy {lacking[0]}; allowed is an experiment with all "
             f"policies of '{name}'."
         )
+
+
+def _test_images(section: Config) -> dict[str, Any]:
+    """Return the keys of a section ``data`` that decide its test images, with their values.
+
+    Those of another side are the same pictures, but for the data set that is drawn: there they are
+    others. How many images train, and of those how many select, changes none that tests.
+    """
+    settings = DataSettings.from_config(section)
+    uses = DATASETS[settings.name].uses
+    found: dict[str, Any] = {"name": settings.name}
+    if "root" in uses:
+        found["root"] = str(Path(settings.root).resolve())
+    if "glyphs" in uses:
+        drawn = asdict(settings.glyphs)
+        deciding = ("classes", "test_images", "difficulty", "seed")
+        found |= {"side": settings.side, **{f"glyphs.{key}": drawn[key] for key in deciding}}
+    if data_facts(settings).test_images == 0:
+        found["test_fraction"] = section["test_fraction"]
+    return found
 
 
 def left_out(run: Sequence[str], given: Config) -> list[str]:
