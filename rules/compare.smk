@@ -138,7 +138,8 @@ rule tabulate_claims:
 
 rule tabulate_ablations:
     input:
-        f"{TABLES}/runs.csv",
+        runs=f"{TABLES}/runs.csv",
+        left_out=f"{TABLES}/left_out.csv",
     output:
         csv=f"{TABLES}/ablations.csv",
         md=f"{TABLES}/ablations.md",

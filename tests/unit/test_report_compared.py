@@ -48,6 +48,25 @@ def test_a_difference_is_paired_by_seed_with_its_interval() -> None:
     assert (alone["policy"], alone["seeds"], alone["difference"]) == ("depth", 0, None)
 
 
+def test_a_policy_that_misses_its_budget_in_either_experiment_has_a_row() -> None:
+    rows = [run("base", 0, 0.8), run("distilled", 0, 0.9), run("base", 0, 0.7, "depth")]
+    rows += [run("base", 0, 0.6, "resolution"), run("distilled", 0, 0.6, "uniform")]
+    rows += [run("base", 0, 0.6, "random_point_best")]
+    out = [
+        {"experiment": experiment, "budget": "half", "seed": 0, "policy": policy, "reason": "no"}
+        for experiment, policy in (
+            *(("distilled", name) for name in ("depth", "random_point1", "random_point2")),
+            *(("base", "uniform"), ("base", "greedy"), ("distilled", "compound")),
+        )
+    ]
+    # The resolution is not among the policies of `distilled`.
+    told = compare_experiments(rows, PAIRS, out)
+    found = {row["policy"]: (row["seeds"], row["difference"]) for row in told}
+    draws = ("random_point1", "random_point2", "random_point_best")
+    missed = dict.fromkeys(("uniform", "depth", *draws, "compound"), (0, None))
+    assert found == {"width": (1, pytest.approx(0.1)), **missed}
+
+
 def test_the_dense_network_is_compared_too_and_all_is_written(tmp_path: Path) -> None:
     dense = {"policy": "dense", "budget": None, "epoch_seconds": None}
     rows = [run(name, 0, top1, **dense) for name, top1 in (("base", 0.9), ("distilled", 0.88))]

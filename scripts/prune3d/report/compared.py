@@ -10,6 +10,7 @@ from pydantic import create_model
 
 from prune3d.files import write_text
 from prune3d.records import Count, Name, Record, TableKind
+from prune3d.report.draws import missed_by_all_draws
 from prune3d.report.paired import paired
 from prune3d.report.text import markdown, mean_and_spread, percent, plain, points, scaled
 
@@ -26,6 +27,7 @@ NOTES = (
     "The difference is the test accuracy of an experiment less that of the one it is compared "
     "with, in points: taken within each seed that both have, averaged, with its 95 % t interval "
     "where seeds differ. An interval that holds 0 means that these seeds do not tell them apart.",
+    "Of 0 seeds: there is none in which the policy reaches the budget in both.",
     "MACs, cost and seconds an epoch are given as here / there. Cost is that of search and "
     "training together, in image passes x MACs of a forward pass; seconds an epoch are those of "
     "the network's own training, on whatever machine and beside whatever else it ran.",
@@ -45,7 +47,9 @@ ABLATIONS = TableKind("ablations", 1, create_model("AblationRow", __base__=_Abla
 
 
 def compare_experiments(
-    runs: Sequence[Mapping[str, Any]], pairs: Iterable[Sequence[str]]
+    runs: Sequence[Mapping[str, Any]],
+    pairs: Iterable[Sequence[str]],
+    left_out: Sequence[Mapping[str, Any]] = (),
 ) -> list[Row]:
     """Return a row for each policy and budget of each experiment, the dense network first.
 
@@ -55,17 +59,19 @@ def compare_experiments(
         Rows of `prune3d.report.policies.RUNS`.
     pairs
         Names of an experiment and of that which it is compared with.
+    left_out
+        Rows of `prune3d.report.policies.LEFT_OUT`.
 
     Returns
     -------
     list
-        Rows of `ABLATIONS`; without a difference where a policy reached its budget in one
-        of the two alone.
+        Rows of `ABLATIONS`; without a difference where a policy did not reach its budget in both.
     """
     found: dict[tuple[str, str, str], dict[int, Mapping[str, Any]]] = {}
     for run in runs:
-        key = run["experiment"], run["budget"] or "", run["policy"]
-        found.setdefault(key, {})[run["seed"]] = run
+        found.setdefault(_place(run), {})[run["seed"]] = run
+    for missed in (*left_out, *missed_by_all_draws(runs, left_out)):
+        found.setdefault(_place(missed), {})
     rows = []
     for name, other in pairs:
         for (experiment, budget, policy), own in found.items():
@@ -75,6 +81,10 @@ def compare_experiments(
                 both = _both(own, reference)
                 rows.append({**names, "budget": budget or None, "policy": policy, **both})
     return rows
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["experiment"], row["budget"] or "", row["policy"]
 
 
 def _both(own: Mapping[int, Mapping[str, Any]], other: Mapping[int, Mapping[str, Any]]) -> Row:
