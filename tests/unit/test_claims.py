@@ -163,6 +163,14 @@ def test_every_shipped_claim_on_policies_can_be_supported_by_the_shipped_file() 
     )
 
 
+def test_statements_on_policies_speak_of_budgets_of_every_kind() -> None:
+    """Claims are judged at budgets in parameters and milliseconds, too."""
+    statements = [one.statement for one in read_claims() if one.measure == "test_accuracy"]
+    assert statements
+    for statement in statements:
+        assert "within the same budget" in statement.lower() and "MACs" not in statement
+
+
 def test_a_claim_whose_rivals_were_not_run_is_not_measured() -> None:
     row = verdict(ONE_DIMENSION, runs_of({"uniform": CLEAR}))
     assert row["verdict"] == "not measured" and row["effect"] is None and row["seeds"] == 0

@@ -178,6 +178,10 @@ def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
     run = tmp_path / "results/digits/seed0/dense/provenance.json"
     known = {"prune3d": "0.1", "python": "3.11", "machine": "m", "versions": {"torch": "2.9.9"}}
     PROVENANCE.write(run, {**known, "seconds": {"job": 1.0}, "steps": {}})
+    # A run may be taken up again on another node.
+    later = tmp_path / "results/digits/seed1/dense/provenance.json"
+    known |= {"versions": {"torch": "2.10.0", "numpy": "2.3.4"}}
+    PROVENANCE.write(later, {**known, "seconds": {"job": 1.0}, "steps": {}})
     names = [name for name in PAGES if name != "predictors"]
     output = {name: tmp_path / f"out/{name}.html" for name in names}
     output |= {"landing": tmp_path / "out/landing.rst", "metadata": tmp_path / "out/metadata.yaml"}
@@ -188,7 +192,7 @@ def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
         texts=texts,
         ablations=[str(path) for path in ablations],
         compared=[str(compared)],
-        provenance=[str(run)],
+        provenance=[str(run), str(later)],
         validation=[str(validation)],
     )
     write_report(given, SimpleNamespace(**output), NETWORKS, {"seeds": [0], "run": ["digits"]})
@@ -205,7 +209,8 @@ def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
         assert f"<th>digits_ablation_{name}</th>" in shown  # a column of numbers
     assert shown.count("<p>How to read it.</p>") == len(ABLATED)
     configuration = output["configuration"].read_text()
-    assert "2.9.9" in configuration and "seeds:\n- 0" in configuration
+    assert ">2.9.9, 2.10.0</td>" in configuration and ">2.3.4</td>" in configuration
+    assert "seeds:\n- 0" in configuration
     metadata = yaml.safe_load(output["metadata"].read_text())
     # Text would be taken to pieces.
     assert metadata == {"Experiments": 1, "Jobs": 7}

@@ -115,13 +115,14 @@ def _wrecks(validation: Iterable[str]) -> str:
 
 def _configuration(provenance: Iterable[str], config: Mapping[str, Any]) -> str:
     rows = []
-    versions: dict[str, str] = {}
+    versions: dict[str, dict[str, None]] = {}
     for path in provenance:
         known, run = PROVENANCE.read(path), run_of(path)
         facts = {name: known.get(name) for name in MACHINE}
         rows.append({"experiment": run.experiment, "seed": run.seed, **facts})
-        versions |= known.get("versions") or {}
-    packages = [{"package": name, "version": version} for name, version in sorted(versions.items())]
+        for package, version in (known.get("versions") or {}).items():
+            versions.setdefault(package, {})[version] = None
+    packages = [{"package": name, "version": ", ".join(v)} for name, v in sorted(versions.items())]
     # Without the types of the workflow's own dictionaries.
     plain = json.loads(json.dumps(config))
     return "\n\n".join(
