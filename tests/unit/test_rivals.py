@@ -247,9 +247,36 @@ def test_greedy_meets_the_budget_at_one_threshold(networks: Candidates, budget: 
     assert ratios(found) == pytest.approx(np.maximum(0.2, 1 - low / slopes), abs=0.12)
 
 
-def test_greedy_needs_samples_of_every_dimension(networks: Candidates) -> None:
-    found = asked("greedy", networks, 0.5, samples=samples((0.5, 1.0, 1.0, 0.8)))
-    assert found["unreachable"].startswith("no sample was pruned along width alone")
+@pytest.mark.parametrize("lacking", [0, 1, 2])
+def test_greedy_trades_the_dimensions_that_there_are(networks: Candidates, lacking: int) -> None:
+    """Without blocks, channels or other sides the threshold of the other two is found by hand."""
+    lattice = networks.lattice
+    taken = [slice(None)] * 3
+    taken[lacking] = slice(0, 1)
+    depths, widths, sides = taken
+    fewer = replace(
+        lattice,
+        depth=lattice.depth[depths],
+        width=lattice.width[depths, widths],
+        resolution=lattice.resolution[sides],
+        macs=lattice.macs[depths, widths, sides],
+        params=lattice.params[depths, widths],
+    )
+    slopes = np.array([0.2, 0.4, 0.8])
+    alone = np.eye(3)[[i for i in range(3) if i != lacking]]
+    rows = [(*(1 - 0.8 * axis), 0.9 - 0.8 * float(slopes @ axis)) for axis in alone]
+    found = asked("greedy", Candidates(fewer, networks.widths[widths]), 0.5, samples=samples(*rows))
+    assert 0.97 * 0.5 <= found["macs_ratio"] <= 0.5
+    low, high = 0.0, 0.7
+    for _ in range(60):
+        middle = (low + high) / 2
+        point = np.where(np.arange(3) == lacking, 1, np.maximum(0.2, 1 - middle / slopes))
+        low, high = (middle, high) if cost(point) > 0.5 else (low, middle)
+    assert ratios(found) == pytest.approx(point, abs=0.12)
+
+
+def cost(point: np.ndarray) -> float:
+    return float(np.prod(point ** np.array([1, 2, 2])))
 
 
 def test_other_blocks_at_the_optimum_cost_as_much_as_the_method(
