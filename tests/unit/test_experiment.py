@@ -11,15 +11,19 @@ from typing import Any
 import pytest
 import yaml
 
+from prune3d.costs.prunable import Prunable
 from prune3d.errors import UserError
+from prune3d.models.registry import facts
 from prune3d.optimize.registry import POLICIES
 from prune3d.pruning.latency import CHECKED, DEPTHS, SIDES, WIDTHS
 from prune3d.pruning.rounding import BUDGETS, MULTIPLES
+from prune3d.sampling.tree import AXES
 from prune3d.workflow.config import load_experiments, overlay
 from prune3d.workflow.experiment import Experiment
 from prune3d.workflow.plan import Plan
 from prune3d.workflow.question import Question
 from prune3d.workflow.resources import TIMED
+from prune3d.workflow.sampling import ratios_in
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ROOT / "tests/unit/own"
@@ -457,3 +461,27 @@ def test_kept_layers_matter_where_something_is_cut_or_removed() -> None:
     assert keeps.structure_checked("0", smaller) == []
     assert keeps.pruning(narrower)["keep"] == ["conv1"]
     assert keeps.structure_checked("0", narrower) == [keeps.structure("0")]
+
+
+def test_samples_beside_kept_layers_are_networks_that_can_be_made() -> None:
+    """A quarter of the MACs plans images of 14 pixels; this network takes 16 and more."""
+    kept = {
+        "data": {"name": "cifar10"},
+        "model": {"name": "cifar_vgg16_bn"},
+        "pruning": {"keep": ["features.0"], "round_to": 1},
+        "sampling": dict.fromkeys((*AXES, "holdout"), "auto"),
+        "budgets": [{"name": "quarter", "macs": 0.25}],
+    }
+    experiment, known = made(kept), facts("cifar_vgg16_bn")
+    assert known is not None
+    prunable, sides = Prunable.of_facts(known, 32), set()
+    for name in [*experiment.names("fit"), *experiment.names("holdout")]:
+        settings = experiment.pruning(name)
+        ratios = [settings[axis] for axis in AXES]
+        for _ in experiment.structure_checked("0", name):  # as the job that prunes
+            ratios = ratios_in(prunable, ratios, settings["stretched"])
+        sides.add(round(32 * prunable.resolution(ratios[2] or 1.0)))
+    assert min(sides) == 16
+    smaller = next(n for n in experiment.names("fit") if n.startswith("d100_w100_r4"))
+    given = experiment.structure_checked("0", smaller)
+    assert given == [experiment.structure("0", "resolution")]

@@ -88,6 +88,8 @@ class ExperimentFiles(ExperimentBase):
         """Return the structure where only it tells whether a sample can be pruned as asked for."""
         if self._keeps_in(point):
             return [self.structure(seed)]
+        if self._is_stretched(point):
+            return [self.run(seed).dense("structure.json")]  # which no layer that is kept changes
         return self.structure_first(seed)
 
     def pictures(self) -> OptionalFile:
