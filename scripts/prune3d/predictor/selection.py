@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,7 @@ def choose_order(
     alpha: float | str = 1e-2,
     shape: str = "none",
     loss: str = "squared",
+    few: Collection[str] = (),
     folds: int = FOLDS,
 ) -> list[Order]:
     """Cross-validate every degree and rank that the samples determine.
@@ -59,6 +61,8 @@ def choose_order(
         What is tried; a full polynomial has no rank.
     alpha, shape, loss
         See `LowRankPolynomialRegressor`.
+    few : collection of str
+        Dimensions of which the network has no more levels, see `check_design`.
     folds : int
         At most; with no more samples than these, each is left out alone. Which sample is in which
         fold is the same each time.
@@ -75,20 +79,44 @@ def choose_order(
     """
     X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
     fold = np.random.default_rng(0).permutation(np.arange(len(y)) % min(folds, len(y)))
-    orders, refused = [], ""
-    for degree in degrees:
+    orders = []
+    for degree, rank in determined(kind, X, degrees, ranks, few):
+        estimator = make_predictor(kind, degree, rank, alpha, shape, loss)
+        rmse = float(np.sqrt(np.mean((cross_predict(estimator, X, y, fold) - y) ** 2)))
+        orders.append(Order(degree, rank, unknowns(kind, degree, rank, X.shape[1]), rmse))
+    return sorted(orders, key=lambda order: (order.rmse, order.coefficients))
+
+
+def determined(
+    kind: str,
+    X: np.ndarray,
+    degrees: Sequence[int],
+    ranks: Sequence[int],
+    few: Collection[str] = (),
+) -> list[tuple[int, int]]:
+    """Return the degrees and ranks that samples determine, see `check_design`.
+
+    Of several degrees none is above what the dimension of the most levels determines: of that the
+    samples would tell nothing.
+
+    Raises
+    ------
+    ValueError
+        If they determine none.
+    """
+    most = max(len(np.unique(column.round(9))) for column in X.T) - 1
+    found, refused = [], ""
+    for degree in [d for d in degrees if d <= most] or degrees[:1]:
         for rank in ranks if kind == "low_rank" else ranks[:1]:
             try:
-                check_design(X, kind, degree, rank)
+                check_design(X, kind, degree, rank, few)
             except ValueError as error:
                 refused = refused or str(error)
-                continue
-            estimator = make_predictor(kind, degree, rank, alpha, shape, loss)
-            rmse = float(np.sqrt(np.mean((cross_predict(estimator, X, y, fold) - y) ** 2)))
-            orders.append(Order(degree, rank, unknowns(kind, degree, rank, X.shape[1]), rmse))
-    if not orders:
+            else:
+                found.append((degree, rank))
+    if not found:
         raise ValueError(f"no degree and rank can be chosen: {refused}")
-    return sorted(orders, key=lambda order: (order.rmse, order.coefficients))
+    return found
 
 
 def cross_predict(estimator: Any, X: np.ndarray, y: np.ndarray, fold: np.ndarray) -> np.ndarray:
