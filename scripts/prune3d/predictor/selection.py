@@ -52,6 +52,10 @@ def choose_order(
 ) -> list[Order]:
     """Cross-validate every degree and rank that the samples determine.
 
+    With the robust loss outliers are looked for once, among all samples by the polynomial of the
+    most coefficients, to which the fewest labels are none of a smooth curve; they are neither
+    fitted nor judge any order, so that all are judged on the same samples (ours).
+
     Parameters
     ----------
     kind : {"full", "low_rank"}
@@ -77,13 +81,20 @@ def choose_order(
     ValueError
         If the samples determine none of them.
     """
-    X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
-    fold = np.random.default_rng(0).permutation(np.arange(len(y)) % min(folds, len(y)))
+    points, labels = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
+    columns = points.shape[1]
+    if loss == "robust":
+        tried = determined(kind, points, degrees, ranks, few)
+        degree, rank = max(tried, key=lambda order: unknowns(kind, order[0], order[1], columns))
+        most = make_predictor(kind, degree, rank, alpha, shape, loss).fit(points, labels)
+        points, labels = points[most.inliers_], labels[most.inliers_]
+    fold = np.random.default_rng(0).permutation(np.arange(len(labels)) % min(folds, len(labels)))
     orders = []
-    for degree, rank in determined(kind, X, degrees, ranks, few):
-        estimator = make_predictor(kind, degree, rank, alpha, shape, loss)
-        rmse = float(np.sqrt(np.mean((cross_predict(estimator, X, y, fold) - y) ** 2)))
-        orders.append(Order(degree, rank, unknowns(kind, degree, rank, X.shape[1]), rmse))
+    for degree, rank in determined(kind, points, degrees, ranks, few):
+        estimator = make_predictor(kind, degree, rank, alpha, shape)
+        errors = cross_predict(estimator, points, labels, fold) - labels
+        rmse = float(np.sqrt(np.mean(errors**2)))
+        orders.append(Order(degree, rank, unknowns(kind, degree, rank, columns), rmse))
     return sorted(orders, key=lambda order: (order.rmse, order.coefficients))
 
 
