@@ -203,6 +203,9 @@ def test_training_from_scratch_follows_the_recipe_of_the_dense_network() -> None
     assert (settings["scratch"], settings["more_epochs"]) == ("budget", 7)
     assert settings["learning_rate"] == 0.33 and settings["epochs"] == 25
     assert one.final_teacher("0", "scratch_epochs") == []
+    fine_tuned = ["results/digits/seed0/budgets/half/dwr/model.safetensors"]
+    assert one.finetuned("0", "half", "scratch_budget") == fine_tuned
+    assert one.finetuned("0", "half", "scratch_epochs") == one.finetuned("0", "half", "dwr") == []
     assert one.final_teacher("0", "dwr") == "results/digits/seed0/dense/model.safetensors"
     fine = one.final_training("width")
     assert (fine["scratch"], fine["more_epochs"], fine["epochs"]) == (None, None, 7)

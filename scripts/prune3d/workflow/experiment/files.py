@@ -9,7 +9,7 @@ from prune3d.models.registry import facts as model_facts
 from prune3d.models.registry import is_own, own_file
 from prune3d.models.sources import read_sources
 from prune3d.optimize.budget import Budget
-from prune3d.optimize.registry import AXIS_SAMPLES, OPTIMUM, POLICIES, SAMPLES
+from prune3d.optimize.registry import AXIS_SAMPLES, METHOD, OPTIMUM, POLICIES, SAMPLES
 from prune3d.optimize.rounds import ROUNDS
 from prune3d.sampling.tree import DENSE
 from prune3d.workflow.experiment.base import ExperimentBase
@@ -67,6 +67,11 @@ class ExperimentFiles(ExperimentBase):
     def final_teacher(self, seed: str, policy: str) -> OptionalFile:
         """Return the dense network where the recipe of a policy's final network distils it."""
         return self.teacher("dense" if POLICIES[policy].scratch else "final", seed)
+
+    def finetuned(self, seed: str, budget: str, policy: str) -> list[str]:
+        """Return the method's final network for a policy that is trained at the same cost."""
+        at_cost = POLICIES[policy].scratch == "budget"
+        return [self.run(seed).final(budget, METHOD, "model.safetensors")] if at_cost else []
 
     def structure(self, seed: str, policy: str = "") -> str:
         """Return the file that says what can be pruned: without the layers that are kept.
