@@ -180,7 +180,7 @@ def test_policies_wait_for_what_they_use_of_the_search_and_for_nothing_else() ->
             "depth_resolution": [f"{run}/samples.csv", "predictor"],
             "width_resolution": [f"{run}/samples.csv", "predictor"],
             "tinynet_fitted": [f"{run}/samples.csv", "predictor"],
-            "greedy": [f"{run}/samples.csv"],
+            "greedy": [f"{run}/samples.csv", "predictor"],
             "random_blocks": ["optimum"],
         }
         assert files == expected.get(policy, []), policy

@@ -22,10 +22,18 @@ from prune3d.optimize.policies import (
     enumerate_candidates,
     read_candidates,
 )
+from prune3d.optimize.predictor_file import PREDICTOR
 from prune3d.optimize.registry import DENSE_LONGER, DRAWN, POLICIES
-from prune3d.optimize.rivals import Question, finder_of, rival_target, sensitivities
+from prune3d.optimize.rivals import (
+    Question,
+    finder_of,
+    read_search,
+    rival_target,
+    sensitivities,
+)
+from prune3d.optimize.surrogate import Settings, fit_both
 from prune3d.pruning.analyze import analyze
-from prune3d.sampling.table import Samples
+from prune3d.sampling.table import SAMPLES, Samples
 
 ROOT = Path(__file__).resolve().parents[2]
 ORDER = [f"layer{s}.{b}" for b in (2, 1) for s in (1, 3, 2)] + ["layer1.0"]
@@ -277,6 +285,47 @@ def test_greedy_trades_the_dimensions_that_there_are(networks: Candidates, lacki
 
 def cost(point: np.ndarray) -> float:
     return float(np.prod(point ** np.array([1, 2, 2])))
+
+
+def test_greedy_does_not_take_a_failed_sample_for_a_loss(
+    networks: Candidates, tmp_path: Path
+) -> None:
+    """As if it had never been sampled: read from files of a run in which one width failed."""
+    rows = []
+    for axis, slope in enumerate((0.2, 0.4, 0.8)):
+        for ratio in (0.8, 0.6, 0.4, 0.2):
+            point = [100.0, 100.0, 100.0]
+            point[axis] = 100 * ratio
+            rows.append((*(x / 100 for x in point), 0.9 - slope * (1 - ratio)))
+    clean = samples(*rows)
+    wreck = clean.names[5]  # the widest of those that are narrower
+    tables = []
+    for name, known in (
+        ("spoilt", replace(clean, accuracy=np.where(np.arange(13) == 5, 0.05, clean.accuracy))),
+        ("clean", clean.without([wreck])),
+    ):
+        table, predictor = tmp_path / f"{name}.csv", tmp_path / f"{name}.json"
+        write_samples(table, known)
+        PREDICTOR.write(
+            predictor, fit_both(known, Settings("low_rank", 2, 1, 1e-2, "none", "robust"))
+        )
+        tables.append(read_search(str(table), str(predictor))[0])
+    assert tables[0] is not None and wreck not in tables[0].names
+    found = [asked("greedy", networks, 0.25, samples=table) for table in tables]
+    assert found[0] == found[1]
+    spoilt, _ = read_search(str(tmp_path / "spoilt.csv"), None)
+    assert found[0] != asked("greedy", networks, 0.25, samples=spoilt)
+
+
+def write_samples(path: Path, known: Samples) -> None:
+    assert known.macs_ratio is not None
+    columns = zip(known.names, known.ratios, known.accuracy, known.macs_ratio, strict=True)
+    rows = [
+        {"point": name, **dict(zip(AXES, map(float, own), strict=True)), "accuracy": float(top1)}
+        | {"macs_ratio": float(ratio), "macs": 100, "params": 10, "image_passes": 1, "cost_macs": 1}
+        for name, own, top1, ratio in columns
+    ]
+    SAMPLES.write(path, rows)
 
 
 def test_other_blocks_at_the_optimum_cost_as_much_as_the_method(

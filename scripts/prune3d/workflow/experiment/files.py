@@ -186,8 +186,8 @@ class ExperimentFiles(ExperimentBase):
         return self.run(seed).budget(budget, "optimum.json") if uses else []
 
     def used_predictor(self, seed: str, policy: str) -> OptionalFile:
-        """Return the method's predictor, for rivals that use it."""
-        uses = POLICIES[policy].uses == SAMPLES
+        """Return the method's predictor, for rivals that use it, or the samples it leaves out."""
+        uses = POLICIES[policy].uses in (AXIS_SAMPLES, SAMPLES)
         return f"{self.run(seed).folder}/predictor/predictor.json" if uses else []
 
     def model_code(self) -> list[str]:
