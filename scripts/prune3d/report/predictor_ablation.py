@@ -279,10 +279,11 @@ def _designs(fit: Samples, choices: Choices) -> Iterator[tuple[str, NDArray[np.i
 
     yield "axes", indices(_designed("axes", levels))
     polynomial = Polynomial(choices.kind, choices.degree, choices.rank)
+    fewest = polynomial.unknowns(sum(map(bool, levels))) - 1
     cost = TreeCost(train=choices.epochs + 1, score=1)
     for criterion in ("d", "i"):
         for count in COUNTS:
-            if polynomial.unknowns - 1 <= count < len(points) - 1:
+            if fewest <= count < len(points) - 1:
                 found = optimal_points(levels, count, polynomial, choices.budgets, cost, criterion)
                 chosen = [DENSE, *(Point(*ratios) for ratios in found)]
                 yield f"optimal {criterion}", indices(chosen)
