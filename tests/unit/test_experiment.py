@@ -148,6 +148,20 @@ def test_a_multiple_that_is_measured_is_an_input_of_what_prunes_channels_to_a_bu
     assert one.rival("macs25", "depth")["round_to"] == 1
 
 
+def test_rivals_foretell_latencies_as_they_were_measured() -> None:
+    budgets = [{"name": "work", "macs": 0.5}, {"name": "time", "latency": 0.5}]
+    one = made({"budgets": budgets, "pruning": {"round_to": "auto", "keep": ["conv1"]}})
+    dense, seed = "results/digits/seed0/dense", "0"
+    for policy in ("width", "depth", "resolution", "width_resolution", "uniform", "random_blocks"):
+        assert one.rival("time", policy)["round_to"] == one.latency()["round_to"] == "auto"
+        assert one.target_rounding("time", policy) == one.rounding()
+        assert one.target_blocks(seed, "time", policy) == f"{dense}/blocks.json"
+        assert one.target_structure(seed, "time", policy) == f"{dense}/structure_kept.json"
+        assert one.target_structure(seed, "work", policy) == one.structure(seed, policy)
+        assert one.target_blocks(seed, "work", policy) == one.removal_order(seed, policy)
+        assert one.target_rounding("work", policy) == one.rounding(policy)
+
+
 def test_rivals_depend_on_the_steps_of_their_own_dimension() -> None:
     one, name = made(), "macs25"
     steps = [one.rival(name, p)[s] for p in ("width", "resolution") for s in STEPS]

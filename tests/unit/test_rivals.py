@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 import prune3d
 from prune3d.costs.lattice import Lattice
 from prune3d.costs.structure import Structure
-from prune3d.costs.structure_file import write_structure
+from prune3d.costs.structure_file import BLOCKS, write_structure
+from prune3d.costs.work import Work
 from prune3d.optimize import Budget
 from prune3d.optimize.policies import (
     Candidates,
@@ -33,9 +36,13 @@ from prune3d.optimize.rivals import (
 )
 from prune3d.optimize.surrogate import Settings, fit_both
 from prune3d.pruning.analyze import analyze
+from prune3d.pruning.latency import LATENCIES
 from prune3d.sampling.table import SAMPLES, Samples
+from prune3d.workflow.config import load_experiments, overlay
+from prune3d.workflow.experiment import Experiment
 
 ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
 ORDER = [f"layer{s}.{b}" for b in (2, 1) for s in (1, 3, 2)] + ["layer1.0"]
 AXES = ("depth", "width", "resolution")
 BUDGETS = [0.6, 0.25, 0.125]
@@ -360,6 +367,54 @@ def test_blocks_are_shuffled_by_a_seed(structure: Structure, tmp_path: Path) -> 
     ]
     assert orders[0] == orders[1] != orders[2]
     assert set(orders[0]) == set(orders[2]) == set(structure.removable)
+
+
+@pytest.mark.parametrize("policy", ["width", "depth", "width_resolution", "random_blocks"])
+def test_all_policies_foretell_the_same_times(policy: str, tmp_path: Path) -> None:
+    """Times that follow from the work of layers are foretold without error."""
+    structure = analyze(prune3d.build("cifar_mobilenet_v2", 10, 32), [8, 16, 24, 32])
+    order = sorted(structure.removable)[::-1]
+    files = {name: str(tmp_path / f"{name}.json") for name in ("structure", "blocks")}
+    write_structure(files["structure"], structure)
+    BLOCKS.write(files["blocks"], {"removal_order": order, "image_passes": 1, "cost_macs": 1})
+    work = Work(structure, order, 8)
+    depths = [(structure.blocks - gone) / structure.blocks for gone in (0, 3, len(order))]
+    levels = np.array(depths), np.array([0.25, 0.5, 0.75, 1.0]), np.array([8.0, 16.0, 32.0])
+    largest = work.at(np.ones(1), np.ones(1), np.array([32.0]))[0, 0, 0]
+    ms = np.random.default_rng(0).uniform(0.1, 1, len(largest)) / largest
+    known = {"device": "this one", "threads": 1, "batch_size": 1, "runs": 3, "role": "grid"}
+    times = (work.at(*levels) @ ms).ravel()
+    rows = [
+        {"depth": d, "width": w, "side": int(s), "latency_ms": float(own), **known}
+        for (d, w, s), own in zip(itertools.product(*levels), times, strict=True)
+    ]
+    LATENCIES.write(tmp_path / "latency.csv", rows)
+    # What the rule gives this policy.
+    one = Experiment("digits", load_experiments(timed_config(policy), SCHEMA)["digits"], (0,))
+    settings = one.rival("time", policy)
+    found = read_candidates(
+        LatticeOptions(*(settings[field.name] for field in fields(LatticeOptions))),
+        files["structure"],
+        files["blocks"] if one.target_blocks("0", "time", policy) else None,
+        str(tmp_path / "latency.csv"),
+        5 if POLICIES[policy].is_shuffling_blocks else None,
+    )
+    own = Work(structure, found.removal_order, 8)
+    expected = own.at(found.lattice.depth, found.widths, 32 * found.lattice.resolution) @ ms
+    np.testing.assert_allclose(found.lattice.latency_ms, expected, rtol=1e-6)
+
+
+def timed_config(policy: str) -> dict[str, Any]:
+    """Return the shipped config with a budget of latency, coarse lattices and multiples of 8."""
+    shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    change = {
+        "policies": ["dwr", policy],
+        "budgets": [{"name": "time", "latency": 0.5}],
+        "lattice": {"width_step": 0.2, "side_step": 1},
+        "pruning": {"round_to": 8},
+    }
+    defaults = overlay(shipped["defaults"], change)
+    return {**shipped, "defaults": defaults, "experiments": {"digits": None}}
 
 
 def test_random_points_are_drawn_anew_for_each_seed_and_the_same_again(

@@ -9,6 +9,7 @@ from typing import Any
 
 from prune3d.data.registry import DATASETS, Dataset
 from prune3d.errors import UserError
+from prune3d.optimize.budget import Budget
 from prune3d.optimize.registry import DENSE_LONGER, METHOD, POLICIES
 from prune3d.optimize.rounds import RerankOptions
 from prune3d.sampling.tree import Design, Node, Point, SamplingTree, sampling_tree
@@ -82,6 +83,10 @@ class ExperimentBase:
     def budget(self, budget: str) -> Settings:
         """Return a budget: its name and its limits."""
         return next(b for b in self.config["budgets"] if b["name"] == budget)
+
+    def is_timed(self, budget: str) -> bool:
+        """Tell whether a budget limits milliseconds."""
+        return Budget.of(self.budget(budget)).needs_latency
 
     @cached_property
     def rerank(self) -> RerankOptions:

@@ -201,7 +201,8 @@ class ExperimentSettings(ExperimentBase):
             # These are off: the full width alone, every side, every channel.
             "width_step": lattice["width_step"] if widths else 1.0,
             "side_step": lattice["side_step"] if sides else 1,
-            "round_to": pruning["round_to"] if widths else 1,
+            # Unless latencies are of networks in some multiple.
+            "round_to": pruning["round_to"] if widths or self.is_timed(budget) else 1,
             "lowest": self._lowest if policy in DRAWN else None,
         }
 
