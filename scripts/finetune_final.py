@@ -5,7 +5,6 @@ from prune3d.workflow.job import Job
 with Job(snakemake) as job:
     from prune3d.models.checkpoint import load, unreachable_reason
     from prune3d.models.lineage import get_lineage
-    from prune3d.optimize.registry import METHOD
     from prune3d.workflow.session import Session
     from prune3d.workflow.trained_part import trained_part
 
@@ -16,8 +15,7 @@ with Job(snakemake) as job:
             load(path, code=job.params["own_network"])
             for path in (job.input.pruned, *job.input.finetuned)
         )
-        stage = f"{job.wildcards.budget}/{METHOD}"
-        paid = [s for other in others for s in get_lineage(other) if s.stage == stage]
+        paid = [step for other in others for step in get_lineage(other)]
         session.train(model, "final", trained_part(job.params, model, paid), is_judged=True)
     else:
         session.write_unreachable(reason)

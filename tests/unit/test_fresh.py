@@ -121,7 +121,12 @@ def test_from_scratch_is_as_many_epochs_or_as_much_work_as_the_pruned_network_ha
     recipe = Recipe(epochs=30, warmup_epochs=2)
     settings = {"epochs": 30, "more_epochs": 12, "scratch": "epochs"}
     assert recipe.scaled(trained_part(settings, model)).epochs == 42
-    paid = [Step("train", 12 * 100, prune3d.cost(model).macs), Step("evaluate", 50, 10**9)]
+    macs = prune3d.cost(model).macs
+    paid = [
+        Step("train", 30 * 100, 4 * macs, "dense"),
+        Step("train", 12 * 100, macs, "half/dwr"),
+        Step("evaluate", 50, 10**9, "half/dwr"),
+    ]
     longer = recipe.scaled(trained_part({**settings, "scratch": "budget"}, model, paid))
     # The dense network's 30 epochs at its own cost, 12 at that of the pruned one.
     assert longer.epochs * ratio == pytest.approx(30 + 12 * ratio, abs=0.5 * ratio)

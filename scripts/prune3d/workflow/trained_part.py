@@ -30,8 +30,8 @@ def trained_part(settings: Mapping[str, Any], model: nn.Module, paid: Sequence[S
     model
         The network, pruned.
     paid
-        With ``budget``: what the fine-tuning of the pruned network is billed for, all of
-        ``more_epochs``: networks on the way and a teacher cost more than it does.
+        With ``budget``: the lineage of the pruned network, its fine-tuning of ``more_epochs`` being
+        the last stage: networks on the way and a teacher cost more than it does.
     """
     kind = settings["scratch"]
     if kind is None:
@@ -40,8 +40,9 @@ def trained_part(settings: Mapping[str, Any], model: nn.Module, paid: Sequence[S
     if kind == "epochs":
         return (dense + more) / dense
     known = realized(model)
-    images = sum(step.image_passes for step in paid if step.action == "train") / more
-    cost = sum(step.image_passes * step.macs for step in paid if step.action in TRAINING)
+    steps = [s for s in paid if s.stage == paid[-1].stage and s.action in TRAINING]
+    images = sum(step.image_passes for step in steps if step.action == "train") / more
+    cost = sum(step.image_passes * step.macs for step in steps)
     return (dense / float(known["macs_ratio"]) + cost / (images * known["macs"])) / dense
 
 
