@@ -3,7 +3,7 @@
 #   snakemake --cores 8 results/figures/{experiment}_ablation_{degree,rank,samples,design}.png
 #   snakemake --cores 8 results/figures/{experiment}_ablation_scratch.png
 #
-# inputs:   {run}/samples.csv, holdout.csv
+# inputs:   {run}/samples.csv, holdout.csv, predictor/predictor.json
 #           {run}/samples/{point}/pruned.safetensors, metrics.json
 #           {run}/data/{train,selection}.safetensors
 # outputs:  {run}/scratch/{point}/model.safetensors, metrics.json, provenance.json, history.csv
@@ -14,6 +14,7 @@ rule ablate_predictor:
     input:
         samples=of("every_seed", "samples.csv"),
         holdout=of("every_seed", "holdout.csv"),
+        predictor=of("every_seed", "predictor/predictor.json"),
     output:
         rows=f"{TABLES}/{{experiment}}_ablation_{{ablation}}_runs.csv",
         csv=f"{TABLES}/{{experiment}}_ablation_{{ablation}}.csv",

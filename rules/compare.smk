@@ -15,13 +15,13 @@
 
 rule choose_target:
     input:
-        rounding=of("rounding"),
-        blocks=of("removal_order"),
+        rounding=of("target_rounding"),
+        blocks=of("target_blocks"),
         latency=of("latencies"),
         samples=of("used_samples"),
         predictor=of("used_predictor"),
         optimum=of("used_optimum"),
-        structure=of("structure"),
+        structure=of("target_structure"),
     output:
         f"{FINAL}/target.json",
     log:

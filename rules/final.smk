@@ -83,6 +83,7 @@ rule prune_final:
 rule finetune_final:
     input:
         teacher=of("final_teacher"),
+        finetuned=of("finetuned"),
         pruned=f"{FINAL}/pruned.safetensors",
         provenance=f"{FINAL}/pruned_provenance.json",
         train=f"{RUN}/data/train.safetensors",

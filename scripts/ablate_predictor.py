@@ -4,6 +4,7 @@ from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.files import write_csv, write_text
+    from prune3d.optimize.predictor_file import read_predictor
     from prune3d.report.ablation_tables import FITS
     from prune3d.report.ablations import readable
     from prune3d.report.figures import Style, draw_ablation
@@ -12,12 +13,17 @@ with Job(snakemake) as job:
 
     choices, style = job.read(Choices), job.read(Style)
     rows = []
-    for seed, samples, holdout in zip(
-        job.params["seeds"], job.input.samples, job.input.holdout, strict=True
+    for seed, samples, holdout, predictor in zip(
+        job.params["seeds"],
+        job.input.samples,
+        job.input.holdout,
+        job.input.predictor,
+        strict=True,
     ):
         fitted = read_samples(samples)
         held = read_holdout(holdout, fitted)
-        rows += ablate(job.wildcards.ablation, fitted, held, seed, choices)
+        left_out = read_predictor(predictor)["left_out"]
+        rows += ablate(job.wildcards.ablation, fitted, held, seed, choices, left_out)
     summary = summarize(rows)
     FITS.write(job.output.rows, rows)
     write_csv(job.output.csv, summary, SUMMARY)

@@ -84,6 +84,45 @@ def test_ablations_keep_the_shape_of_the_predictor() -> None:
     assert shaped.fresh(kind="full").shape == "increasing"
 
 
+def test_ablations_keep_the_loss_of_the_predictor() -> None:
+    robust = replace(CHOICES, loss="robust")
+    assert {robust.fresh(degree=2).loss, robust.fresh(kind="full").loss} == {"robust"}
+    assert CHOICES.fresh(degree=2).loss == "squared"
+
+
+@pytest.mark.parametrize("what", ["degree", "samples"])
+def test_a_wreck_is_neither_fitted_nor_judges_anybody(
+    grid: Samples, held: Samples, what: str
+) -> None:
+    part = grid.without(set(grid.names) - set(grid.names[::5]))
+    wreck = part.names[3]
+    spoiled = replace(part, accuracy=np.where(np.array(part.names) == wreck, 0.05, part.accuracy))
+    rows = ablate(what, spoiled, held, 0, CHOICES, [wreck])
+    clean = ablate(what, part.without([wreck]), held, 0, CHOICES)
+    told = [{k: v for k, v in row.items() if k != "cost_macs"} for row in rows]
+    assert told == [{k: v for k, v in row.items() if k != "cost_macs"} for row in clean]
+    # All samples were paid for, the wreck with them.
+    assert rows[-1]["cost_macs"] == part.cost_macs[1:].sum()
+
+
+def test_designs_are_compared_without_what_the_predictor_leaves_out(
+    grid: Samples, held: Samples
+) -> None:
+    """By fits by hand to the axes, of which one sample is a wreck."""
+    alone = (grid.ratios < 1).sum(axis=1) <= 1
+    place = int(np.flatnonzero(alone)[2])
+    wreck = np.arange(len(grid.names)) == place
+    spoiled = replace(grid, accuracy=np.where(wreck, 0.05, grid.accuracy))
+    rows = ablate("design", spoiled, held, 0, CHOICES, [grid.names[place]])
+    by = {(row["setting"], row["samples"]): row for row in rows}
+    assert ("grid", 63) in by
+    fitted = LowRankPolynomialRegressor()
+    fitted.fit(grid.ratios[alone & ~wreck], grid.accuracy[alone & ~wreck])
+    expected = rmse(grid.accuracy[~alone], fitted.predict(grid.ratios[~alone]))
+    assert by["axes", 9]["rest_rmse"] == pytest.approx(expected)
+    assert by["axes", 9]["cost_macs"] == grid.cost_macs[alone][1:].sum()
+
+
 def test_more_random_samples_are_better(grid: Samples, held: Samples) -> None:
     summary = summarize(ablate("samples", grid, held, 0, CHOICES))
     full = [row for row in summary if row["setting"] == "full"]

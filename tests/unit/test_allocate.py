@@ -141,6 +141,24 @@ def test_a_layer_that_matters_less_loses_more(make_network: Make) -> None:
     assert taylor.unit(channel_groups(model)[0]) == 1  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("round_to", [1, 8])
+def test_in_two_steps_a_tenth_of_the_dense_channels_stays_in_their_multiples(
+    make_network: Make, round_to: int
+) -> None:
+    """Of 64 channels, whose scales are the smallest of all, seven, or one multiple of eight."""
+    model = make_network("resnet14", size=32)
+    with torch.no_grad():
+        model.layer3[1].bn1.weight.mul_(0.001)
+    options = {"channel_criterion": "batchnorm_scale", "round_to": round_to}
+    once = cut(model, width=0.6, options=options)
+    twice = cut(once, width=0.3, options=options)
+    for pruned in (once, twice):
+        left = {group.name: group.channels for group in channel_groups(pruned)}
+        assert left["layer3.1.conv1"] == {1: 7, 8: 8}[round_to]
+        assert all(channels % round_to == 0 for channels in left.values())
+    assert prune3d.cost(twice).macs < 0.5 * prune3d.cost(once).macs
+
+
 def test_losses_are_compared_over_all_layers(make_network: Make, digits: ImageSplits) -> None:
     model = make_network("resnet14", size=8, channels=1)
     options = {"channel_criterion": "taylor", "probe_images": 64}

@@ -11,15 +11,19 @@ from typing import Any
 import pytest
 import yaml
 
+from prune3d.costs.prunable import Prunable
 from prune3d.errors import UserError
+from prune3d.models.registry import facts
 from prune3d.optimize.registry import POLICIES
 from prune3d.pruning.latency import CHECKED, DEPTHS, SIDES, WIDTHS
 from prune3d.pruning.rounding import BUDGETS, MULTIPLES
+from prune3d.sampling.tree import AXES
 from prune3d.workflow.config import load_experiments, overlay
 from prune3d.workflow.experiment import Experiment
 from prune3d.workflow.plan import Plan
 from prune3d.workflow.question import Question
 from prune3d.workflow.resources import TIMED
+from prune3d.workflow.sampling import ratios_in
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ROOT / "tests/unit/own"
@@ -144,6 +148,20 @@ def test_a_multiple_that_is_measured_is_an_input_of_what_prunes_channels_to_a_bu
     assert one.rival("macs25", "depth")["round_to"] == 1
 
 
+def test_rivals_foretell_latencies_as_they_were_measured() -> None:
+    budgets = [{"name": "work", "macs": 0.5}, {"name": "time", "latency": 0.5}]
+    one = made({"budgets": budgets, "pruning": {"round_to": "auto", "keep": ["conv1"]}})
+    dense, seed = "results/digits/seed0/dense", "0"
+    for policy in ("width", "depth", "resolution", "width_resolution", "uniform", "random_blocks"):
+        assert one.rival("time", policy)["round_to"] == one.latency()["round_to"] == "auto"
+        assert one.target_rounding("time", policy) == one.rounding()
+        assert one.target_blocks(seed, "time", policy) == f"{dense}/blocks.json"
+        assert one.target_structure(seed, "time", policy) == f"{dense}/structure_kept.json"
+        assert one.target_structure(seed, "work", policy) == one.structure(seed, policy)
+        assert one.target_blocks(seed, "work", policy) == one.removal_order(seed, policy)
+        assert one.target_rounding("work", policy) == one.rounding(policy)
+
+
 def test_rivals_depend_on_the_steps_of_their_own_dimension() -> None:
     one, name = made(), "macs25"
     steps = [one.rival(name, p)[s] for p in ("width", "resolution") for s in STEPS]
@@ -176,7 +194,7 @@ def test_policies_wait_for_what_they_use_of_the_search_and_for_nothing_else() ->
             "depth_resolution": [f"{run}/samples.csv", "predictor"],
             "width_resolution": [f"{run}/samples.csv", "predictor"],
             "tinynet_fitted": [f"{run}/samples.csv", "predictor"],
-            "greedy": [f"{run}/samples.csv"],
+            "greedy": [f"{run}/samples.csv", "predictor"],
             "random_blocks": ["optimum"],
         }
         assert files == expected.get(policy, []), policy
@@ -199,6 +217,9 @@ def test_training_from_scratch_follows_the_recipe_of_the_dense_network() -> None
     assert (settings["scratch"], settings["more_epochs"]) == ("budget", 7)
     assert settings["learning_rate"] == 0.33 and settings["epochs"] == 25
     assert one.final_teacher("0", "scratch_epochs") == []
+    fine_tuned = ["results/digits/seed0/budgets/half/dwr/model.safetensors"]
+    assert one.finetuned("0", "half", "scratch_budget") == fine_tuned
+    assert one.finetuned("0", "half", "scratch_epochs") == one.finetuned("0", "half", "dwr") == []
     assert one.final_teacher("0", "dwr") == "results/digits/seed0/dense/model.safetensors"
     fine = one.final_training("width")
     assert (fine["scratch"], fine["more_epochs"], fine["epochs"]) == (None, None, 7)
@@ -457,3 +478,27 @@ def test_kept_layers_matter_where_something_is_cut_or_removed() -> None:
     assert keeps.structure_checked("0", smaller) == []
     assert keeps.pruning(narrower)["keep"] == ["conv1"]
     assert keeps.structure_checked("0", narrower) == [keeps.structure("0")]
+
+
+def test_samples_beside_kept_layers_are_networks_that_can_be_made() -> None:
+    """A quarter of the MACs plans images of 14 pixels; this network takes 16 and more."""
+    kept = {
+        "data": {"name": "cifar10"},
+        "model": {"name": "cifar_vgg16_bn"},
+        "pruning": {"keep": ["features.0"], "round_to": 1},
+        "sampling": dict.fromkeys((*AXES, "holdout"), "auto"),
+        "budgets": [{"name": "quarter", "macs": 0.25}],
+    }
+    experiment, known = made(kept), facts("cifar_vgg16_bn")
+    assert known is not None
+    prunable, sides = Prunable.of_facts(known, 32), set()
+    for name in [*experiment.names("fit"), *experiment.names("holdout")]:
+        settings = experiment.pruning(name)
+        ratios = [settings[axis] for axis in AXES]
+        for _ in experiment.structure_checked("0", name):  # as the job that prunes
+            ratios = ratios_in(prunable, ratios, settings["stretched"])
+        sides.add(round(32 * prunable.resolution(ratios[2] or 1.0)))
+    assert min(sides) == 16
+    smaller = next(n for n in experiment.names("fit") if n.startswith("d100_w100_r4"))
+    given = experiment.structure_checked("0", smaller)
+    assert given == [experiment.structure("0", "resolution")]

@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 import prune3d
+from prune3d.data.images import ImageSet
 from prune3d.errors import PruningError
 from prune3d.models.assembly import get_spec, set_spec
 from prune3d.models.fresh import initialize
-from prune3d.models.lineage import get_lineage
+from prune3d.models.lineage import Step, get_lineage
+from prune3d.train.loop import train
 from prune3d.train.recipe import Recipe
 from prune3d.workflow.trained_part import part_of_step, trained_part
 
@@ -119,11 +121,36 @@ def test_from_scratch_is_as_many_epochs_or_as_much_work_as_the_pruned_network_ha
     recipe = Recipe(epochs=30, warmup_epochs=2)
     settings = {"epochs": 30, "more_epochs": 12, "scratch": "epochs"}
     assert recipe.scaled(trained_part(settings, model)).epochs == 42
-    longer = recipe.scaled(trained_part({**settings, "scratch": "budget"}, model))
+    macs = prune3d.cost(model).macs
+    paid = [
+        Step("train", 30 * 100, 4 * macs, "dense"),
+        Step("train", 12 * 100, macs, "half/dwr"),
+        Step("evaluate", 50, 10**9, "half/dwr"),
+    ]
+    longer = recipe.scaled(trained_part({**settings, "scratch": "budget"}, model, paid))
     # The dense network's 30 epochs at its own cost, 12 at that of the pruned one.
     assert longer.epochs * ratio == pytest.approx(30 + 12 * ratio, abs=0.5 * ratio)
     assert longer.warmup_epochs == pytest.approx(2 * longer.epochs / 30)
     assert trained_part({**settings, "scratch": None, "steps": 1}, model) == 1
+
+
+def test_from_scratch_at_equal_cost_pays_for_teachers_and_networks_on_the_way() -> None:
+    """By the bill of a fine-tuning in two steps after a teacher, and by hand."""
+    images = ImageSet(
+        torch.randint(256, (12, 1, 8, 8), dtype=torch.uint8), torch.arange(12) % 10, (0.5,), (0.3,)
+    )
+    dense = prune3d.build("resnet8", 10, 8, 1)
+    model, costs, epochs = dense, [], (2, 1)
+    for width, some in zip((0.7, 0.5), epochs, strict=True):
+        model = prune3d.prune(model, width=width)
+        recipe = Recipe(epochs=some, batch_size=12, distillation=0.5)
+        train(model, images, recipe, 0, teacher=dense)
+        costs.append(prune3d.cost(model).macs)
+    whole = prune3d.cost(dense).macs
+    expected = 40 * whole + 2 * (costs[0] + whole) + 1 * (costs[1] + whole)
+    settings = {"epochs": 40, "more_epochs": 3, "scratch": "budget"}
+    part = trained_part(settings, model, get_lineage(model))
+    assert 40 * part * costs[1] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("epochs", "steps"), [(10, 1), (10, 3), (7, 7), (20, 6)])

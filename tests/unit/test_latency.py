@@ -121,11 +121,11 @@ def test_what_the_work_does_not_explain_is_interpolated_and_held_beyond_the_ends
     table = table_of(work, lambda terms: rng.uniform(1, 5, terms.shape[:3]))
     known = table.depth, table.width, table.side
     np.testing.assert_allclose(table.at(*known), table.latency_ms)
-    factor = RegularGridInterpolator(known, table.latency_ms / table._explained(*known))
+    factor = RegularGridInterpolator(known, table.latency_ms / table._explained(work, *known))
     asked = everywhere(work)
     held = (np.clip(a, k[0], k[-1]) for a, k in zip(asked, known, strict=True))
     expected = factor(np.stack(np.meshgrid(*held, indexing="ij"), axis=-1))
-    np.testing.assert_allclose(table.at(*asked) / table._explained(*asked), expected)
+    np.testing.assert_allclose(table.at(*asked) / table._explained(work, *asked), expected)
     check = {"role": "check", "depth": 1.0, "width": 1.0, "side": 32}
     check["latency_ms"] = table.latency_ms[-1, -1, -1] / 2
     assert table.error_at([check]) == pytest.approx(1.0)

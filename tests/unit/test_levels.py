@@ -143,6 +143,31 @@ def test_levels_that_are_too_few_though_there_are_more_are_refused() -> None:
         settings(model={"name": "resnet20"}, sampling={"levels": 2})
 
 
+@pytest.mark.parametrize("design", ["optimal", "list"])
+def test_greedy_needs_samples_of_each_dimension_that_there_is(design: str) -> None:
+    points = [[0.5, 1, 1], [1, 0.5, 1], [1, 1, 0.5], [0.7, 0.7, 0.7]]
+    sampling = {"design": design, "points": points if design == "list" else [], "count": 10}
+    change = {
+        "model": {"name": "timm/resnet18"},
+        "sampling": {**sampling, "holdout": []},
+        "predictor": {"degree": 1 if design == "list" else 3},
+        "policies": ["dwr", "greedy"],
+        "optimum": {"extrapolate": True},
+    }
+    if design == "list":
+        check_sampling("x", settings(**change), ELEVEN)
+        change["sampling"]["points"] = points[1:]
+    with pytest.raises(ConfigError, match=r"'x', sampling: the policy greedy .* none of (\w+);"):
+        check_sampling("x", settings(**change), ELEVEN)
+    check_sampling("x", settings(**{**change, "policies": ["dwr"]}), ELEVEN)
+
+
+def test_greedy_needs_no_samples_of_a_dimension_that_the_network_has_not() -> None:
+    rigid = Prunable(11, 11, {"a": 10, "b": 24}, {}, range(5, 25))
+    given = settings(model={"name": "timm/resnet18"}, policies=["dwr", "greedy"])
+    check_sampling("x", given, rigid)
+
+
 def test_samples_that_do_not_reach_a_budget_are_refused_with_the_ends() -> None:
     sampling = {"depth": [0.9, 0.8, 0.7], "width": [0.9, 0.8, 0.7], "resolution": [0.9, 0.8, 0.7]}
     small = [{"name": "tiny", "macs": 0.05}]

@@ -53,6 +53,45 @@ def test_small_designs_are_the_best_of_all(criterion):
     assert value(found) == pytest.approx(best, rel=1e-3)
 
 
+@pytest.mark.parametrize("criterion", ["d", "i"])
+@pytest.mark.parametrize("lacking", [0, 1, 2])
+def test_designs_of_two_dimensions_are_the_best_of_all(lacking: int, criterion: str) -> None:
+    """As above, for networks without blocks, channels or other image sides."""
+    levels = [[0.5, 0.7], [0.6, 0.8], [0.7, 0.85]]
+    levels[lacking] = []
+    a, b = (m for m in range(3) if m != lacking)
+    grid = [p for p in itertools.product(*[[*axis, 1.0] for axis in levels]) if min(p) < 1]
+    exponents = (1, 2, 2)
+    first = np.linspace(min(levels[a]), 1, 12)
+    second = (0.5 / first ** exponents[a]) ** (1 / exponents[b])
+    inside = (second >= min(levels[b])) & (second <= 1)
+    surface = np.column_stack([np.ones(12), first, second])[inside]
+    assert len(surface) > 2
+
+    def value(points):
+        rows = np.array([(1.0, p[a], p[b]) for p in [(1.0, 1.0, 1.0), *points]])
+        matrix = rows.T @ rows
+        if np.linalg.matrix_rank(matrix) < 3:
+            return np.inf
+        if criterion == "d":
+            return -np.linalg.slogdet(matrix)[1]
+        return np.mean(np.einsum("na,ab,nb->n", surface, np.linalg.inv(matrix), surface))
+
+    found = optimal_points(levels, 3, Polynomial("low_rank", 1), [0.5], COST, criterion, thrift=0.0)
+    best = min(value(points) for points in itertools.combinations(grid, 3))
+    assert value(found) == pytest.approx(best, rel=1e-3)
+
+
+@pytest.mark.parametrize(("kind", "free"), [("low_rank", 1 + 2 * 2), ("full", 3**2)])
+def test_a_dimension_without_levels_has_no_coefficients(kind: str, free: int) -> None:
+    levels = [[], *LEVELS[1:]]
+    polynomial = Polynomial(kind, 2)
+    points = optimal_points(levels, free - 1, polynomial, [0.25], COST, "i")
+    check_design([(1, 1, 1), *points], kind, 2)
+    with pytest.raises(ConfigError, match=f"{free} free .* allowed is {free - 1} and more"):
+        optimal_points(levels, free - 2, polynomial, [0.25], COST, "i")
+
+
 @pytest.mark.parametrize("kind", ["low_rank", "full"])
 @pytest.mark.parametrize("criterion", ["d", "i"])
 def test_designs_determine_their_polynomial_and_are_the_same_each_time(kind, criterion):
@@ -136,6 +175,9 @@ def test_optimal_designs_beat_axes_of_the_same_size_on_products_of_curves():
     [(5, "count is 5, too few .* 10 free .* allowed is 9"), (64, "the levels have 63 combin")],
 )
 def test_wrong_counts_are_refused(count, message):
+    for kind in ("low_rank", "full"):
+        with pytest.raises(ConfigError, match="count is 3 but the levels have 0 combinations"):
+            optimal_points([[], [], []], 3, Polynomial(kind, 3), [0.25], COST)
     with pytest.raises(ConfigError, match=message):
         optimal_points(LEVELS, count, Polynomial("low_rank", 3), [0.25], COST)
 

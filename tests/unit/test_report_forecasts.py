@@ -86,6 +86,22 @@ def test_other_trainings_and_the_method_itself_are_no_labels(written: Path) -> N
     assert forecast(written, 0.03, "scratch") == forecast(written, 0.03)
 
 
+def test_nothing_is_learnt_from_the_very_network_that_is_foretold(written: Path) -> None:
+    """The method has taken what the policy width prunes to."""
+    width = SINGLES["width"]
+    finals = [metrics(written, "budgets/small/depth/metrics.json", SINGLES["depth"], 0.85)]
+    own = metrics(written, "budgets/small/dwr/metrics.json", width, short(width) + 0.03)
+    predictor = str(written / RUN / "predictor/predictor.json")
+    (expected,) = forecast_rows([predictor], [*finals, own], [])
+    finals.append(metrics(written, "budgets/small/width/metrics.json", width, short(width) + 0.03))
+    assert forecast_rows([predictor], [*finals, own], []) == [expected]
+    assert expected["long_labels"] == 1
+    # Of another network it is a label as others are.
+    other = metrics(written, "budgets/large/dwr/metrics.json", CHOSEN, 0.9)
+    rows = forecast_rows([predictor], [*finals, own, other], [])
+    assert [row["long_labels"] for row in rows] == [1, 2]
+
+
 def test_the_dense_network_trained_longer_is_a_label_and_left_out_finals_are_not(
     written: Path,
 ) -> None:

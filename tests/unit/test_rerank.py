@@ -211,3 +211,16 @@ def test_a_shortened_recipe_has_the_whole_schedule(schedule: str) -> None:
         assert learning_rate(short, progress / 5) == pytest.approx(learning_rate(recipe, progress))
     assert recipe.scaled(0.01).epochs == 1
     assert recipe.scaled(1.0) == recipe
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step", "one_cycle"])
+def test_a_shortened_rewinding_has_all_that_the_whole_one_repeats(schedule: str) -> None:
+    dense = Recipe(epochs=25, warmup_epochs=2.0, learning_rate=0.2, schedule=schedule)
+    recipe = Recipe(epochs=16, schedule="rewind", original=dense)
+    short, shorter = recipe.scaled(0.25), recipe.scaled(0.5).scaled(0.25)
+    assert (short.epochs, shorter.epochs) == (4, 2)
+    for progress in (0.0, 1.5, 4, 9, 15, 16):
+        whole = learning_rate(dense, 9 + progress)
+        assert learning_rate(short, progress / 4) == pytest.approx(whole)
+        assert learning_rate(shorter, progress / 8) == pytest.approx(whole)
+    assert recipe.scaled(1.0) == recipe

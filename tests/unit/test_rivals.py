@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 import prune3d
 from prune3d.costs.lattice import Lattice
 from prune3d.costs.structure import Structure
-from prune3d.costs.structure_file import write_structure
+from prune3d.costs.structure_file import BLOCKS, write_structure
+from prune3d.costs.work import Work
 from prune3d.optimize import Budget
 from prune3d.optimize.policies import (
     Candidates,
@@ -22,12 +25,24 @@ from prune3d.optimize.policies import (
     enumerate_candidates,
     read_candidates,
 )
+from prune3d.optimize.predictor_file import PREDICTOR
 from prune3d.optimize.registry import DENSE_LONGER, DRAWN, POLICIES
-from prune3d.optimize.rivals import Question, finder_of, rival_target, sensitivities
+from prune3d.optimize.rivals import (
+    Question,
+    finder_of,
+    read_search,
+    rival_target,
+    sensitivities,
+)
+from prune3d.optimize.surrogate import Settings, fit_both
 from prune3d.pruning.analyze import analyze
-from prune3d.sampling.table import Samples
+from prune3d.pruning.latency import LATENCIES
+from prune3d.sampling.table import SAMPLES, Samples
+from prune3d.workflow.config import load_experiments, overlay
+from prune3d.workflow.experiment import Experiment
 
 ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
 ORDER = [f"layer{s}.{b}" for b in (2, 1) for s in (1, 3, 2)] + ["layer1.0"]
 AXES = ("depth", "width", "resolution")
 BUDGETS = [0.6, 0.25, 0.125]
@@ -247,9 +262,77 @@ def test_greedy_meets_the_budget_at_one_threshold(networks: Candidates, budget: 
     assert ratios(found) == pytest.approx(np.maximum(0.2, 1 - low / slopes), abs=0.12)
 
 
-def test_greedy_needs_samples_of_every_dimension(networks: Candidates) -> None:
-    found = asked("greedy", networks, 0.5, samples=samples((0.5, 1.0, 1.0, 0.8)))
-    assert found["unreachable"].startswith("no sample was pruned along width alone")
+@pytest.mark.parametrize("lacking", [0, 1, 2])
+def test_greedy_trades_the_dimensions_that_there_are(networks: Candidates, lacking: int) -> None:
+    """Without blocks, channels or other sides the threshold of the other two is found by hand."""
+    lattice = networks.lattice
+    taken = [slice(None)] * 3
+    taken[lacking] = slice(0, 1)
+    depths, widths, sides = taken
+    fewer = replace(
+        lattice,
+        depth=lattice.depth[depths],
+        width=lattice.width[depths, widths],
+        resolution=lattice.resolution[sides],
+        macs=lattice.macs[depths, widths, sides],
+        params=lattice.params[depths, widths],
+    )
+    slopes = np.array([0.2, 0.4, 0.8])
+    alone = np.eye(3)[[i for i in range(3) if i != lacking]]
+    rows = [(*(1 - 0.8 * axis), 0.9 - 0.8 * float(slopes @ axis)) for axis in alone]
+    found = asked("greedy", Candidates(fewer, networks.widths[widths]), 0.5, samples=samples(*rows))
+    assert 0.97 * 0.5 <= found["macs_ratio"] <= 0.5
+    low, high = 0.0, 0.7
+    for _ in range(60):
+        middle = (low + high) / 2
+        point = np.where(np.arange(3) == lacking, 1, np.maximum(0.2, 1 - middle / slopes))
+        low, high = (middle, high) if cost(point) > 0.5 else (low, middle)
+    assert ratios(found) == pytest.approx(point, abs=0.12)
+
+
+def cost(point: np.ndarray) -> float:
+    return float(np.prod(point ** np.array([1, 2, 2])))
+
+
+def test_greedy_does_not_take_a_failed_sample_for_a_loss(
+    networks: Candidates, tmp_path: Path
+) -> None:
+    """As if it had never been sampled: read from files of a run in which one width failed."""
+    rows = []
+    for axis, slope in enumerate((0.2, 0.4, 0.8)):
+        for ratio in (0.8, 0.6, 0.4, 0.2):
+            point = [100.0, 100.0, 100.0]
+            point[axis] = 100 * ratio
+            rows.append((*(x / 100 for x in point), 0.9 - slope * (1 - ratio)))
+    clean = samples(*rows)
+    wreck = clean.names[5]  # the widest of those that are narrower
+    tables = []
+    for name, known in (
+        ("spoilt", replace(clean, accuracy=np.where(np.arange(13) == 5, 0.05, clean.accuracy))),
+        ("clean", clean.without([wreck])),
+    ):
+        table, predictor = tmp_path / f"{name}.csv", tmp_path / f"{name}.json"
+        write_samples(table, known)
+        PREDICTOR.write(
+            predictor, fit_both(known, Settings("low_rank", 2, 1, 1e-2, "none", "robust"))
+        )
+        tables.append(read_search(str(table), str(predictor))[0])
+    assert tables[0] is not None and wreck not in tables[0].names
+    found = [asked("greedy", networks, 0.25, samples=table) for table in tables]
+    assert found[0] == found[1]
+    spoilt, _ = read_search(str(tmp_path / "spoilt.csv"), None)
+    assert found[0] != asked("greedy", networks, 0.25, samples=spoilt)
+
+
+def write_samples(path: Path, known: Samples) -> None:
+    assert known.macs_ratio is not None
+    columns = zip(known.names, known.ratios, known.accuracy, known.macs_ratio, strict=True)
+    rows = [
+        {"point": name, **dict(zip(AXES, map(float, own), strict=True)), "accuracy": float(top1)}
+        | {"macs_ratio": float(ratio), "macs": 100, "params": 10, "image_passes": 1, "cost_macs": 1}
+        for name, own, top1, ratio in columns
+    ]
+    SAMPLES.write(path, rows)
 
 
 def test_other_blocks_at_the_optimum_cost_as_much_as_the_method(
@@ -284,6 +367,54 @@ def test_blocks_are_shuffled_by_a_seed(structure: Structure, tmp_path: Path) -> 
     ]
     assert orders[0] == orders[1] != orders[2]
     assert set(orders[0]) == set(orders[2]) == set(structure.removable)
+
+
+@pytest.mark.parametrize("policy", ["width", "depth", "width_resolution", "random_blocks"])
+def test_all_policies_foretell_the_same_times(policy: str, tmp_path: Path) -> None:
+    """Times that follow from the work of layers are foretold without error."""
+    structure = analyze(prune3d.build("cifar_mobilenet_v2", 10, 32), [8, 16, 24, 32])
+    order = sorted(structure.removable)[::-1]
+    files = {name: str(tmp_path / f"{name}.json") for name in ("structure", "blocks")}
+    write_structure(files["structure"], structure)
+    BLOCKS.write(files["blocks"], {"removal_order": order, "image_passes": 1, "cost_macs": 1})
+    work = Work(structure, order, 8)
+    depths = [(structure.blocks - gone) / structure.blocks for gone in (0, 3, len(order))]
+    levels = np.array(depths), np.array([0.25, 0.5, 0.75, 1.0]), np.array([8.0, 16.0, 32.0])
+    largest = work.at(np.ones(1), np.ones(1), np.array([32.0]))[0, 0, 0]
+    ms = np.random.default_rng(0).uniform(0.1, 1, len(largest)) / largest
+    known = {"device": "this one", "threads": 1, "batch_size": 1, "runs": 3, "role": "grid"}
+    times = (work.at(*levels) @ ms).ravel()
+    rows = [
+        {"depth": d, "width": w, "side": int(s), "latency_ms": float(own), **known}
+        for (d, w, s), own in zip(itertools.product(*levels), times, strict=True)
+    ]
+    LATENCIES.write(tmp_path / "latency.csv", rows)
+    # What the rule gives this policy.
+    one = Experiment("digits", load_experiments(timed_config(policy), SCHEMA)["digits"], (0,))
+    settings = one.rival("time", policy)
+    found = read_candidates(
+        LatticeOptions(*(settings[field.name] for field in fields(LatticeOptions))),
+        files["structure"],
+        files["blocks"] if one.target_blocks("0", "time", policy) else None,
+        str(tmp_path / "latency.csv"),
+        5 if POLICIES[policy].is_shuffling_blocks else None,
+    )
+    own = Work(structure, found.removal_order, 8)
+    expected = own.at(found.lattice.depth, found.widths, 32 * found.lattice.resolution) @ ms
+    np.testing.assert_allclose(found.lattice.latency_ms, expected, rtol=1e-6)
+
+
+def timed_config(policy: str) -> dict[str, Any]:
+    """Return the shipped config with a budget of latency, coarse lattices and multiples of 8."""
+    shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    change = {
+        "policies": ["dwr", policy],
+        "budgets": [{"name": "time", "latency": 0.5}],
+        "lattice": {"width_step": 0.2, "side_step": 1},
+        "pruning": {"round_to": 8},
+    }
+    defaults = overlay(shipped["defaults"], change)
+    return {**shipped, "defaults": defaults, "experiments": {"digits": None}}
 
 
 def test_random_points_are_drawn_anew_for_each_seed_and_the_same_again(

@@ -234,6 +234,13 @@ def test_a_cubic_is_fitted_to_the_levels_that_a_small_network_has() -> None:
     np.testing.assert_allclose(fitted.predict(between), accuracy(between), atol=0.01)
 
 
+def test_a_degree_to_be_chosen_may_be_more_than_a_dimension_of_two_levels_determines() -> None:
+    every, _ = made()
+    few = every.without(every.names[2:5])  # depths 1 and 0.8 are left
+    orders = fit_both(few, Settings("low_rank", "cv", 1, 1e-2))["orders"]
+    assert {order["degree"] for order in orders} == {1, 2, 3, 4}
+
+
 def test_the_same_network_counts_once(tmp_path: Path) -> None:
     names = ["d100_w100_r100", "d70_w100_r100", "d40_w100_r100", "d100_w50_r100"]
     ratios = [(1.0, 1.0, 1.0), (0.75, 1.0, 1.0), (0.75, 1.0, 1.0), (1.0, 0.5, 1.0)]

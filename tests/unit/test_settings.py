@@ -42,9 +42,9 @@ SECTIONS: dict[str, tuple[type, set[str], set[str]]] = {
     "data": (DataSettings, set(), {"download", "test_fraction", "selection_fraction"}),
     "data.glyphs": (GlyphSettings, set(), set()),
     "model.sparsity": (Sparsity, {"seed"}, set()),
-    "dense": (Recipe, {"name", "original"}, set()),
-    "finetune": (Recipe, {"name", "original"}, set()),
-    "final": (Recipe, {"name", "original"}, set()),
+    "dense": (Recipe, {"name", "original", "rewound"}, set()),
+    "finetune": (Recipe, {"name", "original", "rewound"}, set()),
+    "final": (Recipe, {"name", "original", "rewound"}, set()),
     "compute": (Compute, {"workers", "processes"}, set()),
     "pruning": (PruningOptions, {"seed", "allocation"}, {"steps"}),
     "predictor": (PredictorSettings, set(), set()),
@@ -112,7 +112,7 @@ def test_jobs_of_shipped_configs_find_every_setting_that_they_read(name: str) ->
         experiment = Experiment(one, checked, tuple(config["seeds"]))
         budget = checked["budgets"][0]["name"]
         for section in ("dense", "finetune", "final"):
-            read(experiment.training(section), Recipe, name=section, original=None)
+            read(experiment.training(section), Recipe, name=section, original=None, rewound=None)
             read(experiment.training(section), Compute, workers=0, processes=1)
         read(experiment.images(), DataSettings, glyphs=GlyphSettings())
         read(experiment.data(), DataSettings, glyphs=read(experiment.data(), GlyphSettings))

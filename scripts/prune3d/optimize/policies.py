@@ -110,7 +110,8 @@ def enumerate_candidates(
     # The first network is the dense one.
     lattice = replace(lattice, dense_params=int(lattice.params[0, 0]))
     if latencies is not None:
-        found = latencies.at(lattice.depth, widths, np.asarray(sides, dtype=float))
+        work = Work(structure, removal_order, options.round_to)
+        found = latencies.at(lattice.depth, widths, np.asarray(sides, dtype=float), work)
         lattice = replace(lattice, latency_ms=found, dense_latency_ms=float(found[0, 0, 0]))
     return Candidates(lattice, widths, tuple(removal_order))
 
@@ -125,18 +126,16 @@ def read_candidates(
     """Enumerate the realizable networks from files.
 
     Blocks go in the order of a file or, with a seed for it, in a random one. Without either depth
-    is not a dimension.
+    is not a dimension. Latencies are of networks whose blocks went in the order of the file, and
+    whose channels are in the multiples of the options.
     """
     known = read_structure(structure)
     order = read_removal_order(blocks, known)
+    timed = Work(known, order, options.round_to)
+    latencies = read_latencies(latency, timed) if latency else None
     if shuffled is not None:
         order = np.random.default_rng(shuffled).permutation(sorted(known.removable)).tolist()
-    return enumerate_candidates(
-        known,
-        order,
-        options,
-        read_latencies(latency, Work(known, order, options.round_to)) if latency else None,
-    )
+    return enumerate_candidates(known, order, options, latencies)
 
 
 def optimal_target(

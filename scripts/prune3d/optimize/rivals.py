@@ -190,16 +190,17 @@ def tinynet_fitted(question: Question) -> Choice:
 def greedy(question: Question) -> Choice:
     """Shrink every dimension as far as it alone costs one threshold of accuracy.
 
-    The threshold is that at which the measured cost meets the budget; see `sensitivities`.
+    The threshold is that at which the measured cost meets the budget; see `sensitivities`. A
+    dimension that the network has not is left at 1, as is one of which no sample is left.
     """
     tables = sensitivities(question.known())
-    missing = [axis for axis in AXES if axis not in tables]
-    if missing:
-        raise BudgetError(f"no sample was pruned along {missing[0]} alone; sample each dimension")
-    losses = np.linspace(0.0, max(table[-1, 0] for table in tables.values()), THRESHOLDS)
-    # The least ratio that costs at most the threshold, by axis.
-    corners = np.column_stack([np.interp(losses, *table.T) for table in tables.values()])
-    return next_to(question.lattice, question.budget, np.vstack([np.ones(3), corners]))
+    largest = max((table[-1, 0] for table in tables.values()), default=0.0)
+    losses = np.linspace(0.0, largest, THRESHOLDS)
+    # The least ratio that costs at most the threshold, by dimension.
+    corners = np.ones((1 + THRESHOLDS, len(AXES)))
+    for axis, table in tables.items():
+        corners[1:, AXES.index(axis)] = np.interp(losses, *table.T)
+    return next_to(question.lattice, question.budget, corners)
 
 
 def sensitivities(samples: Samples) -> dict[str, np.ndarray]:

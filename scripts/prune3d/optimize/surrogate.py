@@ -29,6 +29,8 @@ from prune3d.sampling.table import Samples
 
 FEWEST_FOR_RIVALS = 4
 CV = "cv"
+# What the network has too few levels of was found out before the first sample.
+FEW = AXES
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Settings:
         if CV not in (self.degree, self.rank):
             return self, []
         choices: dict[str, Any] = {"alpha": self.alpha, "shape": self.shape, "loss": self.loss}
+        choices["few"] = FEW
         for name, value in (("degrees", self.degree), ("ranks", self.rank)):
             if value != CV:
                 choices[name] = (value,)
@@ -101,8 +104,7 @@ def fit_both(samples: Samples, settings: Settings) -> dict[str, Any]:
     """
     try:
         own, orders = settings.resolved(samples, settings.kind)
-        # What the network has too few levels of was found out before the first sample.
-        check_design(samples.ratios, settings.kind, *own.numbers(), few=AXES)
+        check_design(samples.ratios, settings.kind, *own.numbers(), FEW)
     except ValueError as error:
         raise ConfigError(f"sampling: {str(error).rstrip('.')}.") from None
     fitted, left_out = {}, []
@@ -198,7 +200,7 @@ def is_determined(samples: Samples, kind: str, settings: Settings) -> bool:
     """Tell whether the samples determine the coefficients of a polynomial."""
     degree, rank = settings.numbers()
     try:
-        check_design(samples.ratios, kind, degree, rank, few=AXES)
+        check_design(samples.ratios, kind, degree, rank, FEW)
     except ValueError:
         return False
     return True

@@ -5,7 +5,7 @@ undetermined. So the points stay and the labels are redrawn: the fit, plus resid
 samples with random signs. A residual is divided by the square root of one less the sample's
 leverage (a fit that passes close to a sample hides its noise), and their common size is drawn from
 its own distribution, a scaled inverse chi-square with as many degrees of freedom as the fit leaves;
-with a dozen samples this matters. Runs of several seeds are drawn with replacement as wholes.
+with a dozen samples this matters.
 
 The bias of a ridge is no noise and would be missed, so that refits use a tenth of the ridge
 (undersmoothing). On a synthetic surface with 13 samples on the axes, intervals that say 90 % held
@@ -98,7 +98,6 @@ def bootstrap(
     y: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
-    groups: ArrayLike | None = None,
     n: int = 1000,
     random_state: int = 0,
 ) -> Ensemble:
@@ -114,8 +113,6 @@ def bootstrap(
     X : array-like of shape (m, p)
     y : array-like of shape (m,)
     sample_weight : array-like of shape (m,), default=None
-    groups : array-like of shape (m,), default=None
-        The run (seed) of each sample; with several runs these are drawn with replacement first.
     n : int, default=1000
         B, refits.
     random_state : int, default=0
@@ -129,17 +126,15 @@ def bootstrap(
     # The residual of an outlier is no noise to be drawn for others.
     used = _used(fitted, points, given, weights)
     points, given, weights = points[used], given[used], weights[used]
-    runs = None if groups is None else np.asarray(groups)[used]
     rng = np.random.default_rng(random_state)
     loose = _undersmoothed(fitted, points, given, weights)
     labels = _redrawn_labels(loose, points, given, weights, n, rng)
-    drawn = weights * _draws(runs, len(given), n, rng)
     if fitted.shape != "none":
-        coefficients = _refit_each(loose, points, labels, drawn)
+        coefficients = _refit_each(loose, points, labels, weights)
     elif isinstance(loose, PolynomialRegressor):
-        coefficients = _refit_full(loose, points, labels, drawn)
+        coefficients = _refit_full(loose, points, labels, weights)
     else:
-        coefficients = _refit_low_rank(loose, points, labels, drawn)
+        coefficients = _refit_low_rank(loose, points, labels, weights)
     return Ensemble(coefficients, loose.domain_, loose.degree)
 
 
@@ -225,31 +220,12 @@ def _tensor_slopes(factors: Array) -> Array:
     return np.hstack(blocks)
 
 
-def _draws(groups: ArrayLike | None, samples: int, n: int, rng: np.random.Generator) -> Array:
-    """Return how often each sample is drawn, shape (n, samples)."""
-    if groups is None:
-        return np.ones((n, samples))
-    names, group = np.unique(np.asarray(groups), return_inverse=True)
-    if len(names) == 1:
-        return np.ones((n, samples))
-    counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n)
-    return np.asarray(counts[:, group], dtype=float)
-
-
 def _refit_full(fitted: PolynomialRegressor, X: Array, labels: Array, weights: Array) -> Array:
     rows = tensor_rows(basis_values(X, fitted.domain_, fitted.degree))
     ridge = fitted.alpha_ * np.diag(charges(fitted.degree, X.shape[1]))
     ridge += 1e-9 * np.eye(len(ridge))  # where alpha is 0 and the samples leave something open
-    if np.all(weights == weights[0]):
-        hat = np.linalg.solve(rows.T * weights[0] @ rows + ridge, rows.T * weights[0])
-        return labels @ hat.T
-    solutions = []
-    for start in range(0, len(labels), 256):
-        part = slice(start, start + 256)
-        weighted = rows.T * weights[part, None, :]
-        right = weighted @ labels[part, :, None]
-        solutions.append(np.linalg.solve(weighted @ rows + ridge, right)[..., 0])
-    return np.vstack(solutions)
+    hat = np.linalg.solve(rows.T * weights @ rows + ridge, rows.T * weights)
+    return labels @ hat.T
 
 
 def _refit_low_rank(
@@ -266,9 +242,8 @@ def _refit_each(fitted: Predictor, X: Array, labels: Array, weights: Array) -> A
     if isinstance(refit, LowRankPolynomialRegressor):
         refit.set_params(n_starts=1, tol=TOLERANCE, max_iter=SWEEPS)
     found = []
-    for own, weight in zip(labels, weights, strict=True):
-        # The same range of the data, although a run that was not drawn has no weight.
-        refit.fit(X, own, sample_weight=np.maximum(weight, 1e-9))
+    for own in labels:
+        refit.fit(X, own, sample_weight=weights)
         full = isinstance(refit, PolynomialRegressor)
         found.append(refit.basis_coef_.ravel() if full else refit.basis_factors_)
     return np.array(found)

@@ -64,9 +64,9 @@ class ParetoProcessRegressor(RegressorMixin, BaseEstimator):
 
     Han et al., "Model Rubik's Cube: Twisting Resolution, Depth and Width for TinyNets" (NeurIPS
     2020, arXiv 2010.14819) keep the networks that no other beats in both cost and accuracy, and
-    regress their ratios on the cost by Gaussian processes. `ratios` is that rule; `predict`
-    regresses accuracy on the ratios of the same networks, so that it can be compared with the
-    other predictors (ours).
+    regress their ratios on the cost by Gaussian processes, see `pareto_ratios`. This one regresses
+    accuracy on the ratios of the same networks, so that it can be compared with the other
+    predictors (ours).
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class ParetoProcessRegressor(RegressorMixin, BaseEstimator):
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ParetoProcessRegressor:
-        """Fit the processes.
+        """Fit the process.
 
         Parameters
         ----------
@@ -99,14 +99,11 @@ class ParetoProcessRegressor(RegressorMixin, BaseEstimator):
             If an array is not as above.
         """
         X, y, weights = fit_samples(self, X, y, sample_weight)
-        cost = self._cost(X)
-        self.pareto_ = pareto(cost, y)
-        chosen, own = X[self.pareto_], cost[self.pareto_, None]
+        self.pareto_ = pareto(self._cost(X), y)
         noise = 1e-10 / (weights[self.pareto_] / weights.max())
         self.accuracy_ = GaussianProcessRegressor(
             _kernel(X.shape[1]), alpha=noise, normalize_y=True, random_state=0
-        ).fit(chosen, y[self.pareto_])
-        self.ratios_ = _process_of_cost(own, chosen, noise)
+        ).fit(X[self.pareto_], y[self.pareto_])
         return self
 
     def predict(self, X: Any) -> Array:
@@ -122,24 +119,6 @@ class ParetoProcessRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return np.asarray(self.accuracy_.predict(predict_samples(self, X)))
-
-    def ratios(self, budget: float) -> Array:
-        """Return the ratios that the Pareto samples suggest for a cost.
-
-        Parameters
-        ----------
-        budget : float
-            d w^2 r^2, in (0, 1].
-
-        Returns
-        -------
-        ndarray of shape (p,)
-            Clipped to (0, 1]. Depth and resolution are those of the processes, the width follows
-            from the budget, as in TinyNets.
-        """
-        check_is_fitted(self)
-        depth, _, resolution = _at_cost(self.ratios_, budget)
-        return np.array([depth, min(1.0, (budget / depth) ** 0.5 / resolution), resolution])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -172,18 +151,8 @@ def pareto_ratios(X: Array, accuracy: Array, cost: Array, budget: float) -> Arra
         Clipped to (0, 1].
     """
     chosen = pareto(cost, accuracy)
-    return _at_cost(_process_of_cost(np.log(cost[chosen, None]), X[chosen], 1e-10), budget)
-
-
-def _process_of_cost(
-    log_cost: Array, ratios: Array, noise: float | Array
-) -> GaussianProcessRegressor:
-    return GaussianProcessRegressor(_kernel(1), alpha=noise, normalize_y=True, random_state=0).fit(
-        log_cost, ratios
-    )
-
-
-def _at_cost(process: GaussianProcessRegressor, budget: float) -> Array:
+    process = GaussianProcessRegressor(_kernel(1), alpha=1e-10, normalize_y=True, random_state=0)
+    process.fit(np.log(cost[chosen, None]), X[chosen])
     return np.asarray(np.clip(process.predict(np.log([[budget]]))[0], 1e-3, 1.0))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,9 +47,14 @@ def choose_order(
     alpha: float | str = 1e-2,
     shape: str = "none",
     loss: str = "squared",
+    few: Collection[str] = (),
     folds: int = FOLDS,
 ) -> list[Order]:
     """Cross-validate every degree and rank that the samples determine.
+
+    With the robust loss outliers are looked for once, among all samples by the polynomial of the
+    most coefficients, to which the fewest labels are none of a smooth curve; they are neither
+    fitted nor judge any order, so that all are judged on the same samples (ours).
 
     Parameters
     ----------
@@ -59,6 +65,8 @@ def choose_order(
         What is tried; a full polynomial has no rank.
     alpha, shape, loss
         See `LowRankPolynomialRegressor`.
+    few : collection of str
+        Dimensions of which the network has no more levels, see `check_design`.
     folds : int
         At most; with no more samples than these, each is left out alone. Which sample is in which
         fold is the same each time.
@@ -73,22 +81,53 @@ def choose_order(
     ValueError
         If the samples determine none of them.
     """
-    X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
-    fold = np.random.default_rng(0).permutation(np.arange(len(y)) % min(folds, len(y)))
-    orders, refused = [], ""
-    for degree in degrees:
+    points, labels = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
+    columns = points.shape[1]
+    if loss == "robust":
+        tried = determined(kind, points, degrees, ranks, few)
+        degree, rank = max(tried, key=lambda order: unknowns(kind, order[0], order[1], columns))
+        most = make_predictor(kind, degree, rank, alpha, shape, loss).fit(points, labels)
+        points, labels = points[most.inliers_], labels[most.inliers_]
+    fold = np.random.default_rng(0).permutation(np.arange(len(labels)) % min(folds, len(labels)))
+    orders = []
+    for degree, rank in determined(kind, points, degrees, ranks, few):
+        estimator = make_predictor(kind, degree, rank, alpha, shape)
+        errors = cross_predict(estimator, points, labels, fold) - labels
+        rmse = float(np.sqrt(np.mean(errors**2)))
+        orders.append(Order(degree, rank, unknowns(kind, degree, rank, columns), rmse))
+    return sorted(orders, key=lambda order: (order.rmse, order.coefficients))
+
+
+def determined(
+    kind: str,
+    X: np.ndarray,
+    degrees: Sequence[int],
+    ranks: Sequence[int],
+    few: Collection[str] = (),
+) -> list[tuple[int, int]]:
+    """Return the degrees and ranks that samples determine, see `check_design`.
+
+    Of several degrees none is above what the dimension of the most levels determines: of that the
+    samples would tell nothing.
+
+    Raises
+    ------
+    ValueError
+        If they determine none.
+    """
+    most = max(len(np.unique(column.round(9))) for column in X.T) - 1
+    found, refused = [], ""
+    for degree in [d for d in degrees if d <= most] or degrees[:1]:
         for rank in ranks if kind == "low_rank" else ranks[:1]:
             try:
-                check_design(X, kind, degree, rank)
+                check_design(X, kind, degree, rank, few)
             except ValueError as error:
                 refused = refused or str(error)
-                continue
-            estimator = make_predictor(kind, degree, rank, alpha, shape, loss)
-            rmse = float(np.sqrt(np.mean((cross_predict(estimator, X, y, fold) - y) ** 2)))
-            orders.append(Order(degree, rank, unknowns(kind, degree, rank, X.shape[1]), rmse))
-    if not orders:
+            else:
+                found.append((degree, rank))
+    if not found:
         raise ValueError(f"no degree and rank can be chosen: {refused}")
-    return sorted(orders, key=lambda order: (order.rmse, order.coefficients))
+    return found
 
 
 def cross_predict(estimator: Any, X: np.ndarray, y: np.ndarray, fold: np.ndarray) -> np.ndarray:

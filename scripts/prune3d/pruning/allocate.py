@@ -21,11 +21,11 @@ from prune3d.data.images import ImageSplits
 from prune3d.models.assembly import get_spec
 from prune3d.pruning.analyze import analyze
 from prune3d.pruning.channels.groups import ChannelGroup
-from prune3d.pruning.dense import channel_graph
+from prune3d.pruning.dense import channel_graph, look_at_dense
 from prune3d.pruning.options import CHANNEL_CRITERIA, PruningOptions, resolve_criterion
 from prune3d.pruning.width import keep_highest, known_groups, score_channels, uniform_counts
 
-LEAST = 0.1  # of a group's channels that stay whatever their scores
+LEAST = 0.1  # of a group's channels in the dense network that stay whatever their scores
 MOST_BACK = 200  # steps below the threshold that are tried once more
 ENOUGH = 0.98  # of the MACs that may be used, below which another order is tried
 MOST_SPARED = 8  # groups that are spared from a step on for that
@@ -83,7 +83,8 @@ def allocate(
     Where that leaves MACs unused, channels just below it stay as well; where it still leaves some,
     since one step costs much, that step and what is below it in its group may stay, and others go.
 
-    A group keeps at least `LEAST` of its channels, or its uniform share where that is less.
+    A group keeps at least `LEAST` of the dense network's channels, or its uniform share where that
+    is less.
 
     Parameters
     ----------
@@ -101,9 +102,16 @@ def allocate(
     spec = get_spec(model)
     structure = analyze(model, [spec.side])
     criterion = resolve_criterion(CHANNEL_CRITERIA, options.channel_criterion)
+    dense = look_at_dense(model).sizes
     ladders = [
-        _Ladder.of(group, scores[group.name], options.round_to, unit_of(criterion, group, scores))
-        for group, _ in groups
+        _Ladder.of(
+            group,
+            scores[group.name],
+            dense[name],
+            options.round_to,
+            unit_of(criterion, group, scores),
+        )
+        for group, name in groups
     ]
     owners = _order(ladders)
     fewest = [
@@ -168,26 +176,27 @@ class _Ladder:
     ----------
     channels, step
         How many there are, and how many go together.
+    least
+        Channels that stay whatever their scores.
     merits
         Mean score of each step, in units of the group, the first to go first.
     """
 
     channels: int
     step: int
+    least: int
     merits: NDArray[np.float64]
 
     @classmethod
-    def of(cls, group: ChannelGroup, scores: Tensor, round_to: int, unit: float) -> _Ladder:
-        step = step_of(group.channels, round_to, group.multiple)
+    def of(
+        cls, group: ChannelGroup, scores: Tensor, dense: int, round_to: int, unit: float
+    ) -> _Ladder:
+        step = step_of(dense, round_to, group.multiple)
+        least = min(group.channels, max(1, math.ceil(LEAST * dense / step)) * step)
         runs = scores.detach().cpu().double().view(-1, group.multiple).mean(1).sort().values.numpy()
         ends = range(step // group.multiple, len(runs), step // group.multiple)
         merits = np.array([part.mean() for part in np.split(runs, ends)]) / unit
-        return cls(group.channels, step, merits)
-
-    @property
-    def least(self) -> int:
-        """Channels that stay whatever their scores."""
-        return min(self.channels, max(1, math.ceil(LEAST * self.channels / self.step)) * self.step)
+        return cls(group.channels, step, least, merits)
 
     def kept(self, removed: int) -> int:
         """Return the channels that are left without some steps, a multiple of the step."""

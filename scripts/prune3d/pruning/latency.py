@@ -96,7 +96,11 @@ class LatencyTable:
         return replace(table, error=table.error_at(rows))
 
     def at(
-        self, depth: NDArray[np.float64], width: NDArray[np.float64], side: NDArray[np.float64]
+        self,
+        depth: NDArray[np.float64],
+        width: NDArray[np.float64],
+        side: NDArray[np.float64],
+        work: Work | None = None,
     ) -> NDArray[np.float64]:
         """Foretell all combinations.
 
@@ -104,6 +108,8 @@ class LatencyTable:
         ----------
         depth, width, side
             Shapes (D,), (W,) and (S,).
+        work
+            What they have to do, where blocks go in another order than of the measured networks.
 
         Returns
         -------
@@ -111,19 +117,21 @@ class LatencyTable:
             Milliseconds; at the grid those measured.
         """
         known, asked = (self.depth, self.width, self.side), (depth, width, side)
-        factor = self.latency_ms / self._explained(*known)
+        factor = self.latency_ms / self._explained(self.work, *known)
         for axis in range(3):
             factor = _interpolate(factor, known[axis], asked[axis], axis)
-        return factor * self._explained(*asked)
+        return factor * self._explained(work or self.work, *asked)
 
     def error_at(self, rows: Sequence[Mapping[str, Any]]) -> float | None:
         """Return the median relative error at the rows that are no part of the grid."""
         errors = []
         for row in rows:
             if row["role"] == "check":
-                place = [np.array([float(row[name])]) for name in ("depth", "width", "side")]
-                measured = float(row["latency_ms"])
-                errors.append(abs(float(self.at(*place)[0, 0, 0]) / measured - 1))
+                depth, width, side = (
+                    np.array([float(row[name])]) for name in ("depth", "width", "side")
+                )
+                foretold = float(self.at(depth, width, side)[0, 0, 0])
+                errors.append(abs(foretold / float(row["latency_ms"]) - 1))
         return statistics.median(errors) if errors else None
 
     @cached_property
@@ -140,12 +148,15 @@ class LatencyTable:
         return nnls(parts, np.ones(len(parts)), maxiter=1000)[0] / largest
 
     def _explained(
-        self, depth: NDArray[np.float64], width: NDArray[np.float64], side: NDArray[np.float64]
+        self,
+        work: Work,
+        depth: NDArray[np.float64],
+        width: NDArray[np.float64],
+        side: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """Return the milliseconds by the terms alone, shape (D, W, S)."""
         by_depth = [
-            self.work.at(depth[d : d + 1], width, side)[0] @ self._ms_by_term
-            for d in range(len(depth))
+            work.at(depth[d : d + 1], width, side)[0] @ self._ms_by_term for d in range(len(depth))
         ]
         # Where none of the fitted terms is left, what was interpolated tells the time.
         return np.maximum(np.stack(by_depth), self.latency_ms.min() / 10)

@@ -2,8 +2,8 @@
 
 Samples are fine-tuned for a short time, final networks for long. How much that changes is learnt
 from other networks that were fine-tuned for long: the finals of the policies that prune one
-dimension alone, and the dense network; see `prune3d.predictor.fidelity`. Accuracies are those on
-the selection images.
+dimension alone, and the dense network, but for the very network that is foretold; see
+`prune3d.predictor.fidelity`. Accuracies are those on the selection images.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from prune3d.workflow.paths import Run, final_of, run_of
 Row = dict[str, Any]
 Labels = dict[Run, list[tuple[list[float], float]]]
 LEVEL = 0.9
+SAME = 1e-9  # ratios of one network
 
 
 def forecast_rows(
@@ -75,9 +76,12 @@ def _row(
     short: Any,
     long: Sequence[tuple[list[float], float]],
 ) -> Row:
-    points = np.array([point for point, _ in long]).reshape(-1, len(AXES))
-    tied = tie_fidelities(short, points, [top1 for _, top1 in long])
-    X = np.array([_point(metrics)])
+    # The method may have chosen what a single dimension gives: the label of that very network.
+    own = _point(metrics)
+    others = [(point, top1) for point, top1 in long if not np.allclose(point, own, 0, SAME)]
+    points = np.array([point for point, _ in others]).reshape(-1, len(AXES))
+    tied = tie_fidelities(short, points, [top1 for _, top1 in others])
+    X = np.array([own])
     (low, high), measured = tied.interval(X, LEVEL)[0], metrics["selection"]["top1"]
     return {
         "experiment": run.experiment,
@@ -89,7 +93,7 @@ def _row(
         "low": max(0.0, float(low)),
         "high": min(1.0, float(high)),
         "level": LEVEL,
-        "long_labels": len(long),
+        "long_labels": len(others),
         "selection_top1": measured,
         "within": int(low <= measured <= high),
     }

@@ -6,7 +6,7 @@ samples that it has not seen. `summarize` averages over seeds and draws.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class Choices:
 
     Attributes
     ----------
-    kind, degree, rank, alpha, shape
+    kind, degree, rank, alpha, shape, loss
         Of the predictor, see `prune3d.optimize.surrogate.Settings`.
     budgets
         Parts of the dense MACs for which designs are chosen.
@@ -64,6 +64,7 @@ class Choices:
     budgets: Sequence[float]
     epochs: float
     shape: str = "none"
+    loss: str = "squared"
 
     def __post_init__(self) -> None:
         """Take what is to be cross-validated at its default."""
@@ -73,12 +74,19 @@ class Choices:
 
     def fresh(self, **changed: Any) -> Any:
         """Return an unfitted predictor, some choices changed."""
-        names = ("degree", "rank", "alpha", "shape")
+        names = ("degree", "rank", "alpha", "shape", "loss")
         own = {**{name: getattr(self, name) for name in names}, **changed}
         return make_predictor(own.pop("kind", self.kind), **own)
 
 
-def ablate(what: str, fit: Samples, held: Samples, seed: int, choices: Choices) -> list[Row]:
+def ablate(
+    what: str,
+    fit: Samples,
+    held: Samples,
+    seed: int,
+    choices: Choices,
+    left_out: Collection[str] = (),
+) -> list[Row]:
     """Vary one choice.
 
     Parameters
@@ -91,12 +99,14 @@ def ablate(what: str, fit: Samples, held: Samples, seed: int, choices: Choices) 
         The run's.
     choices
         All others.
+    left_out
+        Names of samples that the predictor leaves out: they are neither fitted nor judge anybody.
 
     Returns
     -------
     list of dict
         Rows of `prune3d.report.ablation_tables.FITS`. Fits to all samples are judged on the rest by
-        leaving one out.
+        leaving one out. What was left out of a fit is part of its cost, not of its samples.
 
     Raises
     ------
@@ -104,15 +114,17 @@ def ablate(what: str, fit: Samples, held: Samples, seed: int, choices: Choices) 
         If designs are to be compared on samples that are no grid.
     """
     rows = []
-    every = np.arange(len(fit.names))
-    for setting, chosen, estimator, coefficients in _settings(what, fit, choices):
-        rest = np.setdiff1d(every, chosen)
+    known = np.array([i for i, name in enumerate(fit.names) if name not in left_out])
+    for setting, made, estimator, coefficients in _settings(what, fit, known, choices):
+        chosen = np.intersect1d(made, known)
+        rest = np.setdiff1d(known, chosen)
         fitted = estimator.fit(fit.ratios[chosen], fit.accuracy[chosen])
         held_out = fitted.predict(held.ratios) if held.names else []
         if len(rest):
             predicted = fitted.predict(fit.ratios[rest])
         else:
-            rest, predicted = every, leave_one_out(estimator, fit.ratios, fit.accuracy)
+            rest = known
+            predicted = leave_one_out(estimator, fit.ratios[known], fit.accuracy[known])
         errors = {"rest": prediction_errors(fit.accuracy[rest], predicted)}
         errors["holdout"] = prediction_errors(held.accuracy, held_out)
         judged = {
@@ -127,7 +139,7 @@ def ablate(what: str, fit: Samples, held: Samples, seed: int, choices: Choices) 
                 "samples": len(chosen),
                 "coefficients": coefficients,
                 # The dense network is there anyway.
-                "cost_macs": float(fit.cost_macs[chosen[chosen > 0]].sum()),
+                "cost_macs": float(fit.cost_macs[made[made > 0]].sum()),
                 **judged,
             }
         )
@@ -217,7 +229,7 @@ def compare_scratch(rows: Sequence[Row]) -> Row:
 
 
 def _settings(
-    what: str, fit: Samples, choices: Choices
+    what: str, fit: Samples, known: NDArray[np.intp], choices: Choices
 ) -> Iterator[tuple[str, NDArray[np.intp], Any, int]]:
     """Yield name, samples, predictor and number of coefficients."""
     every = np.arange(len(fit.names))
@@ -233,7 +245,7 @@ def _settings(
         count = unknowns("full", choices.degree)
         yield "full", every, choices.fresh(kind="full"), count
     elif what == "samples":
-        for chosen in _draws(len(every)):
+        for chosen in (*_parts(known), every):
             for kind in KINDS:
                 count = unknowns(kind, choices.degree, choices.rank)
                 yield kind, chosen, choices.fresh(kind=kind), count
@@ -242,14 +254,14 @@ def _settings(
             yield name, chosen, choices.fresh(), own
 
 
-def _draws(samples: int) -> Iterator[NDArray[np.intp]]:
-    """Yield random parts of the samples, the dense network in each, then all."""
+def _parts(known: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    """Yield random parts of some samples, the dense network, the first, in each."""
     rng = np.random.default_rng(0)
+    samples = len(known)
     sizes = np.unique(np.geomspace(min(6, samples), samples, SIZES).round().astype(int))
     for size in sizes[:-1]:
         for _ in range(DRAWS):
-            yield np.sort(np.append(0, 1 + rng.permutation(samples - 1)[: size - 1]))
-    yield np.arange(samples)
+            yield known[np.sort(np.append(0, 1 + rng.permutation(samples - 1)[: size - 1]))]
 
 
 def _designs(fit: Samples, choices: Choices) -> Iterator[tuple[str, NDArray[np.intp]]]:
@@ -267,10 +279,11 @@ def _designs(fit: Samples, choices: Choices) -> Iterator[tuple[str, NDArray[np.i
 
     yield "axes", indices(_designed("axes", levels))
     polynomial = Polynomial(choices.kind, choices.degree, choices.rank)
+    fewest = polynomial.unknowns(sum(map(bool, levels))) - 1
     cost = TreeCost(train=choices.epochs + 1, score=1)
     for criterion in ("d", "i"):
         for count in COUNTS:
-            if polynomial.unknowns - 1 <= count < len(points) - 1:
+            if fewest <= count < len(points) - 1:
                 found = optimal_points(levels, count, polynomial, choices.budgets, cost, criterion)
                 chosen = [DENSE, *(Point(*ratios) for ratios in found)]
                 yield f"optimal {criterion}", indices(chosen)

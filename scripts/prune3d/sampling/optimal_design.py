@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import product
 
 import numpy as np
@@ -59,17 +60,16 @@ class Polynomial:
             return np.hstack([np.ones((len(X), 1)), varying])
         return tensor_rows(basis)
 
-    @property
-    def unknowns(self) -> int:
-        """Number of free coefficients."""
-        return len(self.charges())
+    def unknowns(self, dimensions: int) -> int:
+        """Return the number of free coefficients."""
+        return len(self.charges(dimensions))
 
-    def charges(self) -> Array:
+    def charges(self, dimensions: int) -> Array:
         """Return the roughness of each coefficient, shape (m,)."""
         one = eigenvalues(self.degree)
         if self.kind == "low_rank" and self.rank == 1:
-            return np.concatenate([[0.0], np.tile(one[1:], 3)]) ** 3
-        return ((one[:, None, None] + one[:, None] + one) ** 3).ravel()
+            return np.concatenate([[0.0], np.tile(one[1:], dimensions)]) ** 3
+        return np.asarray(reduce(np.add.outer, [one] * dimensions, np.zeros(())) ** 3).ravel()
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def optimal_points(
     Parameters
     ----------
     levels
-        Of depth, width and resolution, without 1.
+        Of depth, width and resolution, without 1; none of what cannot be pruned.
     count
         How many samples.
     polynomial
@@ -131,23 +131,25 @@ def optimal_points(
     """
     grid = np.array(sorted(product(*[sorted({1.0, *axis}) for axis in levels])))
     dense = len(grid) - 1  # the last, since no ratio is above 1
-    domain = data_domain(grid)
-    rows, charge = polynomial.rows(grid, domain), polynomial.charges()
+    varied = np.flatnonzero((grid < 1).any(axis=0))
+    unknowns = polynomial.unknowns(len(varied))
     if count > dense:
         raise ConfigError(
             f"count is {count} but the levels have {dense} combinations beside the dense network; "
             "lower it or add levels."
         )
-    if count + 1 < polynomial.unknowns:
+    if count + 1 < unknowns:
         raise ConfigError(
-            f"count is {count}, too few samples for a polynomial with {polynomial.unknowns} free "
+            f"count is {count}, too few samples for a polynomial with {unknowns} free "
             "coefficients, one of which the dense network gives; allowed is "
-            f"{polynomial.unknowns - 1} and more."
+            f"{unknowns - 1} and more."
         )
-    surface = polynomial.rows(budget_surface(domain, budgets), domain)
+    domain = data_domain(grid[:, varied])
+    on_budgets = budget_surface(domain, budgets, EXPONENTS[varied])
+    surface = polynomial.rows(on_budgets, domain)
     search = _Search(
-        rows=rows,
-        prior=PRIOR * np.diag(charge + 1.0),
+        rows=polynomial.rows(grid[:, varied], domain),
+        prior=PRIOR * np.diag(polynomial.charges(len(varied)) + 1.0),
         weight=surface.T @ surface / len(surface) if criterion == "i" else None,
         covers=np.all(grid[:, None] >= grid, axis=2) & ~np.eye(len(grid), dtype=bool),
         shallower=grid[:, None, 0] > grid[:, 0],
@@ -165,26 +167,29 @@ def optimal_points(
     return [(float(d), float(w), float(r)) for d, w, r in points]
 
 
-def budget_surface(domain: Array, budgets: Sequence[float]) -> Array:
+def budget_surface(domain: Array, budgets: Sequence[float], exponents: Array = EXPONENTS) -> Array:
     """Return points of the box that have the cost of a budget, or of the whole box if none does.
 
     Parameters
     ----------
-    domain : ndarray of shape (3, 2)
+    domain : ndarray of shape (p, 2)
     budgets : sequence of float
+    exponents : ndarray of shape (p,)
+        Of each dimension in the cost; the last dimension follows from the budget.
 
     Returns
     -------
-    ndarray of shape (n, 3)
+    ndarray of shape (n, p)
     """
     lines = [np.linspace(low, high, SURFACE_LEVELS) for low, high in domain]
+    others = np.array(list(product(*lines[:-1])))
+    part = np.prod(others ** exponents[:-1], axis=1)
     found = []
-    depth, width = np.meshgrid(lines[0], lines[1], indexing="ij")
     for budget in budgets:
-        side = np.sqrt(budget / (depth * width**2))
-        inside = (side >= domain[2, 0]) & (side <= domain[2, 1])
-        found.append(np.column_stack([depth[inside], width[inside], side[inside]]))
-    points = np.vstack(found) if found else np.empty((0, 3))
+        last = (budget / part) ** (1 / exponents[-1])
+        inside = (last >= domain[-1, 0]) & (last <= domain[-1, 1])
+        found.append(np.column_stack([others[inside], last[inside]]))
+    points = np.vstack(found) if found else np.empty((0, len(domain)))
     return points if len(points) else np.array(list(product(*lines)))
 
 

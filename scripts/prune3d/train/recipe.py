@@ -52,6 +52,8 @@ class Recipe:
         By which both networks' logits are divided in that part, above 0.
     original
         With ``rewind``: the recipe whose last epochs are repeated.
+    rewound
+        With ``rewind``: how many of them; None for as many as `epochs`.
     name
         Section of the config, for messages.
     """
@@ -78,12 +80,17 @@ class Recipe:
     distillation: float = 0.0
     temperature: float = 4.0
     original: Recipe | None = None
+    rewound: int | None = None
     name: str = ""
 
     def scaled(self, part: float) -> Recipe:
         """Return the recipe for a part or a multiple of its epochs, its schedule stretched."""
         epochs = max(1, round(part * self.epochs))
-        return replace(self, epochs=epochs, warmup_epochs=self.warmup_epochs * epochs / self.epochs)
+        if epochs == self.epochs:
+            return self
+        warmup = self.warmup_epochs * epochs / self.epochs
+        rewound = (self.rewound or self.epochs) if self.schedule == "rewind" else None
+        return replace(self, epochs=epochs, warmup_epochs=warmup, rewound=rewound)
 
 
 def learning_rate(recipe: Recipe, progress: float) -> float:
@@ -99,7 +106,7 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
         linearly to nearly 0; the rise begins at 1/25 instead of 0 (arXiv 1708.07120, with the
         constants of `torch.optim.lr_scheduler.OneCycleLR`);
     ``rewind``
-        is the original recipe's rate over its last epochs (arXiv 2003.02389).
+        is the original recipe's rate over its last epochs (arXiv 2003.02389), `rewound` of them.
 
     Parameters
     ----------
@@ -111,7 +118,9 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
     if recipe.schedule == "rewind":
         if recipe.original is None:
             raise ValueError("the schedule 'rewind' needs an original recipe.")
-        return learning_rate(recipe.original, recipe.original.epochs - recipe.epochs + progress)
+        rewound = recipe.rewound or recipe.epochs
+        since = recipe.original.epochs - rewound
+        return learning_rate(recipe.original, since + progress * (rewound / recipe.epochs))
     start = ONE_CYCLE_START if recipe.schedule == "one_cycle" else 0.0
     if progress < recipe.warmup_epochs:
         part = start + (1 - start) * progress / recipe.warmup_epochs

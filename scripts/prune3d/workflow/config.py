@@ -20,7 +20,7 @@ from prune3d.data.settings import DataSettings
 from prune3d.errors import ConfigError
 from prune3d.models.registry import facts as model_facts
 from prune3d.optimize.budget import Budget
-from prune3d.optimize.registry import METHOD, POLICIES
+from prune3d.optimize.registry import AXIS_SAMPLES, METHOD, POLICIES
 from prune3d.predictor.design import check_design
 from prune3d.pruning.options import BLOCK_CRITERIA, CHANNEL_CRITERIA, check_criterion
 from prune3d.pruning.patterns import why_unmatched
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 Config = Mapping[str, Any]
 ORDER = ("degree", "rank")
 REACH = 1.25
+LEAST = 1e-9  # the least ratio that can be asked for
 
 
 def load_experiments(config: Config, schema: Config) -> dict[str, dict[str, Any]]:
@@ -383,8 +384,32 @@ def check_sampling(name: str, settings: Config, prunable: Prunable) -> None:
         degree, rank = (1 if predictor[key] == "cv" else predictor[key] for key in ORDER)
         few = axes_with_few_levels(settings, prunable)
         check_design(list(made.values()), predictor["kind"], degree, rank, few)
+        _check_axes(settings, prunable, list(made.values()))
         if not settings["optimum"]["extrapolate"]:
             _check_reach(settings, list(made.values()))
+
+
+def _check_axes(
+    settings: Config, prunable: Prunable, made: Sequence[tuple[float, float, float]]
+) -> None:
+    """Refuse a policy that goes by samples of single dimensions where one that is there has none.
+
+    Raises
+    ------
+    ConfigError
+        In one sentence that names the policy and the dimension.
+    """
+    round_to = round_to_of(settings)
+    policies = (p for p in settings["policies"] if p in POLICIES)
+    policy = next((p for p in policies if POLICIES[p].uses == AXIS_SAMPLES), None)
+    for i, axis in enumerate(AXES):
+        sampled = any(r[i] < 1 and all(r[j] == 1 for j in range(3) if j != i) for r in made)
+        if policy and not sampled and prunable.nearest(axis, LEAST, round_to) < 1:
+            raise ConfigError(
+                f"the policy {policy} goes by samples that are pruned along one dimension alone, "
+                f"and there is none of {axis}; add one to points, take the design axes or grid, or "
+                f"leave {policy} out"
+            )
 
 
 def _check_reach(settings: Config, made: Sequence[tuple[float, float, float]]) -> None:

@@ -125,7 +125,7 @@ class Session:
 
 def read_recipe(job: Job, section: str) -> Recipe:
     """Return the recipe that a job's parameters hold, with the one that it rewinds, if any."""
-    recipe = job.read(Recipe, name=section, original=None)
+    recipe = job.read(Recipe, name=section, original=None, rewound=None)
     if recipe.schedule != "rewind":
         return recipe
     given = {key: job.params[f"original_{key}"] for key in SCHEDULE_KEYS}

@@ -9,11 +9,12 @@ from typing import Any
 
 from prune3d.data.registry import DATASETS, Dataset
 from prune3d.errors import UserError
+from prune3d.optimize.budget import Budget
 from prune3d.optimize.registry import DENSE_LONGER, METHOD, POLICIES
 from prune3d.optimize.rounds import RerankOptions
-from prune3d.sampling.tree import Design, Node, SamplingTree, sampling_tree
+from prune3d.sampling.tree import Design, Node, Point, SamplingTree, sampling_tree
 from prune3d.workflow.paths import Run
-from prune3d.workflow.sampling import design_of
+from prune3d.workflow.sampling import design_of, stretched_points
 
 Settings = dict[str, Any]
 
@@ -83,6 +84,10 @@ class ExperimentBase:
         """Return a budget: its name and its limits."""
         return next(b for b in self.config["budgets"] if b["name"] == budget)
 
+    def is_timed(self, budget: str) -> bool:
+        """Tell whether a budget limits milliseconds."""
+        return Budget.of(self.budget(budget)).needs_latency
+
     @cached_property
     def rerank(self) -> RerankOptions:
         """How many networks are tried; none where size or speed decides among equals."""
@@ -131,6 +136,14 @@ class ExperimentBase:
         """Tell whether layers that are kept matter to the pruning of a sample."""
         prunes = any(self.is_pruned_along(axis, point) for axis in ("depth", "width"))
         return bool(self.keep) and prunes
+
+    def _is_stretched(self, point: str) -> bool:
+        """Tell whether a sample was found before the network was known."""
+        return self.node(point).point in self._unknown
+
+    @cached_property
+    def _unknown(self) -> frozenset[Point]:
+        return stretched_points(self.config, self.design)
 
     @cached_property
     def _data_set(self) -> Dataset:

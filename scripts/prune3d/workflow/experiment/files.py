@@ -8,8 +8,7 @@ from pathlib import Path
 from prune3d.models.registry import facts as model_facts
 from prune3d.models.registry import is_own, own_file
 from prune3d.models.sources import read_sources
-from prune3d.optimize.budget import Budget
-from prune3d.optimize.registry import AXIS_SAMPLES, OPTIMUM, POLICIES, SAMPLES
+from prune3d.optimize.registry import AXIS_SAMPLES, METHOD, OPTIMUM, POLICIES, SAMPLES
 from prune3d.optimize.rounds import ROUNDS
 from prune3d.sampling.tree import DENSE
 from prune3d.workflow.experiment.base import ExperimentBase
@@ -68,6 +67,11 @@ class ExperimentFiles(ExperimentBase):
         """Return the dense network where the recipe of a policy's final network distils it."""
         return self.teacher("dense" if POLICIES[policy].scratch else "final", seed)
 
+    def finetuned(self, seed: str, budget: str, policy: str) -> list[str]:
+        """Return the method's final network for a policy that is trained at the same cost."""
+        at_cost = POLICIES[policy].scratch == "budget"
+        return [self.run(seed).final(budget, METHOD, "model.safetensors")] if at_cost else []
+
     def structure(self, seed: str, policy: str = "") -> str:
         """Return the file that says what can be pruned: without the layers that are kept.
 
@@ -88,6 +92,8 @@ class ExperimentFiles(ExperimentBase):
         """Return the structure where only it tells whether a sample can be pruned as asked for."""
         if self._keeps_in(point):
             return [self.structure(seed)]
+        if self._is_stretched(point):
+            return [self.run(seed).dense("structure.json")]  # which no layer that is kept changes
         return self.structure_first(seed)
 
     def pictures(self) -> OptionalFile:
@@ -106,6 +112,22 @@ class ExperimentFiles(ExperimentBase):
         is_measured = is_auto and POLICIES[policy].is_narrowing
         return ROUNDING.format(experiment=self.name) if is_measured else []
 
+    def target_structure(self, seed: str, budget: str, policy: str) -> str:
+        """Return the structure of the networks that a rival chooses among.
+
+        Latencies are of networks without the layers that are kept.
+        """
+        return self.structure(seed, "" if self.is_timed(budget) else policy)
+
+    def target_blocks(self, seed: str, budget: str, policy: str) -> OptionalFile:
+        """Return the order of blocks with which a rival chooses: latencies are of that order."""
+        ranked = self.run(seed).dense("blocks.json")
+        return ranked if self.is_timed(budget) else self.removal_order(seed, policy)
+
+    def target_rounding(self, budget: str, policy: str) -> OptionalFile:
+        """Return the multiple with which a rival chooses: latencies are of networks in it."""
+        return self.rounding() if self.is_timed(budget) else self.rounding(policy)
+
     def train_images(self) -> str:
         """Return the training images of the first seed, for what is the same for all."""
         return self.runs[0].train
@@ -113,7 +135,7 @@ class ExperimentFiles(ExperimentBase):
     def latencies(self, seed: str, budget: str, policy: str = "") -> OptionalFile:
         """Return the table of latencies if a budget or, without a policy, the choice needs it."""
         prefers = not policy and self.config["optimum"]["prefer"] == "latency"
-        needs = prefers or Budget.of(self.budget(budget)).needs_latency
+        needs = prefers or self.is_timed(budget)
         return self.run(seed).dense("latency.csv") if needs else []
 
     def timed(self, seed: str) -> OptionalFile:
@@ -179,8 +201,8 @@ class ExperimentFiles(ExperimentBase):
         return self.run(seed).budget(budget, "optimum.json") if uses else []
 
     def used_predictor(self, seed: str, policy: str) -> OptionalFile:
-        """Return the method's predictor, for rivals that use it."""
-        uses = POLICIES[policy].uses == SAMPLES
+        """Return the method's predictor, for rivals that use it, or the samples it leaves out."""
+        uses = POLICIES[policy].uses in (AXIS_SAMPLES, SAMPLES)
         return f"{self.run(seed).folder}/predictor/predictor.json" if uses else []
 
     def model_code(self) -> list[str]:

@@ -11,10 +11,10 @@ from typing import Any
 from prune3d.models.registry import is_own
 from prune3d.optimize.budget import Budget
 from prune3d.optimize.registry import DRAWN, POLICIES
-from prune3d.sampling.tree import AXES, Point, fitted_points
+from prune3d.sampling.tree import AXES, fitted_points
 from prune3d.train.recipe import SCHEDULE_KEYS, matters
 from prune3d.workflow.experiment.base import ExperimentBase, Settings
-from prune3d.workflow.sampling import last_levels, round_to_of, stretched_points
+from prune3d.workflow.sampling import last_levels, round_to_of
 
 
 class ExperimentSettings(ExperimentBase):
@@ -201,7 +201,8 @@ class ExperimentSettings(ExperimentBase):
             # These are off: the full width alone, every side, every channel.
             "width_step": lattice["width_step"] if widths else 1.0,
             "side_step": lattice["side_step"] if sides else 1,
-            "round_to": pruning["round_to"] if widths else 1,
+            # Unless latencies are of networks in some multiple.
+            "round_to": pruning["round_to"] if widths or self.is_timed(budget) else 1,
             "lowest": self._lowest if policy in DRAWN else None,
         }
 
@@ -215,15 +216,9 @@ class ExperimentSettings(ExperimentBase):
         points = fitted_points(self.design)
         return [min(getattr(point, axis) for point in points) for axis in AXES]
 
-    @cached_property
-    def _unknown(self) -> frozenset[Point]:
-        """Samples that were found before the network was known."""
-        return stretched_points(self.config, self.design)
-
     def _stretched(self, point: str) -> Settings | None:
         """Return the last levels where a sample was found before the network was known."""
-        found = self.node(point).point in self._unknown
-        return last_levels(self.config) if found else None
+        return last_levels(self.config) if self._is_stretched(point) else None
 
     def _of_data(self, key: str) -> Any:
         return self.config["data"][key] if key in self._data_set.uses else None

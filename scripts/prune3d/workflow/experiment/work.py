@@ -61,8 +61,9 @@ class ExperimentWork(ExperimentBase):
         data = DataSettings.from_config(self.config["data"])
         known = data_facts(data)
         epochs = {s: self.config[s]["epochs"] for s in ("dense", "finetune", "final")}
-        # More epochs of a smaller network take as long.
-        longest = epochs["dense"] + epochs["final"]
+        # More epochs of a smaller network take as long; a teacher's are paid, too.
+        taught = self.config["final"]["distillation"] > 0
+        longest = epochs["dense"] + (2 if taught else 1) * epochs["final"]
         return {
             section: Workload.of(known, passes, data.resident_gb)
             for section, passes in {**epochs, "once": 1, "scratch": longest}.items()
