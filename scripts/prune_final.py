@@ -5,7 +5,7 @@ from prune3d.workflow.job import Job
 with Job(snakemake) as job:
     from prune3d.models.checkpoint import save, save_unreachable
     from prune3d.models.lineage import name_stage
-    from prune3d.optimize.registry import target_of
+    from prune3d.optimize.registry import POLICIES, target_of
     from prune3d.optimize.target_file import read_target
 
     policy = job.wildcards.policy
@@ -16,7 +16,7 @@ with Job(snakemake) as job:
     else:
         from prune3d.workflow.finals import prune_dense
 
-        pruned = prune_dense(job, target)
+        pruned = prune_dense(job, target, POLICIES[policy].is_filling_budget)
         if job.params["scratch"]:
             from prune3d.models.fresh import initialize
 

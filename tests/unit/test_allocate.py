@@ -47,6 +47,18 @@ def test_as_many_macs_as_with_equal_shares_but_other_shares(
     assert pruned(torch.randn(2, 3, 32, 32)).isfinite().all()
 
 
+@pytest.mark.parametrize(("round_to", "macs"), [(4, 0.5), (4, 0.25), (2, 0.125)])
+def test_a_budget_of_macs_is_used_up_where_no_uniform_width_does(
+    make_network: Make, round_to: int, macs: float
+) -> None:
+    model, options = make_network("resnet14"), {"round_to": round_to}
+    budget = macs * prune3d.cost(model).macs
+    uniform = prune3d.prune(model, macs=macs, options=PruningOptions(**options))
+    assert prune3d.cost(uniform).macs < 0.97 * budget
+    pruned = cut(model, macs=macs, options=options)
+    assert 0.98 * budget <= prune3d.cost(pruned).macs <= budget
+
+
 def test_the_channels_that_stay_are_those_of_one_threshold(make_network: Make) -> None:
     """By removing one after another, the least important first; then what fits comes back."""
     model = make_network("resnet14")

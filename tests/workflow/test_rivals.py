@@ -77,7 +77,8 @@ def test_channels_are_in_the_order_of_what_was_penalized(compared: Project, name
     for policy in ("global_l2", PENALIZED[name]):
         folder = compared.folder / f"results/{name}/seed0/budgets/{BUDGET}/{policy}"
         ratio = json.loads((folder / "metrics.json").read_text())["macs_ratio"]
-        assert 0.97 * 0.25 <= ratio <= 0.25
+        # The widest uniform width within the budget has 0.984 of it.
+        assert 0.985 * 0.25 <= ratio <= 0.25
         shapes.append(prune3d.load(folder / "model.safetensors").spec.shapes)
     assert shapes[0] != shapes[1]
 

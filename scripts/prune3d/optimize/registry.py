@@ -77,6 +77,11 @@ class Policy:
         return not (self.channel_criterion or self.allocation or self.is_shuffling_blocks)
 
     @property
+    def is_filling_budget(self) -> bool:
+        """Whether it keeps all channels that the budget allows, not those of a uniform width."""
+        return self.allocation is not None and not self.is_at_optimum
+
+    @property
     def is_removing_blocks(self) -> bool:
         """Whether it may remove blocks, in the order in which they are ranked."""
         return "depth" in self.axes

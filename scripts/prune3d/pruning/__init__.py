@@ -37,7 +37,8 @@ def prune(
         none may be above what the network has now. None leaves a dimension as it is.
     macs
         Instead of a width: the ratio of the dense network's multiply-accumulates, in (0, 1], that
-        the network may have; the largest width that keeps to it is taken.
+        the network may have; the largest width that keeps to it is taken, or the lowest threshold
+        where `PruningOptions.allocation` is ``global``.
     options
         Criteria and rounding.
     images

@@ -34,7 +34,11 @@ Gone = NDArray[np.int64]  # steps that each group loses
 
 
 def prune_allocated(
-    model: nn.Module, width: float, options: PruningOptions, images: ImageSplits | None = None
+    model: nn.Module,
+    width: float,
+    options: PruningOptions,
+    images: ImageSplits | None = None,
+    most: float | None = None,
 ) -> dict[str, int]:
     """Remove the least important channels of all groups together, in place.
 
@@ -47,6 +51,8 @@ def prune_allocated(
     options, images
         See `prune3d.prune`. Scores of a criterion are compared between groups after they are
         divided by their group's unit, see `unit_of`.
+    most
+        MACs that it may cost instead, no fewer than those: a uniform width seldom uses up a budget.
 
     Returns
     -------
@@ -66,7 +72,7 @@ def prune_allocated(
     scores = score_channels(model, [group for group, _ in groups], options, images)
     # What is no group of the dense network alone keeps the uniform share.
     named = [(group, known.name) for group, known in groups if known.name is not None]
-    counts = allocate(model, named, scores, uniform, options)
+    counts = allocate(model, named, scores, uniform, options, most)
     keep_highest(model, graph, groups, counts, scores)
     return counts
 
@@ -77,6 +83,7 @@ def allocate(
     scores: Mapping[str, Tensor],
     uniform: Mapping[str, int],
     options: PruningOptions,
+    most: float | None = None,
 ) -> dict[str, int]:
     """Return how many channels each group keeps at the lowest threshold that costs no more.
 
@@ -98,6 +105,8 @@ def allocate(
         Channels of each group, by the dense network's names, of the network that bounds the cost.
     options
         Criterion and rounding.
+    most
+        MACs that bound it instead.
     """
     spec = get_spec(model)
     structure = analyze(model, [spec.side])
@@ -129,7 +138,7 @@ def allocate(
         return macs_of(structure, spec.removed_blocks, without(gone))
 
     # Without any step of theirs all groups keep their fewest, no more than their uniform share.
-    limit = macs_of(structure, spec.removed_blocks, uniform)
+    limit = most or macs_of(structure, spec.removed_blocks, uniform)
     best = np.full(len(ladders), len(owners))
     for _ in range(1 + MOST_SPARED):
         steps, gone = _below_threshold(owners, len(ladders), lambda gone: macs(gone) <= limit)

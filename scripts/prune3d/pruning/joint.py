@@ -56,13 +56,16 @@ def prune_to(
         prune_depth(pruned, target.depth, options, images, removal_order)
     if target.resolution is not None:
         prune_resolution(pruned, target.resolution)
-    width = target.width
+    width, most = target.width, None
     if target.macs is not None:
         width = width_for(pruned, target.macs, options)
+        most = target.macs * cost_of_dense(pruned)
     if width is not None:
         try:
-            narrow = prune_allocated if options.allocation == "global" else prune_width
-            counts = narrow(pruned, width, options, images)
+            if options.allocation == "global":
+                counts = prune_allocated(pruned, width, options, images, most)
+            else:
+                counts = prune_width(pruned, width, options, images)
         except UserError:
             raise
         except Exception as error:

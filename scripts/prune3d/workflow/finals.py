@@ -18,12 +18,13 @@ from prune3d.models.assembly import get_spec
 from prune3d.models.checkpoint import load
 from prune3d.optimize.policies import check_delivered
 from prune3d.pruning import PruningOptions, prune
+from prune3d.pruning.joint import cost_of_dense
 
 if TYPE_CHECKING:
     from prune3d.workflow.job import Job
 
 
-def prune_dense(job: Job, target: Mapping[str, Any]) -> nn.Module:
+def prune_dense(job: Job, target: Mapping[str, Any], is_filling_budget: bool = False) -> nn.Module:
     """Prune the dense network to what was chosen, and check that it costs what was composed.
 
     Parameters
@@ -34,8 +35,15 @@ def prune_dense(job: Job, target: Mapping[str, Any]) -> nn.Module:
     target
         Ratios and costs, the ``limits`` of the budget, and ``removal_order`` where it is not that
         of the blocks' file.
+    is_filling_budget
+        Whether as many channels stay as the budget's MACs allow, not as the target has.
     """
-    pruned = _prune(job, target, load_origin(job))
+    origin = load_origin(job)
+    if is_filling_budget:
+        macs = min(1.0, target["limits"]["macs"] / cost_of_dense(origin))
+        pruned = _prune(job, {**target, "width_asked": None}, origin, macs)
+    else:
+        pruned = _prune(job, target, origin)
     is_allocated = job.params["allocation"] not in (None, "uniform")
     check_delivered(pruned, target, is_allocated=is_allocated)
     return pruned
@@ -67,7 +75,9 @@ def load_origin(job: Job) -> nn.Module:
     return load(job.input.origin, job.device(), job.params["own_network"])
 
 
-def _prune(job: Job, target: Mapping[str, Any], origin: nn.Module) -> nn.Module:
+def _prune(
+    job: Job, target: Mapping[str, Any], origin: nn.Module, macs: float | None = None
+) -> nn.Module:
     options = job.read(PruningOptions, seed=job.seed("pruning"))
     images = load_splits(job.input.train, job.input.selection)
     return prune(
@@ -75,6 +85,7 @@ def _prune(job: Job, target: Mapping[str, Any], origin: nn.Module) -> nn.Module:
         target["depth"],
         target["width_asked"],
         target["resolution"],
+        macs=macs,
         options=options,
         images=images.probe(options.probe_images, options.seed).with_batches_on(job.device()),
         removal_order=target.get("removal_order")
