@@ -4,8 +4,9 @@ from prune3d.workflow.job import Job
 
 with Job(snakemake) as job:
     from prune3d.files import write_text
-    from prune3d.report.latencies import SUMMARY, mixing, readable, summarize
+    from prune3d.report.latencies import SUMMARY, mixing, read_timed, readable, summarize
 
-    summary = summarize(job.input)
+    timed = read_timed(job.input)
+    summary = summarize(timed)
     SUMMARY.write(job.output.csv, summary)
-    write_text(job.output.md, readable(summary, mixing(job.input)))
+    write_text(job.output.md, readable(summary, mixing(timed)))

@@ -277,7 +277,9 @@ def sound(folder: Path) -> dict[str, Path]:
             for budget, policy, ratio in ((None, "dense", 1.0), ("half", "dwr", 0.5))
         ],
     )
-    LATENCY_SUMMARY.write(paths["latencies"], latencies.summarize([paths["timed"]]))
+    LATENCY_SUMMARY.write(
+        paths["latencies"], latencies.summarize(latencies.read_timed([paths["timed"]]))
+    )
     measured = {"top1": 0.9, "bytes": 4000, "latency_ms": 0.5}
     INT8.write(paths["int8"], {"float": measured, "int8": measured, "images": 360})
     gained = judge("digits", [], [lead("dense_longer", [Pair(0.9, 0.97, 1000)])])
@@ -430,7 +432,7 @@ def readers(paths: dict[str, Path]) -> dict[str, Read]:
 
     return {
         **{name: lambda path, name=name: of_claims(**{name: path}) for name in CLAIMED},
-        "timed": lambda path: latencies.readable(latencies.summarize([path])),
+        "timed": lambda path: latencies.readable(latencies.summarize(latencies.read_timed([path]))),
         "latencies": of_latencies,
         "int8": of_int8,
         "warnings": of_warnings,

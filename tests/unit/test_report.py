@@ -191,7 +191,7 @@ def compare(root: Path, timed: Sequence[str] = ()) -> policies.Comparison:
 
 def in_words(runs: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Return header and cells of the readable table."""
-    return policies.readable(policies.summarize(runs), policies.paired_seeds(runs))
+    return policies.readable(policies.summarize(runs))
 
 
 def test_the_method_is_billed_with_its_samples_and_the_scoring_of_blocks(results: Path) -> None:

@@ -17,6 +17,7 @@ from prune3d.report.latencies import (
     TIMED,
     Timed,
     mixing,
+    read_timed,
     readable,
     summarize,
     timing_of,
@@ -77,7 +78,7 @@ def test_a_card_is_told_the_times_of_its_network_and_the_dense_over_them(tmp_pat
 def test_means_and_spreads_are_those_over_seeds(tmp_path: Path) -> None:
     paths = timed(tmp_path, ["dwr", "depth"], seeds=3)
     rows = [row for path in paths for row in TIMED.read(path)]
-    summary = summarize(paths)
+    summary = summarize(read_timed(paths))
     assert [(r["budget"], r["policy"]) for r in summary[:3]] == [
         (None, "dense"),
         ("half", "dwr"),
@@ -95,27 +96,29 @@ def test_means_and_spreads_are_those_over_seeds(tmp_path: Path) -> None:
 
 
 def test_of_one_seed_there_is_no_spread(tmp_path: Path) -> None:
-    (row, *_) = summarize(timed(tmp_path, ["dwr"], seeds=1))
+    (row, *_) = summarize(read_timed(timed(tmp_path, ["dwr"], seeds=1)))
     assert row["latency_ms_std"] is row["test_top1_std"] is None
 
 
 def test_all_machines_are_named_and_that_means_mix_them(tmp_path: Path) -> None:
     paths = timed(tmp_path, ["dwr"], seeds=3)
-    (alone,) = {(row["device"], row["threads"]) for row in summarize(paths)}
-    assert alone == ("some processor", "1") and mixing(paths) == []
-    assert "several machines" not in readable(summarize(paths), mixing(paths))
-    speedups = [row["speedup"] for row in summarize(paths)]
+    rows = read_timed(paths)
+    (alone,) = {(row["device"], row["threads"]) for row in summarize(rows)}
+    assert alone == ("some processor", "1") and mixing(rows) == []
+    assert "several machines" not in readable(summarize(rows), mixing(rows))
+    speedups = [row["speedup"] for row in summarize(rows)]
     for path, machine in ((paths[1], {"device": "slow"}), (paths[2], {"threads": 8})):
         TIMED.write(path, [{**row, **machine} for row in TIMED.read(path)])
-    summary = summarize(paths)
+    rows = read_timed(paths)
+    summary = summarize(rows)
     SUMMARY.write(tmp_path / "all.csv", summary)
     assert SUMMARY.read(tmp_path / "all.csv") == summary
     assert {row["device"] for row in summary} == {"some processor; slow; some processor"}
     assert {row["threads"] for row in summary} == {"1; 1; 8"}
     assert [row["speedup"] for row in summary] == speedups
-    (told,) = mixing(paths)
+    (told,) = mixing(rows)
     assert "experiment glyphs (some processor, threads: 1; slow, threads: 1; some proc" in told
-    text = readable(summary, mixing(paths))
+    text = readable(summary, mixing(rows))
     assert f"\n- {told}\n" in text
     assert "torch on some processor; slow; some processor, threads: 1; 1; 8; ms are" in text
 
@@ -124,14 +127,14 @@ def test_seconds_are_told_in_plain_digits(tmp_path: Path) -> None:
     (path,) = timed(tmp_path, ["dwr"], seeds=1)
     rows = [{**row, "latency_ms": 1234.4, "throughput_ms": 45678.0} for row in TIMED.read(path)]
     TIMED.write(path, rows)
-    assert "| 1234 | 1.00 | 45678 |" in readable(summarize([path]))
+    assert "| 1234 | 1.00 | 45678 |" in readable(summarize(read_timed([path])))
 
 
 @pytest.mark.parametrize("policies", [MANY, MANY[:4]], ids=["twenty", "four"])
 def test_accuracy_stands_over_both_times_and_names_do_not_overlap(
     tmp_path: Path, policies: list[str]
 ) -> None:
-    summary = summarize(timed(tmp_path, policies, seeds=3))
+    summary = summarize(read_timed(timed(tmp_path, policies, seeds=3)))
     figure = draw_accuracy_over_latency(summary, STYLE)
     FigureCanvasAgg(figure).draw()
     for panel, time, size in zip(

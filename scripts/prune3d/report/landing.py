@@ -10,7 +10,7 @@ from typing import Any
 from prune3d.optimize.curves import FLOOR
 from prune3d.optimize.registry import DENSE_LONGER, METHOD, POLICIES
 from prune3d.report.claims import NOT_MEASURED, SUPPORTED, WORDS, by_claim, overall
-from prune3d.report.policies import partly_used
+from prune3d.report.policies import difference, partly_used
 from prune3d.report.text import percent, plain, points
 
 Row = Mapping[str, Any]
@@ -101,10 +101,9 @@ def _case(rows: Sequence[Row], dense: Row | None) -> str:
     if dense is not None:
         text += f", the dense network {_accuracy(dense)}"
     if best is not None:
-        ends = (best[f"difference_to_dwr{end}"] for end in ("", "_low", "_high"))
         text += (
             f"; the best rival is {_plain(best['policy'])} with {_accuracy(best)}, "
-            f"{points(*ends)} points to {METHOD}"
+            f"{difference(best, ' points')} to {METHOD}"
         )
     return text + "."
 

@@ -154,20 +154,20 @@ def timing_of(file: str | Path, budget: str, policy: str) -> Timing:
     return Timing(timed, row["device"], row["threads"])
 
 
-def summarize(files: Iterable[str | Path]) -> list[Row]:
-    """Return the means over the seeds.
-
-    Parameters
-    ----------
-    files
-        Tables of `TIMED`, one for each seed of each experiment.
+def read_timed(files: Iterable[str | Path]) -> list[Row]:
+    """Read tables of `TIMED`, one for each seed of each experiment.
 
     Returns
     -------
     list of dict
-        Rows of `SUMMARY`: of each experiment the dense network, then the final ones.
+        Their rows, with speed-ups to the dense network of the same table, and images a second.
+
+    Raises
+    ------
+    UserError
+        If one has no dense network.
     """
-    groups: dict[tuple[str, str | None, str], list[Row]] = {}
+    timed = []
     for file in files:
         rows = TIMED.read(file)
         dense = _dense_of(rows, file)
@@ -175,8 +175,26 @@ def summarize(files: Iterable[str | Path]) -> list[Row]:
             for kind, name in (("latency", "speedup"), ("throughput", "throughput_speedup")):
                 row[name] = dense[f"{kind}_ms"] / row[f"{kind}_ms"]
             row["images_per_second"] = 1000 * row["throughput_batch_size"] / row["throughput_ms"]
-            key = (row["experiment"], row["budget"], row["policy"])
-            groups.setdefault(key, []).append(row)
+        timed += rows
+    return timed
+
+
+def summarize(timed: Iterable[Row]) -> list[Row]:
+    """Return the means over the seeds.
+
+    Parameters
+    ----------
+    timed
+        See `read_timed`.
+
+    Returns
+    -------
+    list of dict
+        Rows of `SUMMARY`: of each experiment the dense network, then the final ones.
+    """
+    groups: dict[tuple[str, str | None, str], list[Row]] = {}
+    for row in timed:
+        groups.setdefault((row["experiment"], row["budget"], row["policy"]), []).append(row)
     return [_mean(key, rows) for key, rows in groups.items()]
 
 
@@ -205,19 +223,18 @@ def _mean(key: tuple[str, str | None, str], rows: Sequence[Row]) -> Row:
     return {**named, "seeds": len(rows), **means, **spread, **same, **told}
 
 
-def mixing(files: Iterable[str | Path]) -> list[str]:
+def mixing(timed: Iterable[Row]) -> list[str]:
     """Return a sentence for each experiment of which not all seeds were timed on one machine.
 
     Parameters
     ----------
-    files
-        Tables of `TIMED`.
+    timed
+        Rows of `TIMED`.
     """
     found: dict[str, dict[str, None]] = {}
-    for file in files:
-        for row in TIMED.read(file):
-            machine = f"{row['device']}, threads: {row['threads']}"
-            found.setdefault(row["experiment"], {})[machine] = None
+    for row in timed:
+        machine = f"{row['device']}, threads: {row['threads']}"
+        found.setdefault(row["experiment"], {})[machine] = None
     return [
         f"Means and spreads of milliseconds mix several machines in the experiment {experiment} "
         f"({'; '.join(machines)}); speed-ups do not, each being taken on one."

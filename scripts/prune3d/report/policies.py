@@ -48,7 +48,6 @@ from prune3d.workflow.paths import Final, Run, final_of, run_of
 from prune3d.workflow.provenance import epoch_seconds, job_seconds
 
 Row = dict[str, Any]
-Place = tuple[str, str, str]  # experiment, budget, policy
 
 
 class RunRow(Record):
@@ -92,7 +91,8 @@ RUNS = TableKind("runs", 3, RunRow)
 LEFT_OUT = TableKind("left_out", 1, LeftOutRow, may_be_empty=True)
 RUN_COLUMNS = RUNS.columns
 AVERAGED = RUN_COLUMNS[4:]
-DIFFERENCE_COLUMNS = tuple(f"difference_to_dwr{part}" for part in ("", "_low", "_high"))
+DIFFERENCE = tuple(f"difference_to_dwr{part}" for part in ("", "_low", "_high"))
+DIFFERENCE_COLUMNS = (*DIFFERENCE, "difference_to_dwr_seeds")
 SUMMARY_COLUMNS = (
     *(f"{column}_{part}" for column in AVERAGED for part in ("mean", "std")),
     *DIFFERENCE_COLUMNS,
@@ -115,7 +115,7 @@ class _Policy(Record):
 
 DRAWN = ("macs_ratio_mean", "test_top1_mean")
 _NUMBERS: dict[str, Any] = dict.fromkeys(SUMMARY_COLUMNS, (float | None, None))
-POLICIES = TableKind("policies", 4, create_model("PolicyRow", __base__=_Policy, **_NUMBERS))
+POLICIES = TableKind("policies", 5, create_model("PolicyRow", __base__=_Policy, **_NUMBERS))
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def compare(
     finals: Iterable[str | Path],
     dense: Iterable[str | Path],
     longer: Iterable[str | Path] = (),
-    timed: Sequence[str | Path] = (),
+    timed: Iterable[str | Path] = (),
 ) -> Comparison:
     """Read the metrics of all networks.
 
@@ -171,8 +171,9 @@ def compare(
             left_out.append({**names, "reason": metrics["unreachable"]})
         else:
             runs.append({**names, **final_row(final, metrics)})
-    add_latencies(runs, timed)
-    return Comparison([*runs, *best_of_draws(runs, left_out)], left_out, mixing(timed))
+    latencies = [row for path in timed for row in TIMED.read(path)]
+    add_latencies(runs, latencies)
+    return Comparison([*runs, *best_of_draws(runs, left_out)], left_out, mixing(latencies))
 
 
 def dense_row(run: Run, name: str, folder: str = "") -> Row:
@@ -193,13 +194,12 @@ def dense_row(run: Run, name: str, folder: str = "") -> Row:
     }
 
 
-def add_latencies(runs: Sequence[Row], timed: Iterable[str | Path]) -> None:
+def add_latencies(runs: Sequence[Row], timed: Iterable[Row]) -> None:
     """Give the rows of networks that were timed their milliseconds and speed-up to the dense one.
 
     Each speed-up is to the dense network of the same seed, timed by the same job.
     """
-    rows = [row for path in timed for row in TIMED.read(path)]
-    found = {_key(row): row["latency_ms"] for row in rows}
+    found = {_key(row): row["latency_ms"] for row in timed}
     for run in runs:
         own, dense = (found.get(_key(one)) for one in (run, {**run, **_DENSE}))
         if own is not None and dense is not None:
@@ -331,7 +331,9 @@ def summarize(runs: Sequence[Row]) -> list[Row]:
     come last. The difference to the method is that of
     the test accuracies at the same budget, over the seeds that both have, with its interval.
     """
-    groups = _groups(runs)
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in (*runs, *pooled_draws(runs)):
+        groups.setdefault((row["experiment"], row["budget"], row["policy"]), []).append(row)
     summary = []
     for (experiment, budget, policy), rows in groups.items():
         entry: Row = {"experiment": experiment, "budget": budget, "policy": policy}
@@ -345,30 +347,13 @@ def summarize(runs: Sequence[Row]) -> list[Row]:
     return summary
 
 
-def _groups(runs: Sequence[Row]) -> dict[Place, list[Row]]:
-    groups: dict[Place, list[Row]] = {}
-    for row in (*runs, *pooled_draws(runs)):
-        groups.setdefault((row["experiment"], row["budget"], row["policy"]), []).append(row)
-    return groups
-
-
-def paired_seeds(runs: Sequence[Row]) -> dict[Place, int]:
-    """Return how many seeds the method has of those of each policy, by experiment and budget."""
-    groups = _groups(runs)
-    seeds = {place: {row["seed"] for row in rows} for place, rows in groups.items()}
-    return {
-        (experiment, budget, policy): len(own & seeds.get((experiment, budget, METHOD), set()))
-        for (experiment, budget, policy), own in seeds.items()
-    }
-
-
 def _difference(rows: Sequence[Row], method: Sequence[Row]) -> Row:
     own, reference = (by_seed(part) for part in (rows, method))
     effect = paired(own, reference)
     if effect is None:
         return dict.fromkeys(DIFFERENCE_COLUMNS)
     ends = effect.interval() or (None, None)
-    return dict(zip(DIFFERENCE_COLUMNS, (effect.mean, *ends), strict=True))
+    return dict(zip(DIFFERENCE_COLUMNS, (effect.mean, *ends, effect.seeds), strict=True))
 
 
 def by_seed(rows: Sequence[Row]) -> dict[int, float]:
@@ -399,7 +384,7 @@ def write_tables(
     LEFT_OUT.write(output.left_out, comparison.left_out)
     WARNINGS.write(output.warnings, warnings)
     FAILED.write(output.failed, failed)
-    header, rows = readable(summary, paired_seeds(comparison.runs))
+    header, rows = readable(summary)
     below = [*(row["warning"] for row in warnings), *map(sentence, failed)]
     below += notes(summary, comparison)
     if partly := partly_used(summary):
@@ -408,18 +393,8 @@ def write_tables(
     write_text(output.tex, latex(header, rows, below))
 
 
-def readable(
-    summary: Sequence[Row], pairs: Mapping[Place, int]
-) -> tuple[list[str], list[list[str]]]:
-    """Return header and cells of the table for people.
-
-    Parameters
-    ----------
-    summary
-        See `summarize`.
-    pairs
-        See `paired_seeds`.
-    """
+def readable(summary: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Return header and cells of the table for people."""
     header = ["experiment", "budget", "policy", "seeds", "test top-1 %", "difference to dwr"]
     header += ["MACs %", "params"]
     header += ["depth", "width", "resolution", "search cost", "training cost", "s an epoch"]
@@ -432,7 +407,7 @@ def readable(
             row["policy"],
             str(row["seeds"]),
             percent(row["test_top1_mean"], row["test_top1_std"]),
-            _told(row, pairs[row["experiment"], row["budget"], row["policy"]]),
+            difference(row),
             percent(row["macs_ratio_mean"], digits=1),
             scaled(row["params_mean"]),
             *(f"{row[f'{axis}_mean']:.2f}" for axis in AXES),
@@ -468,11 +443,12 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else plain(value, form)
 
 
-def _told(row: Row, pairs: int) -> str:
+def difference(row: Mapping[str, Any], unit: str = "") -> str:
     """Return the difference to the method, with the seeds that it is over where those are fewer."""
-    text = points(*(row[column] for column in DIFFERENCE_COLUMNS))
-    fewer = row["difference_to_dwr"] is not None and pairs != row["seeds"]
-    return f"{text} ({pairs} seed{'s' if pairs > 1 else ''})" if fewer else text
+    text = points(*(row[column] for column in DIFFERENCE)) + unit
+    seeds = row["difference_to_dwr_seeds"]
+    is_fewer = seeds is not None and seeds != row["seeds"]
+    return f"{text} ({seeds:.0f} seed{'s' if seeds > 1 else ''})" if is_fewer else text
 
 
 def notes(summary: Sequence[Row], comparison: Comparison) -> list[str]:
