@@ -12,7 +12,7 @@ from typing import Any
 from prune3d.optimize.curves import FLOOR
 from prune3d.optimize.registry import METHOD, POLICIES
 from prune3d.report.ablation_tables import FITS, SCRATCH
-from prune3d.report.draws import BEST, POOLED
+from prune3d.report.draws import missed_by_all_draws
 from prune3d.report.forecast_table import FORECASTS
 from prune3d.report.paired import Effect, paired
 from prune3d.report.policies import LEFT_OUT, RUNS
@@ -143,13 +143,13 @@ class Measured:
         Of several draws those in which none of them could.
         """
         wanted = (case.experiment, case.budget)
-        name = f"{POOLED}*" if policy == BEST else policy
+        missed = (*self.left_out, *missed_by_all_draws(self.runs, self.left_out))
         seeds = {
             row["seed"]
-            for row in self.left_out
-            if (row["experiment"], row["budget"]) == wanted and _is_of(row["policy"], name)
+            for row in missed
+            if (row["experiment"], row["budget"]) == wanted and _is_of(row["policy"], policy)
         }
-        return seeds - self.of(case, name, TOP1).keys()
+        return seeds - self.of(case, policy, TOP1).keys()
 
 
 def _is_of(name: str, policy: str) -> bool:
