@@ -6,7 +6,7 @@
 #
 # It holds the whole configuration, any change of which would write it again: so it is no part of `all`.
 #
-# inputs:   tables/{policies,claims,published,predictors,forecasts,latency}.md, {experiment}_ablation_*.md, ablations.md
+# inputs:   tables/{policies,claims,published,predictors,forecasts,latency}.md, {experiment}_ablation_*.md, ablations.csv
 #           tables/{left_out,warnings,failed,resources}.csv
 #           {run}/predictor/validation.json, tables/{recovery,pareto}.csv, figures/{experiment}_{recovery,pareto}.png
 # outputs:  report/landing.rst, metadata.yaml, *.html
@@ -38,7 +38,7 @@ rule write_report:
         tables=PLAN.beside("tables"),
         figures=PLAN.beside("figures"),
         ablations=PLAN.ablation_tables,
-        compared=[f"{TABLES}/ablations.md"] if PLAN.compared else [],
+        compared=[f"{TABLES}/ablations.csv"] if PLAN.compared else [],
         texts=expand(f"{TABLES}/{{table}}.md", table=PLAN.tables),
         provenance=PLAN.every_run("dense/provenance.json"),
     output:

@@ -13,6 +13,7 @@ import yaml
 
 from prune3d.optimize.predictor_file import VALIDATION
 from prune3d.report.claims import VERDICTS
+from prune3d.report.compared import ABLATIONS, DIFFERENCE
 from prune3d.report.failures import FAILED
 from prune3d.report.landing import MOST_CASES, landing
 from prune3d.report.pages import page, preformatted, table_of
@@ -40,6 +41,19 @@ def verdict(claim: str, word: str) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(VERDICTS.columns)
     known = {"claim": claim, "statement": "It is so.", "experiment": "digits", "compared": "a - b"}
     return {**row, **known, "seeds": 3, "smallest_effect": 0.0, "verdict": word, "reason": "so"}
+
+
+def choice(
+    experiment: str, budget: str | None, lead: float, ends: tuple[float, float] | None
+) -> dict[str, Any]:
+    """Return a row of ablations.csv."""
+    row: dict[str, Any] = dict.fromkeys(ABLATIONS.columns)
+    names = {"experiment": experiment, "compared_with": "base", "budget": budget}
+    means = {"macs_ratio": 0.5, "search_cost_macs": 1e9, "training_cost_macs": 1e9}
+    both = {f"{name}{of}": value for name, value in means.items() for of in ("", "_compared")}
+    known = {**names, **both, "policy": "width" if budget else "dense", "seeds": 3}
+    known |= {"test_top1": 0.9, "test_top1_compared": 0.9 - lead}
+    return {**row, **known, **dict(zip(DIFFERENCE, (lead, *(ends or (None, None))), strict=True))}
 
 
 SUMMARY = [
@@ -173,8 +187,8 @@ def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
     ablations = [tmp_path / f"digits_ablation_{name}.md" for name in ABLATED]
     for path in ablations:
         path.write_text(markdown(["a", path.stem], [["x", "1"]]) + "\nHow to read it.\n")
-    compared = tmp_path / "ablations.md"
-    compared.write_text(markdown(["experiment", "difference"], [["distilled", "+1.00"]]))
+    compared = tmp_path / "ablations.csv"
+    ABLATIONS.write(compared, [choice("distilled", "half", 0.01, (0.002, 0.018))])
     run = tmp_path / "results/digits/seed0/dense/provenance.json"
     known = {"prune3d": "0.1", "python": "3.11", "machine": "m", "versions": {"torch": "2.9.9"}}
     PROVENANCE.write(run, {**known, "seconds": {"job": 1.0}, "steps": {}})
@@ -202,7 +216,9 @@ def test_the_files_of_the_report_are_written(tmp_path: Path) -> None:
     wreck = '<td class="name">digits</td><td>7</td><td class="name">d100_w30_r100</td>'
     assert wreck in output["warnings"].read_text()
     assert ">width</td>" in output["warnings"].read_text()
-    assert ">distilled</td><td>+1.00</td>" in output["choices"].read_text()
+    choices = output["choices"].read_text()
+    assert ">distilled</td>" in choices and ">+1.00 [+0.20, +1.80]</td>" in choices
+    assert "distilled to base, width at half (+1.00)" in output["landing"].read_text()
     shown = output["ablations"].read_text()
     for name, what in ABLATED.items():
         assert f"<h2>digits: {what}</h2>\n" in shown
@@ -221,3 +237,23 @@ def test_every_item_has_a_caption_that_says_what_it_does_not_show(name: str) -> 
     text = (ROOT / f"rules/captions/{name}.rst").read_text()
     assert len(text) > 150
     assert re.search(r"\b(does|is|was|do) not\b|nothing", text)
+
+
+def test_the_opening_tells_which_choices_differ_beyond_their_intervals() -> None:
+    choices = [
+        choice("steps", "half", -0.004, (-0.02, 0.012)),
+        choice("distilled", "half", 0.01, (0.002, 0.018)),
+        choice("sparse", None, -0.03, (-0.04, -0.02)),
+        choice("same", "half", 0.0, None),
+    ]
+    # Ten lines even with as many cases as are told one by one.
+    rows = [policy("dwr", f"b{i}", 0.9) for i in range(MOST_CASES - 1)]
+    text = landing(NETWORKS, rows, CLAIMS, [], [], [], SPENT, choices)
+    lines = [line for line in text.splitlines() if line.startswith("- ")]
+    assert len(lines) == 10
+    told = "sparse to base, dense (-3.00), distilled to base, width at half (+1.00)"
+    counted = "4 comparisons of experiments, 3 with an interval, of which 2 do not hold 0"
+    assert f"- **Choices:** {counted}: {told}." in lines
+    more = landing(NETWORKS, [*rows, policy("dwr", "b9", 0.9)], CLAIMS, [], [], [], SPENT, choices)
+    assert "**Results:**" in more
+    assert "**Choices:**" not in landing(NETWORKS, rows, CLAIMS, [], [], [], SPENT)

@@ -14,7 +14,7 @@ from prune3d.report.policies import difference, partly_used
 from prune3d.report.text import percent, plain, points
 
 Row = Mapping[str, Any]
-# More cases are told by numbers alone.
+# More cases, one fewer where choices are told, are told by numbers alone.
 MOST_CASES = 6
 MOST_NAMES = 6
 READING = (
@@ -32,6 +32,7 @@ def landing(
     failed: Sequence[Row],
     left_out: Sequence[Row],
     resources: Sequence[Row],
+    choices: Sequence[Row] = (),
 ) -> str:
     """Return the text in reStructuredText.
 
@@ -48,11 +49,14 @@ def landing(
         `prune3d.report.policies.LEFT_OUT`.
     resources
         Rows of ``resources.csv``.
+    choices
+        Rows of `prune3d.report.compared.ABLATIONS`.
     """
     lines = [
         _what_was_run(networks, summary),
         _what_it_took(resources),
-        *_what_came_out(summary),
+        *_what_came_out(summary, MOST_CASES - bool(choices)),
+        *_what_choices_change(choices),
         _what_holds(claims),
         _what_to_beware(summary, warnings, failed, left_out),
     ]
@@ -79,13 +83,13 @@ def _what_it_took(resources: Sequence[Row]) -> str:
     return f"**Spent:** {jobs} jobs, {plain(hours, '.2g')} hours together; {retries} made again."
 
 
-def _what_came_out(summary: Sequence[Row]) -> Iterator[str]:
+def _what_came_out(summary: Sequence[Row], most: int) -> Iterator[str]:
     cases: dict[tuple[str, str], list[Row]] = {}
     for row in summary:
         if row["budget"]:
             cases.setdefault((row["experiment"], row["budget"]), []).append(row)
     told = {case: rows for case, rows in cases.items() if _of(rows, METHOD)}
-    if len(told) > MOST_CASES:
+    if len(told) > most:
         yield _in_numbers(list(told.values()))
         return
     for (experiment, budget), rows in told.items():
@@ -120,6 +124,26 @@ def _in_numbers(cases: Sequence[Sequence[Row]]) -> str:
     return (
         f"**Results:** {METHOD} has the highest mean accuracy in {ahead} of {len(leads)} cases "
         f"(experiments x budgets); in the median of them it is {median} points from the best rival."
+    )
+
+
+def _what_choices_change(choices: Sequence[Row]) -> Iterator[str]:
+    """Tell of which choices the interval does not hold 0, those that differ most first."""
+    if not choices:
+        return
+    judged = [row for row in choices if row["difference_low"] is not None]
+    apart = [row for row in judged if row["difference_low"] > 0 or row["difference_high"] < 0]
+    apart.sort(key=lambda row: -abs(row["difference"]))
+    told = [
+        f"{row['experiment']} to {row['compared_with']}, {row['policy']}"
+        + (f" at {row['budget']}" if row["budget"] else "")
+        + f" ({points(row['difference'])})"
+        for row in apart
+    ]
+    which = f": {_several(map(_plain, told))}" if told else ""
+    yield (
+        f"**Choices:** {len(choices)} comparisons of experiments, {len(judged)} with an interval, "
+        f"of which {len(apart)} do not hold 0{which}."
     )
 
 

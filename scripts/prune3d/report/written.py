@@ -13,6 +13,8 @@ import yaml
 from prune3d.files import read_text, write_text
 from prune3d.optimize.predictor_file import VALIDATION
 from prune3d.report.claims import VERDICTS
+from prune3d.report.compared import ABLATIONS
+from prune3d.report.compared import readable as choices_in_words
 from prune3d.report.failures import FAILED
 from prune3d.report.landing import landing
 from prune3d.report.pages import page, preformatted, table_of
@@ -42,8 +44,9 @@ def write_report(
     ----------
     files
         Paths of the tables ``policies``, ``claims``, ``left_out``, ``warnings``, ``failed`` and
-        ``resources``, lists ``texts``, ``ablations`` and ``compared`` of tables in Markdown,
-        ``validation`` of the predictors' errors and ``provenance`` of the dense networks.
+        ``resources``, lists ``texts`` and ``ablations`` of tables in Markdown, ``compared`` of
+        `prune3d.report.compared.ABLATIONS`, ``validation`` of the predictors' errors and
+        ``provenance`` of the dense networks.
     output
         Paths ``landing``, ``metadata`` and, by their names, of `prune3d.report.titles.PAGES`.
     networks
@@ -58,15 +61,16 @@ def write_report(
     pages = {name: read_text(path) for path in files.texts if (name := _name(path)) in PAGES}
     if files.ablations:
         pages["ablations"] = "\n\n".join(map(_ablation, files.ablations))
+    choices = [row for path in files.compared for row in ABLATIONS.read(path)]
     if files.compared:
-        pages["choices"] = read_text(files.compared[0])
+        pages["choices"] = choices_in_words(choices)
     parts = (_failures(failed), _wrecks(files.validation))
     pages["warnings"] = "\n\n".join((_warnings(warnings, left_out), *parts))
     pages["resources"] = table_of(resources, COLUMNS)
     pages["configuration"] = _configuration(files.provenance, config)
     for name, text in pages.items():
         write_text(getattr(output, name), page(PAGES[name][1], text))
-    opening = landing(networks, summary, claims, warnings, failed, left_out, resources)
+    opening = landing(networks, summary, claims, warnings, failed, left_out, resources, choices)
     write_text(output.landing, opening)
     # Numbers alone: Snakemake takes text in its metadata to pieces. With any the report opens with
     # the text above instead of the graph of all rules.
